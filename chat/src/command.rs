@@ -1,0 +1,94 @@
+//! What can be asked of a conversation, and what its driver must look up before it is decided.
+
+use std::collections::BTreeSet;
+
+use crate::chain::Digest;
+use crate::conversation::History;
+use crate::id::{DeviceId, GroupId, MessageId, UserId};
+use crate::message::Body;
+use crate::number::{Order, Seq, Timestamp};
+
+/// One request to a conversation. Identity was settled before it was written: `by`, `sender` and
+/// `user` are who they claim to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Bring a group into being.
+    CreateGroup {
+        /// Its id.
+        group: GroupId,
+        /// Its name on screens.
+        name: String,
+        /// Who creates it and owns it.
+        owner: UserId,
+        /// Who else takes part from the start; may name the owner again.
+        members: BTreeSet<UserId>,
+        /// What newcomers see.
+        history: History,
+    },
+    /// Take users into a group; those who are in it already stay as they are.
+    AddMembers {
+        /// Who asks: an owner or an admin.
+        by: UserId,
+        /// Whom.
+        members: BTreeSet<UserId>,
+    },
+    /// Take a user out of a group. Whoever takes out themselves leaves.
+    RemoveMember {
+        /// Who asks.
+        by: UserId,
+        /// Whom.
+        member: UserId,
+    },
+    /// Say something.
+    Send(SendMessage),
+    /// Tell how far a device has got.
+    Confirm {
+        /// Whose device.
+        user: UserId,
+        /// Which.
+        device: DeviceId,
+        /// Everything up to here.
+        seq: Seq,
+        /// Read, and hence delivered; otherwise delivered only.
+        read: bool,
+    },
+}
+
+/// A message on its way in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SendMessage {
+    /// Who says it.
+    pub sender: UserId,
+    /// On which device.
+    pub device: DeviceId,
+    /// In a direct conversation: the other user, so that the first message can make it.
+    pub receiver: Option<UserId>,
+    /// The sender's count, from 1; `None` when the sender does not count.
+    pub order: Option<Order>,
+    /// The client's own id of the message.
+    pub message_id: MessageId,
+    /// What is said.
+    pub body: Body,
+}
+
+/// What the driver looked up before the decision.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Known {
+    /// For a message: where this device's message of the same id stands, if there is one.
+    pub earlier: Option<Earlier>,
+    /// For the creation of a group: whether a user has this name.
+    pub name_taken: bool,
+}
+
+/// An earlier message of the same device and message id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    /// Its place.
+    pub seq: Seq,
+    /// When it was accepted.
+    pub at: Timestamp,
+    /// The sender's order it was given.
+    pub order: Order,
+    /// The digest of its body.
+    pub digest: Digest,
+}

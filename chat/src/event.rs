@@ -1,0 +1,127 @@
+//! What a decision brings about: the outcome, what happened, which rows to rewrite, and what other
+//! shards are owed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::conversation::{Best, Cursor, Floors};
+use crate::id::{DeviceId, GroupId, UserId};
+use crate::message::Message;
+use crate::outcome::Outcome;
+use crate::slot::ConversationId;
+
+/// A decision in full.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Applied {
+    /// For whoever asked.
+    pub outcome: Outcome,
+    /// For whoever listens; `None` when nothing happened.
+    pub event: Option<Event>,
+    /// For whoever persists.
+    pub changed: Changed,
+    /// For the outbox, in order.
+    pub owed: Vec<Owed>,
+}
+
+/// What happened in a conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Something was said.
+    MessageSent(Arc<Message>),
+    /// A device has got further.
+    CursorMoved {
+        /// Whose device.
+        user: UserId,
+        /// Which.
+        device: DeviceId,
+        /// Where the device stood.
+        before: Cursor,
+        /// Where it stands.
+        after: Cursor,
+        /// Where the user stood, over all devices.
+        best_before: Best,
+        /// Where the user stands.
+        best_after: Best,
+        /// How far everybody has got, after the move.
+        floors: Floors,
+    },
+    /// Users were taken into the group.
+    MembersAdded {
+        /// By whom.
+        by: UserId,
+        /// Those who were not in it before.
+        members: BTreeSet<UserId>,
+    },
+    /// A user was taken out of the group, or left.
+    MemberRemoved {
+        /// By whom.
+        by: UserId,
+        /// Whom.
+        member: UserId,
+        /// Who became owner because no other was left.
+        promoted: Option<UserId>,
+    },
+    /// A group came into being.
+    GroupCreated,
+}
+
+/// Which rows differ from before, so that no more is written than must be.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Changed {
+    /// The head.
+    pub head: bool,
+    /// A message to be stored.
+    pub message: Option<Arc<Message>>,
+    /// Memberships; a user who is absent from the members now has their row deleted.
+    pub members: BTreeSet<UserId>,
+    /// The producer of this device.
+    pub producer: Option<DeviceId>,
+    /// The cursor of this device.
+    pub cursor: Option<DeviceId>,
+}
+
+impl Changed {
+    /// Whether nothing is to be written.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// An act that another shard owes this one: a user's list of conversations must name it, or no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owed {
+    /// The conversation belongs into the user's list.
+    Link {
+        /// Whose list.
+        user: UserId,
+        /// What.
+        conversation: ConversationId,
+        /// With whom.
+        to: LinkTo,
+    },
+    /// The conversation belongs there no more.
+    Unlink {
+        /// Whose list.
+        user: UserId,
+        /// What.
+        conversation: ConversationId,
+    },
+}
+
+impl Owed {
+    /// Whose list it is about.
+    pub fn user(&self) -> &UserId {
+        match self {
+            Self::Link { user, .. } | Self::Unlink { user, .. } => user,
+        }
+    }
+}
+
+/// Whom a conversation in a user's list is with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LinkTo {
+    /// The other user of a direct conversation.
+    Peer(UserId),
+    /// A group.
+    Group(GroupId),
+}

@@ -1,0 +1,42 @@
+//! What a conversation and a user record mean (station 8, *decide*).
+//!
+//! Two machines live here, and nothing else: [`apply`] decides about a conversation, [`apply_user`]
+//! about a user. Both are total and synchronous: a state, a time and a command go in, an outcome and
+//! what changed come out, and the same input gives the same output on every replica for ever. There
+//! is no clock, no randomness, no waiting, no hash map and no encoding of rows or frames in this
+//! room; whoever drives the machines fetches first, decides here, and persists afterwards.
+//!
+//! The laws, each held by asserts beside the code and hunted by `tests/`:
+//!
+//! 1. Sequences are dense: an accepted message takes `last_seq + 1`, and nothing else takes one.
+//! 2. One `(device, message id)` is stored once, and a device's messages stand in their order.
+//! 3. Membership is judged where the command commits, not where it was written.
+//! 4. Cursors only move forwards, and never beyond the last message.
+//! 5. Time never runs backwards within a conversation.
+//! 6. Every message extends a hash chain that covers all before it.
+
+mod chain;
+mod command;
+mod conversation;
+mod event;
+mod hex;
+mod id;
+pub mod limits;
+mod message;
+mod number;
+mod outcome;
+mod slot;
+mod user;
+
+pub use chain::{Chain, Digest};
+pub use command::{Command, Earlier, Known, SendMessage};
+pub use conversation::{
+    Best, Conversation, Cursor, Floors, Head, History, Kind, Member, Producer, Role, apply,
+};
+pub use event::{Applied, Changed, Event, LinkTo, Owed};
+pub use id::{DeviceId, GroupId, IdError, MessageId, UserId};
+pub use message::{Body, Message};
+pub use number::{Order, Seq, Timestamp};
+pub use outcome::{Conflict, Outcome, Place, Refusal};
+pub use slot::{CanonicalId, ConversationId, SLOTS, slot_of};
+pub use user::{AppliedUser, Device, Link, User, UserChanged, UserCommand, UserEvent, apply_user};

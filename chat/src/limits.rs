@@ -1,0 +1,58 @@
+//! The limits of conversations and users, each with its reason. A command beyond one of them is
+//! refused with a documented code; none of them is a silent truncation.
+
+/// Text of one message: long enough for any letter, short enough that an entry of a few hundred
+/// messages still fits one append.
+pub const TEXT_BYTES_MAX: usize = 64 * 1024;
+
+/// Members of one group: a cursor move looks at every member at worst, so this bounds its cost.
+pub const MEMBERS_MAX: usize = 1024;
+
+/// Devices of one user: each costs a cursor and a producer in every conversation it takes part in.
+pub const DEVICES_MAX: usize = 10;
+
+/// A user's or a group's id, in bytes; part of keys, so it must stay short.
+pub const ID_BYTES_MAX: usize = 64;
+
+/// The client's own id of a message, in bytes; part of a key, and room for any UUID or ULID twice.
+pub const MESSAGE_ID_BYTES_MAX: usize = 128;
+
+/// Attachments of one message: an album, not an archive.
+pub const ATTACHMENTS_MAX: usize = 32;
+
+/// One attachment's URI, in bytes: our own are far shorter, foreign ones must fit a request line.
+pub const URI_BYTES_MAX: usize = 1024;
+
+/// The name of a group or of a device, in bytes: shown on one line of a screen.
+pub const NAME_BYTES_MAX: usize = 256;
+
+/// The client's own time stamp, in bytes: any known notation fits, free text does not.
+pub const CLIENT_TIMESTAMP_BYTES_MAX: usize = 128;
+
+/// A stored password hash, in bytes: Argon2's own text form takes about a hundred.
+pub const PASSWORD_HASH_BYTES_MAX: usize = 512;
+
+/// Conversations of one user: the list is read as a whole when a device connects.
+pub const CONVERSATIONS_MAX: usize = 10_000;
+
+/// Everything of one message that a client chooses, in bytes. Frames and entries are sized by it.
+pub const MESSAGE_BYTES_MAX: usize = 128 * 1024;
+
+const _: () = assert!(
+    TEXT_BYTES_MAX
+        + ATTACHMENTS_MAX * URI_BYTES_MAX
+        + CLIENT_TIMESTAMP_BYTES_MAX
+        + MESSAGE_ID_BYTES_MAX
+        + 2 * ID_BYTES_MAX
+        <= MESSAGE_BYTES_MAX,
+    "a message at all its limits must fit the message limit"
+);
+const _: () = assert!(
+    MEMBERS_MAX * (ID_BYTES_MAX + 4) <= MESSAGE_BYTES_MAX,
+    "the creation of the largest group must be no larger than the largest message"
+);
+const _: () = assert!(MEMBERS_MAX >= 2, "a direct conversation has two members");
+const _: () = assert!(
+    DEVICES_MAX >= 1,
+    "a user without a device could say nothing"
+);

@@ -1,0 +1,299 @@
+//! The little world a script plays in: conversations, users, a clock, and the memory of where each
+//! message id stands.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chat::{
+    Applied, Body, Command, Conversation, ConversationId, DeviceId, Digest, Earlier, GroupId,
+    History, Known, LinkTo, MessageId, Order, SendMessage, Seq, Timestamp, User, UserCommand,
+    UserId, apply, apply_user,
+};
+
+use crate::show;
+use crate::words::Words;
+
+/// Everything there is.
+#[derive(Default)]
+pub(crate) struct World {
+    at: Timestamp,
+    conversations: BTreeMap<ConversationId, Conversation>,
+    users: BTreeMap<UserId, User>,
+    places: BTreeMap<(ConversationId, DeviceId, MessageId), Earlier>,
+}
+
+impl World {
+    /// Runs one command line and prints what it comes to.
+    pub(crate) fn run(&mut self, line: &str) -> Vec<String> {
+        let mut words = Words::of(line);
+        let first = words.word();
+        match first.as_str() {
+            "clock" => {
+                self.at = Timestamp(number(&words.word()));
+                return Vec::new();
+            }
+            "show" => return self.show(&words.word()),
+            _ => {}
+        }
+        let (user, device) = match first.split_once('/') {
+            Some((user, device)) => (self::user(user), DeviceId(number(device))),
+            None => (self::user(&first), DeviceId(0)),
+        };
+        let verb = words.word();
+        let answer = match verb.as_str() {
+            "says" => self.says(user, device, &mut words),
+            "has" | "read" => {
+                let seq = Seq(number(&words.word()));
+                words.expect("of");
+                let id = self.find(&user, &words.word());
+                self.apply(
+                    id,
+                    Command::Confirm {
+                        user,
+                        device,
+                        seq,
+                        read: verb == "read",
+                    },
+                )
+            }
+            "creates" => self.creates(user, &mut words),
+            "adds" => {
+                let members = users(words.until("to"));
+                self.apply(
+                    group_id(&words.word()),
+                    Command::AddMembers { by: user, members },
+                )
+            }
+            "removes" => {
+                let member = self::user(&words.word());
+                words.expect("from");
+                self.apply(
+                    group_id(&words.word()),
+                    Command::RemoveMember { by: user, member },
+                )
+            }
+            _ => self.user_command(&user, device, &verb, &mut words),
+        };
+        words.end();
+        answer
+    }
+
+    fn says(&mut self, sender: UserId, device: DeviceId, words: &mut Words) -> Vec<String> {
+        let text = words.word();
+        let (receiver, id) = match words.take("to") {
+            true => {
+                let receiver = user(&words.word());
+                (
+                    Some(receiver.clone()),
+                    ConversationId::direct(&sender, &receiver),
+                )
+            }
+            false => {
+                words.expect("in");
+                (None, group_id(&words.word()))
+            }
+        };
+        words.expect("as");
+        let message_id = MessageId::parse(&words.word()).expect("a legal message id");
+        let order = words.take("order").then(|| Order(number(&words.word())));
+        let attachment_uris = if words.take("with") {
+            words.until("")
+        } else {
+            Vec::new()
+        };
+        let attachment = !attachment_uris.is_empty();
+        let body = Body {
+            text,
+            attachment,
+            attachment_uris,
+            ..Body::default()
+        };
+        self.apply(
+            id,
+            Command::Send(SendMessage {
+                sender,
+                device,
+                receiver,
+                order,
+                message_id,
+                body,
+            }),
+        )
+    }
+
+    fn creates(&mut self, owner: UserId, words: &mut Words) -> Vec<String> {
+        let group = GroupId::parse(&words.word()).expect("a legal group id");
+        let name = words.word();
+        words.expect("with");
+        let mut members = words.until("");
+        let all = members.last().is_some_and(|word| word == "history=all");
+        if all {
+            members.pop();
+        }
+        let history = if all {
+            History::All
+        } else {
+            History::SinceJoin
+        };
+        let id = ConversationId::group(&group);
+        let members = users(members);
+        self.apply(
+            id,
+            Command::CreateGroup {
+                group,
+                name,
+                owner,
+                members,
+                history,
+            },
+        )
+    }
+
+    fn apply(&mut self, id: ConversationId, command: Command) -> Vec<String> {
+        let known = self.known(id, &command);
+        let mut this = self.conversations.remove(&id);
+        let before = this.clone();
+        let applied = apply(&mut this, id, self.at, &command, &known);
+        assert_eq!(
+            before != this,
+            !applied.changed.is_empty(),
+            "what changed is named"
+        );
+        if let Some(this) = this {
+            this.assert_lawful();
+            self.conversations.insert(id, this);
+        }
+        self.remember(id, &applied);
+        show::applied(&applied)
+    }
+
+    fn known(&self, id: ConversationId, command: &Command) -> Known {
+        let mut known = Known::default();
+        match command {
+            Command::Send(message) => {
+                let key = (id, message.device, message.message_id.clone());
+                known.earlier = self.places.get(&key).copied();
+            }
+            Command::CreateGroup { group, .. } => {
+                known.name_taken = self.users.contains_key(&user(group.as_str()));
+            }
+            Command::AddMembers { .. } | Command::RemoveMember { .. } | Command::Confirm { .. } => {
+            }
+        }
+        known
+    }
+
+    fn remember(&mut self, id: ConversationId, applied: &Applied) {
+        if let Some(message) = &applied.changed.message {
+            let key = (id, message.device, message.message_id.clone());
+            let digest = message.body.digest();
+            let (seq, at, order) = (message.seq, message.at, message.order);
+            self.places.insert(
+                key,
+                Earlier {
+                    seq,
+                    at,
+                    order,
+                    digest,
+                },
+            );
+        }
+    }
+
+    fn user_command(
+        &mut self,
+        id: &UserId,
+        device: DeviceId,
+        verb: &str,
+        words: &mut Words,
+    ) -> Vec<String> {
+        let command = match verb {
+            "registers" => UserCommand::Create {
+                password_hash: words.word(),
+            },
+            "opens" => UserCommand::OpenSession {
+                device,
+                name: words.word(),
+                refresh: digest(&words.word()),
+                starts: BTreeMap::new(),
+            },
+            "refreshes" => UserCommand::RefreshSession {
+                device,
+                old: digest(&words.word()),
+                new: digest(&words.word()),
+            },
+            "ends" => UserCommand::EndSession { device },
+            "links" => {
+                let peer = user(&words.word());
+                let conversation = ConversationId::direct(id, &peer);
+                UserCommand::Link {
+                    conversation,
+                    to: LinkTo::Peer(peer),
+                }
+            }
+            "unlinks" => {
+                let conversation = ConversationId::direct(id, &user(&words.word()));
+                UserCommand::Unlink { conversation }
+            }
+            "seen" => UserCommand::MarkSeen {
+                at: Timestamp(number(&words.word())),
+            },
+            other => panic!("no such verb: {other}"),
+        };
+        let group = GroupId::parse(id.as_str()).expect("one namespace");
+        let taken = self
+            .conversations
+            .contains_key(&ConversationId::group(&group));
+        let mut this = self.users.remove(id);
+        let before = this.clone();
+        let applied = apply_user(&mut this, self.at, &command, taken);
+        let named = applied.changed != chat::UserChanged::default();
+        assert_eq!(before != this, named, "what changed is named");
+        self.users.extend(this.map(|this| (id.clone(), this)));
+        show::applied_user(&applied)
+    }
+
+    /// A conversation by the group's id, or as `alice,bob`.
+    fn show(&self, name: &str) -> Vec<String> {
+        let id = match name.split_once(',') {
+            Some((one, other)) => ConversationId::direct(&user(one), &user(other)),
+            None => group_id(name),
+        };
+        match self.conversations.get(&id) {
+            Some(conversation) => show::conversation(conversation),
+            None => vec!["there is no such conversation".to_owned()],
+        }
+    }
+
+    /// The group of this name if there is one, else the direct conversation with this user.
+    fn find(&self, user: &UserId, name: &str) -> ConversationId {
+        let group = group_id(name);
+        match self.conversations.contains_key(&group) {
+            true => group,
+            false => ConversationId::direct(user, &self::user(name)),
+        }
+    }
+}
+
+fn number(word: &str) -> u64 {
+    word.parse().expect("a number")
+}
+
+fn user(word: &str) -> UserId {
+    UserId::parse(word).expect("a legal user id")
+}
+
+fn users(words: Vec<String>) -> BTreeSet<UserId> {
+    words.iter().map(|word| user(word)).collect()
+}
+
+fn group_id(word: &str) -> ConversationId {
+    ConversationId::group(&GroupId::parse(word).expect("a legal group id"))
+}
+
+fn digest(word: &str) -> Digest {
+    Body {
+        text: word.to_owned(),
+        ..Body::default()
+    }
+    .digest()
+}

@@ -1,0 +1,154 @@
+//! Commands to group 0 and what comes of them. Bytes for the log are made elsewhere.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Addresses, ClusterId, NodeId, NodeState, Setting, TokenKey};
+
+/// A node as it is named when the cluster is founded.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Founder {
+    /// Where it listens.
+    pub addresses: Addresses,
+    /// What fails together with it.
+    pub zone: Option<String>,
+    /// How much it should carry relative to others, at least 1.
+    pub weight: u32,
+}
+
+/// A wish to change the cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Command {
+    /// Founds the cluster. Everything else is refused before it, and it is refused after itself.
+    Bootstrap {
+        /// Name of the cluster.
+        cluster: ClusterId,
+        /// The first nodes; ready at once.
+        nodes: BTreeMap<NodeId, Founder>,
+        /// How many shards, for the cluster's life.
+        shards: u32,
+        /// Replicas of each shard; with fewer nodes, all of them.
+        replication: u32,
+        /// The first key.
+        token_key: TokenKey,
+    },
+    /// Moves a node along its life.
+    SetNodeState {
+        /// Which node.
+        node: NodeId,
+        /// Where it stands from now on.
+        state: NodeState,
+    },
+    /// A node listens elsewhere.
+    SetAddresses {
+        /// Which node.
+        node: NodeId,
+        /// Where it listens from now on.
+        addresses: Addresses,
+    },
+    /// Changes one replicated setting.
+    ChangeSetting(Setting),
+    /// Adds a key, which signs from now on.
+    AddTokenKey(TokenKey),
+    /// Ends a key: tokens signed with it are refused.
+    RetireTokenKey {
+        /// Which key.
+        id: u64,
+    },
+}
+
+/// What a command came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// Done; the configuration has this epoch now.
+    Accepted {
+        /// The epoch it began.
+        epoch: u64,
+    },
+    /// It was so already; nothing changed.
+    Unchanged {
+        /// The epoch it was so at.
+        epoch: u64,
+    },
+    /// Not done.
+    Refused(Refusal),
+}
+
+/// Why a command was not carried out. A result like any other: the same on every node.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// There is no cluster yet.
+    #[error("the cluster has not been founded yet")]
+    NotFounded,
+    /// There is a cluster already.
+    #[error("the cluster was founded already")]
+    FoundedAlready,
+    /// No such node.
+    #[error("node {0} does not exist")]
+    NoSuchNode(NodeId),
+    /// No such token key.
+    #[error("token key {0} does not exist")]
+    NoSuchKey(u64),
+    /// A key of this id exists or existed.
+    #[error("token key {0} exists already")]
+    KeyExists(u64),
+    /// The one key that signs cannot be retired.
+    #[error("the only signing key cannot be retired: add another first")]
+    LastKey,
+    /// A node in its present state cannot go there.
+    #[error("node {node} is {from} and cannot become {to}", from = from.as_str(), to = to.as_str())]
+    NoSuchStep {
+        /// Which node.
+        node: NodeId,
+        /// Where it stands.
+        from: NodeState,
+        /// Where it was to go.
+        to: NodeState,
+    },
+    /// A number or text lies outside its documented bounds.
+    #[error("{what} is out of bounds")]
+    OutOfBounds {
+        /// Which one.
+        what: String,
+    },
+}
+
+/// What happened, for those who act on it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Event {
+    /// The cluster exists.
+    Founded,
+    /// A node moved along its life.
+    NodeStateChanged {
+        /// Which node.
+        node: NodeId,
+        /// Where it stood.
+        before: NodeState,
+        /// Where it stands.
+        after: NodeState,
+    },
+    /// A node listens elsewhere.
+    AddressesChanged {
+        /// Which node.
+        node: NodeId,
+    },
+    /// A setting has a new value.
+    SettingChanged(Setting),
+    /// The key of this id signs from now on.
+    TokenKeyAdded(u64),
+    /// Tokens of this key are refused from now on.
+    TokenKeyRetired(u64),
+}
+
+/// An outcome with its event. There is an event exactly when the outcome is `Accepted`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Applied {
+    /// For whoever asked.
+    pub outcome: Outcome,
+    /// For everybody else.
+    pub event: Option<Event>,
+}

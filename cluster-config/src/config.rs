@@ -1,0 +1,157 @@
+//! The state of group 0: who belongs to the cluster and who carries what. Read by every node, changed by commands alone.
+//! It does not know which node leads a group at this moment: that is Raft's to say.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{ClusterId, GroupId, Node, NodeId, SLOTS, Settings, Slot, TokenKey};
+
+/// Most nodes of one cluster. A planning pass is quadratic in it and everything here is copied to each of them.
+pub const NODES_MAX: usize = 256;
+/// Most shards: each is a Raft group with timers and a log position of its own.
+pub const SHARDS_MAX: u32 = 256;
+/// Most replicas of a group: each write waits for a majority of them.
+pub const REPLICATION_MAX: u32 = 7;
+/// Voters of group 0: five stand two losses, and more only make each decision slower.
+pub const CLUSTER_VOTERS_MAX: u32 = 5;
+/// Keys kept at once: the newest signs, older ones check until the last token of theirs has expired.
+pub const TOKEN_KEYS_MAX: usize = 8;
+/// Audit records kept; the oldest gives way. About 100 KiB, small beside a snapshot of any shard.
+pub const AUDIT_RECORDS_MAX: usize = 512;
+
+const _: () = assert!(
+    SHARDS_MAX <= SLOTS as u32,
+    "every shard owns at least one slot"
+);
+const _: () = assert!(SLOTS.is_power_of_two(), "a slot is a prefix of a hash");
+const _: () = assert!(
+    SLOTS <= 1 << 14,
+    "two bits of a key prefix stay free for rows of no slot"
+);
+const _: () = assert!(
+    CLUSTER_VOTERS_MAX <= REPLICATION_MAX,
+    "one bound for every group"
+);
+
+/// A contiguous set of slots and the nodes that carry it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shard {
+    /// `start..end`, never empty.
+    pub slots: Range<u16>,
+    /// The nodes that vote on it; the first is the preferred leader.
+    pub replicas: Vec<NodeId>,
+}
+
+/// One change of the cluster, for whoever asks later who did it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AuditRecord {
+    /// The epoch that the change began.
+    pub epoch: u64,
+    /// Milliseconds since 1970.
+    pub at_ms: u64,
+    /// Who asked for it: an operator or `system`.
+    pub actor: String,
+    /// What was done, one line, without secrets.
+    pub what: String,
+}
+
+/// What a cluster is. Exists from its bootstrap on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClusterConfig {
+    /// Name of the cluster.
+    pub cluster: ClusterId,
+    /// Rises by one with each accepted command; two nodes with the same epoch hold the same value.
+    pub epoch: u64,
+    /// All nodes, by id.
+    pub nodes: BTreeMap<NodeId, Node>,
+    /// The voters of group 0, preferred leader first.
+    pub voters: Vec<NodeId>,
+    /// Shards by their group, 1 to N, in the order of their slots.
+    pub shards: BTreeMap<GroupId, Shard>,
+    /// Replicated settings.
+    pub settings: Settings,
+    /// Token-signing keys, oldest first; the last one that is not retired signs.
+    pub keys: Vec<TokenKey>,
+    /// The latest changes, oldest first, at most [`AUDIT_RECORDS_MAX`].
+    pub audit: Vec<AuditRecord>,
+}
+
+impl ClusterConfig {
+    /// The group that owns a slot.
+    ///
+    /// # Panics
+    /// When the slot is not below [`SLOTS`].
+    pub fn shard_of(&self, slot: Slot) -> GroupId {
+        assert!(slot.0 < SLOTS, "slot {slot} does not exist");
+        // Shards lie in the order of their slots, so that the map is its own index.
+        let owner = self
+            .shards
+            .iter()
+            .find(|(_, shard)| shard.slots.contains(&slot.0));
+        *owner
+            .expect("shards cover all slots: checked by every change")
+            .0
+    }
+
+    /// Who votes in a group, preferred leader first. Empty for a group that does not exist.
+    pub fn replicas(&self, group: GroupId) -> &[NodeId] {
+        if group.is_cluster() {
+            return &self.voters;
+        }
+        self.shards.get(&group).map_or(&[], |shard| &shard.replicas)
+    }
+
+    /// The groups that a node carries, group 0 included.
+    pub fn groups_of(&self, node: NodeId) -> Vec<GroupId> {
+        let own = self.voters.contains(&node).then_some(GroupId::CLUSTER);
+        let shards = self
+            .shards
+            .iter()
+            .filter(|(_, shard)| shard.replicas.contains(&node));
+        own.into_iter()
+            .chain(shards.map(|(group, _)| *group))
+            .collect()
+    }
+
+    /// The key that signs new tokens.
+    pub fn signing_key(&self) -> &TokenKey {
+        let newest = self.keys.iter().rev().find(|key| !key.retired);
+        newest.expect("the last key cannot be retired: refused")
+    }
+
+    /// The key of this id, if tokens signed with it are still good.
+    pub fn verifying_key(&self, id: u64) -> Option<&TokenKey> {
+        self.keys.iter().find(|key| key.id == id && !key.retired)
+    }
+
+    /// Breaks the process when a law of this state does not hold.
+    pub(crate) fn assert_sound(&self) {
+        assert!(
+            !self.nodes.is_empty() && self.nodes.len() <= NODES_MAX,
+            "nodes are bounded"
+        );
+        assert!(!self.voters.is_empty(), "group 0 has voters");
+        let mut next = 0;
+        for (place, (group, shard)) in self.shards.iter().enumerate() {
+            assert_eq!(group.0 as usize, place + 1, "shard s is group s");
+            assert_eq!(
+                shard.slots.start, next,
+                "no gap and no overlap between shards"
+            );
+            assert!(shard.slots.start < shard.slots.end, "a shard owns a slot");
+            assert!(!shard.replicas.is_empty(), "a shard has replicas");
+            assert!(
+                shard
+                    .replicas
+                    .iter()
+                    .all(|node| self.nodes.contains_key(node))
+            );
+            next = shard.slots.end;
+        }
+        assert_eq!(next, SLOTS, "shards cover all slots");
+        assert!(self.keys.iter().any(|key| !key.retired), "one key signs");
+        assert!(self.keys.len() <= TOKEN_KEYS_MAX && self.audit.len() <= AUDIT_RECORDS_MAX);
+    }
+}

@@ -1,0 +1,28 @@
+//! What a cluster means: its nodes, the map from slots to shards to nodes, replicated settings, token keys, an audit log.
+//!
+//! This is the state machine of group 0, which stands where other systems need a coordination service beside them. It is
+//! pure: values in, values out. It opens no connection, reads no clock, draws no random number, and does not know how its
+//! commands become bytes ([`proto`](../proto) does) or how they are agreed upon (`raft` does).
+//!
+//! Moving replicas later only adds commands: each step of such a plan is one small accepted change.
+
+mod apply;
+mod command;
+mod config;
+mod ids;
+mod node;
+mod place;
+mod settings;
+mod token_key;
+
+pub use apply::apply;
+pub use command::{Applied, Command, Event, Founder, Outcome, Refusal};
+pub use config::{
+    AUDIT_RECORDS_MAX, AuditRecord, CLUSTER_VOTERS_MAX, ClusterConfig, NODES_MAX, REPLICATION_MAX,
+    SHARDS_MAX, Shard, TOKEN_KEYS_MAX,
+};
+pub use ids::{CLUSTER_ID_BYTES_MAX, ClusterId, ClusterIdError, GroupId, NodeId, SLOTS, Slot};
+pub use node::{Addresses, Node, NodeState};
+pub use place::place;
+pub use settings::{Setting, Settings};
+pub use token_key::TokenKey;

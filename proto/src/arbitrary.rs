@@ -1,0 +1,108 @@
+//! Values of all shapes for the property tests of this room.
+
+use chat::{
+    Body, Chain, ConversationId, DeviceId, Digest, GroupId, LinkTo, Message, MessageId, Order, Seq,
+    Timestamp, UserId,
+};
+use proptest::prelude::*;
+
+pub(crate) fn user() -> impl Strategy<Value = UserId> {
+    proptest::collection::vec(proptest::sample::select(b"AZaz09._-=+/".to_vec()), 1..=64)
+        .prop_map(|bytes| String::from_utf8(bytes).expect("ASCII"))
+        .prop_filter_map("reserved", |text| UserId::parse(&text).ok())
+}
+
+pub(crate) fn group() -> impl Strategy<Value = GroupId> {
+    user().prop_map(|user| GroupId::parse(user.as_str()).expect("the same rules"))
+}
+
+pub(crate) fn device() -> impl Strategy<Value = DeviceId> {
+    (1..=u64::MAX).prop_map(DeviceId)
+}
+
+pub(crate) fn conversation() -> impl Strategy<Value = ConversationId> {
+    any::<[u8; 16]>().prop_map(|mut bytes| {
+        bytes[0] &= 0x3F;
+        ConversationId::from_bytes(&bytes).expect("a slot below 16384")
+    })
+}
+
+pub(crate) fn text(chars_max: usize) -> impl Strategy<Value = String> {
+    proptest::collection::vec(any::<char>(), 0..=chars_max)
+        .prop_map(|chars| chars.into_iter().collect())
+}
+
+pub(crate) fn message_id() -> impl Strategy<Value = MessageId> {
+    text(32).prop_filter_map("control characters", |text| MessageId::parse(&text).ok())
+}
+
+pub(crate) fn seq() -> impl Strategy<Value = Seq> {
+    prop_oneof![0..300_u64, any::<u64>()].prop_map(Seq)
+}
+
+pub(crate) fn timestamp() -> impl Strategy<Value = Timestamp> {
+    any::<u64>().prop_map(Timestamp)
+}
+
+pub(crate) fn digest() -> impl Strategy<Value = Digest> {
+    any::<[u8; 32]>().prop_map(Digest)
+}
+
+pub(crate) fn link_to() -> impl Strategy<Value = LinkTo> {
+    prop_oneof![
+        user().prop_map(LinkTo::Peer),
+        group().prop_map(LinkTo::Group)
+    ]
+}
+
+pub(crate) fn body() -> impl Strategy<Value = Body> {
+    let uris = proptest::collection::vec(text(40), 0..4);
+    (text(300), text(30), any::<bool>(), uris).prop_map(
+        |(text, client_timestamp, attachment, attachment_uris)| Body {
+            text,
+            client_timestamp,
+            attachment,
+            attachment_uris,
+        },
+    )
+}
+
+prop_compose! {
+    pub(crate) fn message()(
+        conversation in conversation(),
+        seq in 1..=u64::MAX,
+        sender in user(),
+        device in device(),
+        order in 1..=u64::MAX,
+        message_id in message_id(),
+        at in timestamp(),
+        body in body(),
+        chain in any::<[u8; 32]>(),
+    ) -> Message {
+        let (seq, order, chain) = (Seq(seq), Order(order), Chain(chain));
+        Message { conversation, seq, sender, device, order, message_id, at, body, chain }
+    }
+}
+
+/// Bytes that are nothing, and bytes that are nearly something.
+pub(crate) fn garbage() -> impl Strategy<Value = Vec<u8>> {
+    let random = proptest::collection::vec(any::<u8>(), 0..80);
+    // Field 1 or 2, length-delimited, of a plausible length: reaches deeper into a decoder.
+    let plausible =
+        (1_u8..8, proptest::collection::vec(any::<u8>(), 0..60)).prop_map(|(tag, rest)| {
+            let mut bytes = vec![tag << 3 | 2, u8::try_from(rest.len()).expect("short")];
+            bytes.extend(rest);
+            bytes
+        });
+    prop_oneof![random, plausible]
+}
+
+/// Good bytes with one byte changed or the end cut off.
+pub(crate) fn damage(good: &[u8], place: usize, with: u8) -> [Vec<u8>; 2] {
+    let place = place % good.len().max(1);
+    let mut changed = good.to_vec();
+    if let Some(byte) = changed.get_mut(place) {
+        *byte = with;
+    }
+    [changed, good[..place.min(good.len())].to_vec()]
+}

@@ -1,0 +1,82 @@
+//! Commands of a shard to bytes of the log, and back. Station 5 encodes them, station 7 decodes them, years later perhaps.
+//! Whether a command may be carried out is not asked here.
+
+mod conversation;
+mod user;
+
+use bytes::Bytes;
+use chat::{ConversationId, UserId};
+use prost::Message as _;
+
+use crate::{DecodeError, log};
+
+pub use conversation::encode_conversation_command;
+pub use user::encode_user_command;
+
+/// One command of a shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Command {
+    /// To a conversation.
+    Conversation {
+        /// Which.
+        id: ConversationId,
+        /// What.
+        command: chat::Command,
+    },
+    /// To a user record.
+    User {
+        /// Whose.
+        user: UserId,
+        /// What.
+        command: chat::UserCommand,
+    },
+    /// The shard's outbox has been carried out up to this number, inclusive.
+    OutboxDone(u64),
+}
+
+impl Command {
+    /// The bytes of this command.
+    pub fn encode(&self) -> Bytes {
+        match self {
+            Command::Conversation { id, command } => encode_conversation_command(*id, command),
+            Command::User { user, command } => encode_user_command(user, command),
+            Command::OutboxDone(up_to) => encode_outbox_done(*up_to),
+        }
+    }
+}
+
+/// The bytes of [`Command::OutboxDone`].
+pub fn encode_outbox_done(up_to: u64) -> Bytes {
+    let command = log::command::Command::OutboxDone(log::OutboxDone { up_to });
+    log::Command {
+        command: Some(command),
+    }
+    .encode_to_vec()
+    .into()
+}
+
+/// The command that these bytes mean. Strict: every id is checked, what must be there must be there, and a kind of command
+/// that this version does not know is an error rather than nothing.
+///
+/// # Errors
+/// [`DecodeError`] with the field that is wrong.
+pub fn decode_command(bytes: &[u8]) -> Result<Command, DecodeError> {
+    let decoded = log::Command::decode(bytes).map_err(DecodeError::of("command"))?;
+    match decoded
+        .command
+        .ok_or_else(|| DecodeError::missing("command"))?
+    {
+        log::command::Command::Conversation(command) => {
+            let (id, command) = conversation::read(command)?;
+            Ok(Command::Conversation { id, command })
+        }
+        log::command::Command::User(command) => {
+            let (user, command) = user::read(command)?;
+            Ok(Command::User { user, command })
+        }
+        log::command::Command::OutboxDone(done) => Ok(Command::OutboxDone(done.up_to)),
+    }
+}
+
+#[cfg(test)]
+mod tests;

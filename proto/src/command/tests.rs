@@ -1,0 +1,185 @@
+//! Commands survive their bytes; what is written by hand is what the generated types write; damage is refused, never a panic.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chat::{Command as Chat, History, Order, SendMessage, UserCommand};
+use proptest::prelude::*;
+
+use super::*;
+use crate::arbitrary::{
+    body, conversation, damage, device, digest, garbage, group, link_to, message_id, seq, text,
+    timestamp, user,
+};
+
+fn users() -> impl Strategy<Value = BTreeSet<chat::UserId>> {
+    proptest::collection::btree_set(user(), 0..4)
+}
+
+fn chat_command() -> impl Strategy<Value = Chat> {
+    let create = (group(), text(20), user(), users(), any::<bool>()).prop_map(
+        |(group, name, owner, members, all)| {
+            let history = if all {
+                History::All
+            } else {
+                History::SinceJoin
+            };
+            Chat::CreateGroup {
+                group,
+                name,
+                owner,
+                members,
+                history,
+            }
+        },
+    );
+    let send = (
+        user(),
+        device(),
+        proptest::option::of(user()),
+        0..5_u64,
+        message_id(),
+        body(),
+    )
+        .prop_map(|(sender, device, receiver, order, message_id, body)| {
+            let order = (order != 0).then_some(Order(order));
+            Chat::Send(SendMessage {
+                sender,
+                device,
+                receiver,
+                order,
+                message_id,
+                body,
+            })
+        });
+    prop_oneof![
+        create,
+        send,
+        (user(), users()).prop_map(|(by, members)| Chat::AddMembers { by, members }),
+        (user(), user()).prop_map(|(by, member)| Chat::RemoveMember { by, member }),
+        (user(), device(), seq(), any::<bool>()).prop_map(|(user, device, seq, read)| {
+            Chat::Confirm {
+                user,
+                device,
+                seq,
+                read,
+            }
+        }),
+    ]
+}
+
+fn user_command() -> impl Strategy<Value = UserCommand> {
+    let starts = proptest::collection::btree_map(conversation(), seq(), 0..4);
+    let starts = starts.prop_map(|starts| starts.into_iter().collect::<BTreeMap<_, _>>());
+    prop_oneof![
+        text(60).prop_map(|password_hash| UserCommand::Create { password_hash }),
+        (device(), text(20), digest(), starts).prop_map(|(device, name, refresh, starts)| {
+            UserCommand::OpenSession {
+                device,
+                name,
+                refresh,
+                starts,
+            }
+        }),
+        (device(), digest(), digest()).prop_map(|(device, old, new)| UserCommand::RefreshSession {
+            device,
+            old,
+            new
+        }),
+        device().prop_map(|device| UserCommand::EndSession { device }),
+        (conversation(), link_to())
+            .prop_map(|(conversation, to)| UserCommand::Link { conversation, to }),
+        conversation().prop_map(|conversation| UserCommand::Unlink { conversation }),
+        timestamp().prop_map(|at| UserCommand::MarkSeen { at }),
+    ]
+}
+
+fn command() -> impl Strategy<Value = Command> {
+    prop_oneof![
+        (conversation(), chat_command())
+            .prop_map(|(id, command)| Command::Conversation { id, command }),
+        (user(), user_command()).prop_map(|(user, command)| Command::User { user, command }),
+        any::<u64>().prop_map(Command::OutboxDone),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn every_command_survives_its_bytes(command in command()) {
+        prop_assert_eq!(decode_command(&command.encode()), Ok(command));
+    }
+
+    #[test]
+    fn a_message_is_written_as_the_generated_type_writes_it(
+        id in conversation(), command in chat_command(),
+    ) {
+        let bytes = encode_conversation_command(id, &command);
+        let again = log::Command::decode(&bytes[..]).expect("it decodes").encode_to_vec();
+        prop_assert_eq!(&bytes[..], &again[..]);
+    }
+
+    #[test]
+    fn damage_never_panics(command in command(), place in any::<usize>(), with in any::<u8>()) {
+        for bytes in damage(&command.encode(), place, with) {
+            if let Ok(command) = decode_command(&bytes) {
+                prop_assert_eq!(decode_command(&command.encode()), Ok(command));
+            }
+        }
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes in garbage()) {
+        let _ = decode_command(&bytes);
+    }
+}
+
+fn refused_field(command: log::command::Command) -> &'static str {
+    let bytes = log::Command {
+        command: Some(command),
+    }
+    .encode_to_vec();
+    decode_command(&bytes).expect_err("it is not whole").field
+}
+
+#[test]
+fn what_is_missing_or_wrong_is_named() {
+    assert_eq!(
+        decode_command(&[]).map_err(|error| error.field),
+        Err("command")
+    );
+    let of = |command| log::ConversationCommand {
+        conversation: Bytes::from_static(&[0; 16]),
+        command: Some(command),
+    };
+    let conversation = log::command::Command::Conversation;
+    assert_eq!(
+        refused_field(conversation(Default::default())),
+        "command.conversation"
+    );
+    let send = log::SendMessage {
+        sender: "alice".into(),
+        device: 1,
+        ..Default::default()
+    };
+    let wire = log::conversation_command::Command::SendMessage(send.clone());
+    assert_eq!(
+        refused_field(conversation(of(wire))),
+        "send_message.message_id"
+    );
+    let send = log::SendMessage {
+        message_id: "m".into(),
+        ..send
+    };
+    let wire = log::conversation_command::Command::SendMessage(send.clone());
+    assert_eq!(refused_field(conversation(of(wire))), "send_message.body");
+    let send = log::SendMessage { device: 0, ..send };
+    let wire = log::conversation_command::Command::SendMessage(send);
+    assert_eq!(refused_field(conversation(of(wire))), "send_message.device");
+    let user = log::UserCommand {
+        user: "a b".into(),
+        command: None,
+    };
+    assert_eq!(
+        refused_field(log::command::Command::User(user)),
+        "command.user"
+    );
+}

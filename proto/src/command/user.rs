@@ -1,0 +1,115 @@
+//! Commands to user records.
+
+use bytes::Bytes;
+use chat::{ConversationId, Seq, Timestamp, UserCommand, UserId};
+use prost::Message as _;
+
+use crate::log::{self, user_command::Command as Wire};
+use crate::{DecodeError, read};
+
+/// The bytes of a command to the record of `user`.
+pub fn encode_user_command(user: &UserId, command: &UserCommand) -> Bytes {
+    let command = log::UserCommand {
+        user: user.as_str().to_owned(),
+        command: Some(write(command)),
+    };
+    let command = log::command::Command::User(command);
+    log::Command {
+        command: Some(command),
+    }
+    .encode_to_vec()
+    .into()
+}
+
+fn write(command: &UserCommand) -> Wire {
+    match command {
+        UserCommand::Create { password_hash } => Wire::Create(log::CreateUser {
+            password_hash: password_hash.clone(),
+        }),
+        UserCommand::OpenSession {
+            device,
+            name,
+            refresh,
+            starts,
+        } => {
+            let start = |(id, seq): (&ConversationId, &Seq)| log::DeviceStart {
+                conversation: read::conversation_bytes(*id),
+                seq: seq.0,
+            };
+            Wire::OpenSession(log::OpenSession {
+                device: device.0,
+                device_name: name.clone(),
+                refresh_digest: Bytes::copy_from_slice(&refresh.0),
+                starts: starts.iter().map(start).collect(),
+            })
+        }
+        UserCommand::RefreshSession { device, old, new } => {
+            Wire::RefreshSession(log::RefreshSession {
+                device: device.0,
+                old_digest: Bytes::copy_from_slice(&old.0),
+                new_digest: Bytes::copy_from_slice(&new.0),
+            })
+        }
+        UserCommand::EndSession { device } => {
+            Wire::EndSession(log::EndSession { device: device.0 })
+        }
+        UserCommand::Link { conversation, to } => {
+            let (peer, group) = read::link_fields(to);
+            let conversation = read::conversation_bytes(*conversation);
+            Wire::LinkConversation(log::LinkConversation {
+                conversation,
+                peer,
+                group,
+            })
+        }
+        UserCommand::Unlink { conversation } => Wire::UnlinkConversation(log::UnlinkConversation {
+            conversation: read::conversation_bytes(*conversation),
+        }),
+        UserCommand::MarkSeen { at } => Wire::MarkSeen(log::MarkSeen { at_ms: at.0 }),
+    }
+}
+
+/// A command and whose it is, checked.
+pub(super) fn read(command: log::UserCommand) -> Result<(UserId, UserCommand), DecodeError> {
+    let user = read::user("command.user", &command.user)?;
+    let command = match command
+        .command
+        .ok_or_else(|| DecodeError::missing("command.command"))?
+    {
+        Wire::Create(create) => UserCommand::Create {
+            password_hash: create.password_hash,
+        },
+        Wire::OpenSession(open) => UserCommand::OpenSession {
+            device: read::device("open_session.device", open.device)?,
+            refresh: read::digest("open_session.refresh_digest", &open.refresh_digest)?,
+            starts: open
+                .starts
+                .iter()
+                .map(|start| {
+                    let id = read::conversation("open_session.starts", &start.conversation)?;
+                    Ok((id, Seq(start.seq)))
+                })
+                .collect::<Result<_, DecodeError>>()?,
+            name: open.device_name,
+        },
+        Wire::RefreshSession(refresh) => UserCommand::RefreshSession {
+            device: read::device("refresh_session.device", refresh.device)?,
+            old: read::digest("refresh_session.old_digest", &refresh.old_digest)?,
+            new: read::digest("refresh_session.new_digest", &refresh.new_digest)?,
+        },
+        Wire::EndSession(end) => UserCommand::EndSession {
+            device: read::device("end_session.device", end.device)?,
+        },
+        Wire::LinkConversation(link) => UserCommand::Link {
+            conversation: read::conversation("link.conversation", &link.conversation)?,
+            to: read::link_to("link.to", &link.peer, &link.group)?,
+        },
+        Wire::UnlinkConversation(unlink) => UserCommand::Unlink {
+            conversation: read::conversation("unlink.conversation", &unlink.conversation)?,
+        },
+        Wire::MarkSeen(seen) => UserCommand::MarkSeen {
+            at: Timestamp(seen.at_ms),
+        },
+    };
+    Ok((user, command))
+}

@@ -1,0 +1,93 @@
+//! Any key, told apart by its kind: for tools that walk over a whole table.
+
+use chat::{ConversationId, DeviceId, MessageId, Seq, UserId};
+use cluster_config::GroupId;
+
+use super::parts::{
+    ACCOUNT, APPLIED, CLUSTER_CONFIG, CURSOR, DEVICE, HEAD, INSTALLING, LINK, MEMBER, MESSAGE,
+    MESSAGE_REF, OUTBOX, PRODUCER, Parts, RESERVED, STAGING, STATE, USER,
+};
+use crate::DecodeError;
+
+/// What lies under a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Key {
+    /// A conversation's head.
+    Head(ConversationId),
+    /// A membership.
+    Member(ConversationId, UserId),
+    /// A device's producer.
+    Producer(ConversationId, DeviceId),
+    /// A device's cursor.
+    Cursor(ConversationId, DeviceId),
+    /// A message.
+    Message(ConversationId, Seq),
+    /// The place of a message id.
+    MessageRef(ConversationId, MessageId, DeviceId),
+    /// An account.
+    User(UserId),
+    /// A user's device.
+    Device(UserId, DeviceId),
+    /// A conversation in a user's list.
+    Link(UserId, ConversationId),
+    /// Applied state of a Raft group.
+    Applied(GroupId),
+    /// An item of a Raft group's outbox.
+    Outbox(GroupId, u64),
+    /// A staged row, with its future key.
+    Staging(GroupId, Vec<u8>),
+    /// A Raft group's staged rows are complete.
+    Installing(GroupId),
+    /// The cluster configuration.
+    ClusterConfig,
+}
+
+/// Takes any key apart.
+///
+/// # Errors
+/// When it is none of the kinds above, or not exactly so long.
+pub fn parse(key: &[u8]) -> Result<Key, DecodeError> {
+    let mut parts = Parts::of(key, "key");
+    let slot = parts.u16()?;
+    let [kind] = parts.array()?;
+    match (slot, kind) {
+        (RESERVED, APPLIED) => super::decode_applied(key).map(Key::Applied),
+        (RESERVED, OUTBOX) => super::decode_outbox(key).map(|(group, n)| Key::Outbox(group, n)),
+        (RESERVED, STAGING) => {
+            super::decode_staging(key).map(|(group, key)| Key::Staging(group, key.to_vec()))
+        }
+        (RESERVED, INSTALLING) => super::decode_installing(key).map(Key::Installing),
+        (RESERVED, CLUSTER_CONFIG) => parts.end(Key::ClusterConfig),
+        (RESERVED, _) => Err(parts.error("unknown kind")),
+        (_, STATE) => parse_state(key),
+        (_, MESSAGE) => super::decode_message(key).map(|(id, seq)| Key::Message(id, seq)),
+        (_, MESSAGE_REF) => {
+            super::decode_message_ref(key).map(|(id, message, d)| Key::MessageRef(id, message, d))
+        }
+        (_, USER) => parse_user(key),
+        _ => Err(parts.error("unknown kind")),
+    }
+}
+
+fn parse_state(key: &[u8]) -> Result<Key, DecodeError> {
+    let mut parts = Parts::of(key, "key");
+    parts.conversation(STATE)?;
+    match parts.array()? {
+        [HEAD] => super::decode_head(key).map(Key::Head),
+        [MEMBER] => super::decode_member(key).map(|(id, user)| Key::Member(id, user)),
+        [PRODUCER] => super::decode_producer(key).map(|(id, device)| Key::Producer(id, device)),
+        [CURSOR] => super::decode_cursor(key).map(|(id, device)| Key::Cursor(id, device)),
+        _ => Err(parts.error("unknown kind")),
+    }
+}
+
+fn parse_user(key: &[u8]) -> Result<Key, DecodeError> {
+    let mut parts = Parts::of(key, "key");
+    parts.user()?;
+    match parts.array()? {
+        [ACCOUNT] => super::decode_user(key).map(Key::User),
+        [DEVICE] => super::decode_device(key).map(|(user, device)| Key::Device(user, device)),
+        [LINK] => super::decode_link(key).map(|(user, id)| Key::Link(user, id)),
+        _ => Err(parts.error("unknown kind")),
+    }
+}

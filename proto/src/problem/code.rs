@@ -1,0 +1,164 @@
+//! Each code with what it means to HTTP, to a retrying client and to a reader.
+
+use std::fmt;
+
+/// Declares the codes once: variant, code, HTTP status, whether the same request may succeed later, title.
+macro_rules! codes {
+    ($($(#[$doc:meta])* $name:ident = $code:literal, $status:literal, $retryable:literal, $title:literal;)+) => {
+        /// A kind of problem. The codes are part of the protocol: never renamed, never given another meaning.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum ProblemCode { $($(#[$doc])* $name,)+ }
+
+        impl ProblemCode {
+            /// All of them, for documents and tests.
+            pub const ALL: &[ProblemCode] = &[$(ProblemCode::$name,)+];
+
+            /// The code on the wire, in snake case.
+            pub const fn as_str(self) -> &'static str {
+                match self { $(ProblemCode::$name => $code,)+ }
+            }
+
+            /// The HTTP status that goes with it.
+            pub const fn status(self) -> u16 {
+                match self { $(ProblemCode::$name => $status,)+ }
+            }
+
+            /// Whether the same request, unchanged, may succeed by waiting alone.
+            pub const fn retryable(self) -> bool {
+                match self { $(ProblemCode::$name => $retryable,)+ }
+            }
+
+            /// The same few words for every case of it.
+            pub const fn title(self) -> &'static str {
+                match self { $(ProblemCode::$name => $title,)+ }
+            }
+
+            /// The code of this name, if this version knows it.
+            pub fn from_code(code: &str) -> Option<ProblemCode> {
+                match code { $($code => Some(ProblemCode::$name),)+ _ => None }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The request could not be understood; `field` names what is wrong.
+    InvalidRequest = "invalid_request", 400, false, "The request is not valid";
+    /// No token, or one that no node of this cluster issued or that has expired.
+    Unauthenticated = "unauthenticated", 401, false, "A valid access token is needed";
+    /// User or password is wrong; which of them is not said.
+    WrongCredentials = "wrong_credentials", 401, false, "User or password is wrong";
+    /// The session was ended, here or elsewhere.
+    SessionEnded = "session_ended", 401, false, "The session has ended";
+    /// A refresh token that was used before or never issued.
+    StaleRefresh = "stale_refresh", 401, false, "The refresh token is no longer good";
+    /// The caller is not, or no longer, a member of the conversation.
+    NotAMember = "not_a_member", 403, false, "Not a member of this conversation";
+    /// The caller's role does not allow it.
+    NotAllowed = "not_allowed", 403, false, "Not allowed";
+    /// The message refers to an asset that its sender may not read.
+    AssetNotAccessible = "asset_not_accessible", 403, false, "The asset is not accessible";
+    /// There is no such conversation or group.
+    NoSuchConversation = "no_such_conversation", 404, false, "No such conversation";
+    /// There is no such user.
+    NoSuchUser = "no_such_user", 404, false, "No such user";
+    /// The user has no such device.
+    NoSuchDevice = "no_such_device", 404, false, "No such device";
+    /// There is nothing of this name.
+    NotFound = "not_found", 404, false, "Not found";
+    /// The path is known and the method is not.
+    MethodNotAllowed = "method_not_allowed", 405, false, "The method is not allowed here";
+    /// The client did not speak, or did not read, within its deadline.
+    SlowClient = "slow_client", 408, false, "The client was too slow";
+    /// A user or group of this name exists.
+    NameTaken = "name_taken", 409, false, "The name is taken";
+    /// The order number leaves a gap; `expected` is the next one. Sending from there succeeds, waiting does not.
+    OutOfOrder = "out_of_order", 409, false, "The order number leaves a gap";
+    /// The same order number or message id was used for something else.
+    Conflict = "conflict", 409, false, "Used before for something else";
+    /// A confirmation lies beyond the last sequence, which is `expected`.
+    BeyondEnd = "beyond_end", 409, false, "Beyond the end of the conversation";
+    /// Several devices used this message id in the conversation; the canonical id names one.
+    AmbiguousId = "ambiguous_id", 409, false, "Several messages have this id";
+    /// A part of the request is larger than its limit, which is `expected`.
+    TooLarge = "too_large", 413, false, "Too large";
+    /// A frame is larger than frames may be; the link closes.
+    FrameTooLarge = "frame_too_large", 413, false, "The frame is too large";
+    /// The body is of a type that is not understood here.
+    UnsupportedMediaType = "unsupported_media_type", 415, false, "The media type is not supported";
+    /// No byte of the asset lies in the range asked for.
+    RangeNotSatisfiable = "range_not_satisfiable", 416, false, "The range lies outside";
+    /// A message has more attachments than it may, which is `expected`.
+    TooManyAttachments = "too_many_attachments", 422, false, "Too many attachments";
+    /// A group would have more members than it may, which is `expected`.
+    TooManyMembers = "too_many_members", 422, false, "Too many members";
+    /// The user has as many devices as a user may have, which is `expected`.
+    TooManyDevices = "too_many_devices", 422, false, "Too many devices";
+    /// The user is in as many conversations as a user may be, which is `expected`.
+    TooManyConversations = "too_many_conversations", 422, false, "Too many conversations";
+    /// A page's limit lies outside 1 to 100.
+    LimitOutOfRange = "limit_out_of_range", 400, false, "The limit is out of range";
+    /// Bytes that are no frame, or a frame that may not come now; the link closes.
+    BadFrame = "bad_frame", 400, false, "Not a valid frame";
+    /// More requests than this caller may make for now.
+    RateLimited = "rate_limited", 429, true, "Too many requests";
+    /// The node has as much to do as it takes on. Nothing was done.
+    Overloaded = "overloaded", 503, true, "The node is overloaded";
+    /// No quorum can be reached from here for now. Nothing was done.
+    Unavailable = "unavailable", 503, true, "Not available for now";
+    /// It may or may not have been done; repeating it with the same ids is safe.
+    UnknownOutcome = "unknown_outcome", 504, true, "The outcome is not known";
+    /// A defect of the server.
+    Internal = "internal", 500, false, "Internal error";
+}
+
+impl ProblemCode {
+    /// Whether the request may have been carried out in spite of the problem.
+    pub const fn is_unknown(self) -> bool {
+        matches!(self, ProblemCode::UnknownOutcome)
+    }
+
+    /// The URI that names this kind of problem (RFC 9457 `type`).
+    pub fn uri(self) -> String {
+        format!("urn:synod:problem:{}", self.as_str())
+    }
+}
+
+impl fmt::Display for ProblemCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_names_itself_and_has_an_error_status() {
+        for code in ProblemCode::ALL {
+            assert_eq!(ProblemCode::from_code(code.as_str()), Some(*code));
+            assert!((400..600).contains(&code.status()), "{code}");
+            assert!(
+                code.as_str()
+                    .bytes()
+                    .all(|b| b.is_ascii_lowercase() || b == b'_'),
+                "{code}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_codes_of_a_definite_or_repeatable_kind_are_retryable() {
+        for code in ProblemCode::ALL {
+            assert!(
+                !code.is_unknown() || code.retryable(),
+                "{code}: unknown must be repeatable"
+            );
+            assert!(
+                !code.retryable() || matches!(code.status(), 429 | 503 | 504),
+                "{code}"
+            );
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The values of the tables' rows, to bytes and back. Their keys are in [`crate::keys`]; what a key says already is not said
+//! again in its value. Strict: a row that does not decode is corruption, and whoever reads it treats it so.
+
+mod conversation;
+mod group;
+mod message;
+mod user;
+
+pub use conversation::{
+    decode_cursor, decode_head, decode_member, decode_producer, encode_cursor, encode_head,
+    encode_member, encode_producer,
+};
+pub use group::{decode_applied, decode_owed, encode_applied, encode_owed};
+pub use message::{decode_earlier, decode_message, encode_earlier, encode_message};
+pub use user::{
+    Account, decode_account, decode_device, decode_link, encode_account, encode_device, encode_link,
+};
+
+#[cfg(test)]
+mod tests;

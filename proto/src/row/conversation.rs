@@ -1,0 +1,144 @@
+//! Head, member, producer, cursor.
+
+use bytes::Bytes;
+use chat::{Cursor, Head, History, Kind, Member, Order, Producer, Role, Seq, Timestamp};
+use prost::Message as _;
+
+use crate::{DecodeError, read, rows, wire};
+
+/// The bytes of a head. Written with each entry, hence without a copy.
+pub fn encode_head(head: &Head) -> Bytes {
+    let mut out = Vec::with_capacity(256);
+    match &head.kind {
+        Kind::Direct { low, high } => wire::nested(&mut out, 1, |out| {
+            wire::string(out, 1, low.as_str());
+            wire::string(out, 2, high.as_str());
+        }),
+        Kind::Group {
+            group,
+            name,
+            history,
+        } => wire::nested(&mut out, 2, |out| {
+            wire::string(out, 1, group.as_str());
+            wire::string(out, 2, name);
+            wire::boolean(out, 3, *history == History::All);
+        }),
+    }
+    wire::uint64(&mut out, 3, head.last_seq.0);
+    wire::uint64(&mut out, 4, head.last_at.0);
+    wire::bytes(&mut out, 5, &head.chain.0);
+    wire::uint64(&mut out, 6, head.created_at.0);
+    out.into()
+}
+
+/// The head that these bytes mean.
+///
+/// # Errors
+/// [`DecodeError`] with the field that is wrong.
+pub fn decode_head(bytes: &[u8]) -> Result<Head, DecodeError> {
+    let row = rows::Head::decode(bytes).map_err(DecodeError::of("head"))?;
+    let kind = match row.kind.ok_or_else(|| DecodeError::missing("head.kind"))? {
+        rows::head::Kind::Direct(direct) => Kind::Direct {
+            low: read::user("head.low", &direct.low)?,
+            high: read::user("head.high", &direct.high)?,
+        },
+        rows::head::Kind::Group(group) => Kind::Group {
+            group: read::group("head.group", &group.group)?,
+            name: group.name,
+            history: if group.history_all {
+                History::All
+            } else {
+                History::SinceJoin
+            },
+        },
+    };
+    Ok(Head {
+        kind,
+        last_seq: Seq(row.last_seq),
+        last_at: Timestamp(row.last_at_ms),
+        chain: read::chain("head.chain", &row.chain)?,
+        created_at: Timestamp(row.created_at_ms),
+    })
+}
+
+/// The bytes of a membership.
+pub fn encode_member(member: &Member) -> Bytes {
+    let role = match member.role {
+        Role::Member => 1,
+        Role::Admin => 2,
+        Role::Owner => 3,
+    };
+    rows::Member {
+        role,
+        joined_at_seq: member.joined_at.0,
+    }
+    .encode_to_vec()
+    .into()
+}
+
+/// The membership that these bytes mean.
+///
+/// # Errors
+/// [`DecodeError`] with the field that is wrong.
+pub fn decode_member(bytes: &[u8]) -> Result<Member, DecodeError> {
+    let row = rows::Member::decode(bytes).map_err(DecodeError::of("member"))?;
+    let role = match row.role {
+        1 => Role::Member,
+        2 => Role::Admin,
+        3 => Role::Owner,
+        other => {
+            return Err(DecodeError::new(
+                "member.role",
+                format!("unknown role {other}"),
+            ));
+        }
+    };
+    Ok(Member {
+        role,
+        joined_at: Seq(row.joined_at_seq),
+    })
+}
+
+/// The bytes of a producer. Written with each message, hence without a copy.
+pub fn encode_producer(producer: &Producer) -> Bytes {
+    let mut out = Vec::with_capacity(80);
+    wire::string(&mut out, 1, producer.user.as_str());
+    wire::uint64(&mut out, 2, producer.last_order.0);
+    out.into()
+}
+
+/// The producer that these bytes mean.
+///
+/// # Errors
+/// [`DecodeError`] with the field that is wrong.
+pub fn decode_producer(bytes: &[u8]) -> Result<Producer, DecodeError> {
+    let row = rows::Producer::decode(bytes).map_err(DecodeError::of("producer"))?;
+    let user = read::user("producer.user", &row.user)?;
+    Ok(Producer {
+        user,
+        last_order: Order(row.last_order),
+    })
+}
+
+/// The bytes of a cursor. Written with each confirmation, hence without a copy.
+pub fn encode_cursor(cursor: &Cursor) -> Bytes {
+    let mut out = Vec::with_capacity(96);
+    wire::string(&mut out, 1, cursor.user.as_str());
+    wire::uint64(&mut out, 2, cursor.delivered.0);
+    wire::uint64(&mut out, 3, cursor.read.0);
+    out.into()
+}
+
+/// The cursor that these bytes mean.
+///
+/// # Errors
+/// [`DecodeError`] with the field that is wrong.
+pub fn decode_cursor(bytes: &[u8]) -> Result<Cursor, DecodeError> {
+    let row = rows::Cursor::decode(bytes).map_err(DecodeError::of("cursor"))?;
+    let user = read::user("cursor.user", &row.user)?;
+    Ok(Cursor {
+        user,
+        delivered: Seq(row.delivered),
+        read: Seq(row.read),
+    })
+}

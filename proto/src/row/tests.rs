@@ -1,0 +1,185 @@
+//! Rows survive their bytes; what is written by hand is what the generated types write; damage is refused, never a panic.
+
+use chat::{
+    Cursor, Device, Earlier, Head, History, Kind, Link, Member, Order, Owed, Producer, Role,
+};
+use proptest::prelude::*;
+use prost::Message as _;
+
+use super::*;
+use crate::arbitrary::{
+    conversation, damage, digest, garbage, group, link_to, message, seq, text, timestamp, user,
+};
+use crate::rows;
+
+fn kind() -> impl Strategy<Value = Kind> {
+    prop_oneof![
+        (user(), user()).prop_map(|(low, high)| Kind::Direct { low, high }),
+        (group(), text(20), any::<bool>()).prop_map(|(group, name, all)| {
+            let history = if all {
+                History::All
+            } else {
+                History::SinceJoin
+            };
+            Kind::Group {
+                group,
+                name,
+                history,
+            }
+        }),
+    ]
+}
+
+fn head() -> impl Strategy<Value = Head> {
+    (kind(), seq(), timestamp(), any::<[u8; 32]>(), timestamp()).prop_map(
+        |(kind, last_seq, last_at, chain, created_at)| Head {
+            kind,
+            last_seq,
+            last_at,
+            chain: chat::Chain(chain),
+            created_at,
+        },
+    )
+}
+
+fn owed() -> impl Strategy<Value = Owed> {
+    prop_oneof![
+        (user(), conversation(), link_to()).prop_map(|(user, conversation, to)| Owed::Link {
+            user,
+            conversation,
+            to
+        }),
+        (user(), conversation())
+            .prop_map(|(user, conversation)| Owed::Unlink { user, conversation }),
+    ]
+}
+
+fn device() -> impl Strategy<Value = Device> {
+    let starts = proptest::collection::btree_map(conversation(), seq(), 0..4);
+    (text(20), timestamp(), digest(), starts).prop_map(|(name, created_at, refresh, starts)| {
+        Device {
+            name,
+            created_at,
+            refresh,
+            starts,
+        }
+    })
+}
+
+proptest! {
+    #[test]
+    fn heads_survive(head in head()) {
+        let bytes = encode_head(&head);
+        let again = rows::Head::decode(&bytes[..]).expect("it decodes").encode_to_vec();
+        prop_assert_eq!(&bytes[..], &again[..]);
+        prop_assert_eq!(decode_head(&bytes), Ok(head));
+    }
+
+    #[test]
+    fn messages_survive(message in message()) {
+        let bytes = encode_message(&message);
+        let again = rows::StoredMessage::decode(&bytes[..]).expect("it decodes").encode_to_vec();
+        prop_assert_eq!(&bytes[..], &again[..]);
+        prop_assert_eq!(decode_message(message.conversation, message.seq, &bytes), Ok(message));
+    }
+
+    #[test]
+    fn members_producers_cursors_and_places_survive(
+        user in user(), one in seq(), other in seq(), role in 0..3_usize, at in timestamp(),
+        digest in digest(),
+    ) {
+        let role = [Role::Member, Role::Admin, Role::Owner][role];
+        let member = Member { role, joined_at: one };
+        prop_assert_eq!(decode_member(&encode_member(&member)), Ok(member));
+        let producer = Producer { user: user.clone(), last_order: Order(one.0) };
+        prop_assert_eq!(decode_producer(&encode_producer(&producer)), Ok(producer));
+        let cursor = Cursor { user, delivered: one, read: other };
+        prop_assert_eq!(decode_cursor(&encode_cursor(&cursor)), Ok(cursor));
+        let earlier = Earlier { seq: one, at, order: Order(other.0), digest };
+        prop_assert_eq!(decode_earlier(&encode_earlier(&earlier)), Ok(earlier));
+    }
+
+    #[test]
+    fn accounts_devices_and_links_survive(
+        password_hash in text(60), created_at in timestamp(), last_seen in timestamp(),
+        device in device(), to in link_to(),
+    ) {
+        let account = Account { password_hash, created_at, last_seen };
+        prop_assert_eq!(decode_account(&encode_account(&account)), Ok(account));
+        prop_assert_eq!(decode_device(&encode_device(&device)), Ok(device));
+        let link = Link { to, at: created_at };
+        prop_assert_eq!(decode_link(&encode_link(&link)), Ok(link));
+    }
+
+    #[test]
+    fn outbox_items_survive(owed in owed()) {
+        prop_assert_eq!(decode_owed(&encode_owed(&owed)), Ok(owed));
+    }
+
+    #[test]
+    fn damage_never_panics(
+        head in head(), message in message(), device in device(), owed in owed(),
+        place in any::<usize>(), with in any::<u8>(),
+    ) {
+        let good = [
+            encode_head(&head), encode_message(&message), encode_device(&device), encode_owed(&owed),
+        ];
+        for bytes in good.iter().flat_map(|good| damage(good, place, with)) {
+            decode_all(&bytes);
+        }
+    }
+
+    #[test]
+    fn random_bytes_never_panic(bytes in garbage()) {
+        decode_all(&bytes);
+    }
+}
+
+fn decode_all(bytes: &[u8]) {
+    let id = chat::ConversationId::from_bytes(&[0; 16]).expect("slot 0");
+    let _ = (
+        decode_head(bytes),
+        decode_member(bytes),
+        decode_producer(bytes),
+    );
+    let _ = (
+        decode_cursor(bytes),
+        decode_message(id, chat::Seq(1), bytes),
+    );
+    let _ = (
+        decode_earlier(bytes),
+        decode_account(bytes),
+        decode_device(bytes),
+    );
+    let _ = (
+        decode_link(bytes),
+        decode_owed(bytes),
+        decode_applied(bytes),
+    );
+}
+
+#[test]
+fn an_unknown_role_and_a_short_chain_are_named() {
+    let bytes = rows::Member {
+        role: 9,
+        joined_at_seq: 0,
+    }
+    .encode_to_vec();
+    assert_eq!(
+        decode_member(&bytes).map_err(|error| error.field),
+        Err("member.role")
+    );
+    let direct = rows::Direct {
+        low: "a".into(),
+        high: "b".into(),
+    };
+    let head = rows::Head {
+        kind: Some(rows::head::Kind::Direct(direct)),
+        chain: vec![1; 31].into(),
+        ..Default::default()
+    };
+    assert_eq!(
+        decode_head(&head.encode_to_vec()).map_err(|error| error.field),
+        Err("head.chain")
+    );
+}

@@ -1,0 +1,24 @@
+//! The specification's own JSON, as CONTRACT section 5 fixes it: what a text client says on `/chat`, and what it is told
+//! there and by `GET /messages/…`. Field names, shapes and defaults live here; who may say what does not.
+//!
+//! Inbound: unknown fields are ignored, wrong types are refused with the field's name, and one bad item of a payload does not
+//! spoil the others. Outbound: written straight into one buffer, in the specification's order of fields.
+
+mod inbound;
+mod item;
+mod outbound;
+mod time;
+mod writer;
+
+pub use inbound::{Inbound, parse};
+pub use item::{BadItem, BadJson, ConfirmItem, Item, MessageItem, SentTo};
+pub use outbound::{
+    Echo, MessageDetail, Paging, Payload, Standing, connected, history_page, message_detail,
+};
+pub use time::rfc3339;
+
+/// Most items of one payload: each is a proposal of its own, and a frame is one client's share of a node's attention.
+pub const PAYLOAD_ITEMS_MAX: usize = 256;
+
+#[cfg(test)]
+mod tests;

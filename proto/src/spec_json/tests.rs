@@ -1,0 +1,354 @@
+//! The specification's JSON, in examples that read as documentation, and on any text.
+
+use chat::{
+    CanonicalId, ConversationId, DeviceId, GroupId, Message, MessageId, Order, Seq, Timestamp,
+    UserId,
+};
+use proptest::prelude::*;
+use serde_json::{Value, json};
+
+use super::*;
+use crate::arbitrary::{message, text};
+use crate::{Addressee, Problem, ProblemCode};
+
+const ALICE_TO_BOB: &str = r#"{
+  "connection_id": "rLCkwH/SKGAsO9H/ZShrBAFTDKU=",
+  "payload": [
+    {
+      "senderId"       : "Rtnukkald=",
+      "receiverId"     : "IJUkalxUl=",
+      "messageId"      : "Pqwnkilsx=",
+      "timestamp"      : "9:47PM 12-1-2023",
+      "attachment"    : false,
+      "attachmentURI" : "",
+      "messageText"    : "Hello, Welcome!"
+   }
+  ]
+}"#;
+
+fn items(text: &str) -> Vec<Result<Item, Box<BadItem>>> {
+    match parse(text).expect("a payload") {
+        Inbound::Payload { items, .. } => items,
+        Inbound::Token(token) => panic!("a token {token}"),
+    }
+}
+
+fn one(item: Value) -> Result<Item, Box<BadItem>> {
+    items(&json!({"connection_id": "c", "payload": [item]}).to_string()).remove(0)
+}
+
+fn refused(item: Value) -> String {
+    one(item).expect_err("refused").error.field
+}
+
+#[test]
+fn the_request_of_the_specification_is_understood() {
+    let Inbound::Payload {
+        connection_id,
+        items,
+    } = parse(ALICE_TO_BOB).expect("understood")
+    else {
+        panic!("it is a payload");
+    };
+    assert_eq!(
+        connection_id.as_deref(),
+        Some("rLCkwH/SKGAsO9H/ZShrBAFTDKU=")
+    );
+    let Ok(Item::Message(message)) = &items[0] else {
+        panic!("it is a message: {items:?}")
+    };
+    assert_eq!(
+        message.sender.as_ref().map(UserId::as_str),
+        Some("Rtnukkald=")
+    );
+    assert_eq!(
+        message.to,
+        SentTo::Receiver(UserId::parse("IJUkalxUl=").expect("legal"))
+    );
+    assert_eq!(message.message_id.as_str(), "Pqwnkilsx=");
+    assert_eq!(message.order, None);
+    assert_eq!(message.body.client_timestamp, "9:47PM 12-1-2023");
+    assert_eq!(message.body.text, "Hello, Welcome!");
+    assert!(!message.body.attachment && message.body.attachment_uris.is_empty());
+}
+
+#[test]
+fn a_token_is_a_token() {
+    assert_eq!(parse(r#"{"token":"t"}"#), Ok(Inbound::Token("t".into())));
+    assert_eq!(
+        parse(r#"{"token":7}"#).map_err(|bad| bad.field),
+        Err("token".into())
+    );
+}
+
+#[test]
+fn attachments_come_as_a_string_or_a_list() {
+    let with = |uris: Value| {
+        let item = json!({"receiverId": "b", "messageId": "m", "attachmentURI": uris});
+        match one(item) {
+            Ok(Item::Message(message)) => (message.body.attachment, message.body.attachment_uris),
+            other => panic!("a message: {other:?}"),
+        }
+    };
+    assert_eq!(with(json!("/asset/1")), (true, vec!["/asset/1".to_owned()]));
+    assert_eq!(
+        with(json!(["a", "", "b"])),
+        (true, vec!["a".to_owned(), "b".to_owned()])
+    );
+}
+
+#[test]
+fn confirmations_are_told_from_messages() {
+    let id = ConversationId::group(&GroupId::parse("team").expect("legal"));
+    let confirm = |read| {
+        Item::Confirm(ConfirmItem {
+            conversation: id,
+            seq: Seq(3),
+            read,
+        })
+    };
+    let text = id.to_string();
+    assert_eq!(
+        one(json!({"conversationId": text, "sequence": 3, "delivered": true})),
+        Ok(confirm(false))
+    );
+    assert_eq!(
+        one(json!({"conversationId": text, "sequence": 3, "read": true})),
+        Ok(confirm(true))
+    );
+    // A client may send back more of the message than it must.
+    let more = json!({"conversationId": text, "sequence": 3, "delivered": true, "messageId": "m"});
+    assert_eq!(one(more), Ok(confirm(false)));
+    assert_eq!(
+        refused(json!({"conversationId": text, "sequence": 3})),
+        "delivered"
+    );
+    assert_eq!(
+        refused(json!({"conversationId": text, "delivered": true})),
+        "sequence"
+    );
+    assert_eq!(
+        refused(json!({"sequence": 3, "delivered": true})),
+        "conversationId"
+    );
+    assert_eq!(
+        refused(json!({"conversationId": text, "sequence": "3", "read": true})),
+        "sequence"
+    );
+    assert_eq!(
+        refused(json!({"conversationId": "xyz", "sequence": 3, "read": true})),
+        "conversationId"
+    );
+}
+
+#[test]
+fn wrong_types_are_refused_with_the_name_of_the_field() {
+    let good = json!({
+        "senderId": "a", "receiverId": "b", "messageId": "m", "timestamp": "t", "orderNumber": 1,
+        "attachment": true, "attachmentURI": ["u"], "messageText": "x", "unknown": {"ignored": []}
+    });
+    assert!(one(good.clone()).is_ok());
+    let fields = [
+        "senderId",
+        "receiverId",
+        "messageId",
+        "timestamp",
+        "orderNumber",
+        "attachment",
+        "attachmentURI",
+        "messageText",
+    ];
+    for field in fields {
+        let mut item = good.clone();
+        item[field] = json!({"an": "object"});
+        assert_eq!(refused(item), field);
+    }
+    let changed = |field: &str, value: Value| {
+        let mut item = good.clone();
+        item[field] = value;
+        refused(item)
+    };
+    assert_eq!(changed("orderNumber", json!(0)), "orderNumber");
+    assert_eq!(changed("orderNumber", json!(-1)), "orderNumber");
+    assert_eq!(changed("orderNumber", json!(1.5)), "orderNumber");
+    assert_eq!(changed("attachmentURI", json!([1])), "attachmentURI");
+    assert_eq!(changed("receiverId", json!("")), "receiverId");
+    assert_eq!(changed("receiverId", json!("..")), "receiverId");
+    assert_eq!(changed("groupId", json!("g")), "groupId");
+    assert_eq!(changed("messageId", json!("")), "messageId");
+    assert_eq!(changed("messageId", json!("x".repeat(129))), "messageId");
+    assert_eq!(
+        refused(json!({"receiverId": "b", "messageId": "m"})),
+        "messageText"
+    );
+    assert_eq!(refused(json!("text")), "payload[0]");
+}
+
+#[test]
+fn one_bad_item_does_not_spoil_the_others_and_is_echoed() {
+    let text = json!({"connection_id": "c", "payload": [
+        {"receiverId": "b", "messageId": "good", "messageText": "x"},
+        {"senderId": "a", "receiverId": "b", "messageId": "bad", "messageText": 7},
+    ]});
+    let items = items(&text.to_string());
+    assert!(items[0].is_ok());
+    let bad = items[1].as_ref().expect_err("bad");
+    let mut payload = Payload::new("c");
+    payload.not_understood(bad);
+    let told: Value = serde_json::from_str(&payload.finish()).expect("JSON");
+    let wanted = json!({"connection_id": "c", "payload": [{
+        "senderId": "a", "receiverId": "b", "messageId": "bad",
+        "receivedServer": false, "delivered": false, "read": false,
+        "error": {"code": "invalid_request", "detail": "messageText: must be a string",
+            "retryable": false, "field": "messageText"}
+    }]});
+    assert_eq!(told, wanted);
+}
+
+#[test]
+fn frames_of_other_forms_are_refused() {
+    let field = |text: &str| parse(text).expect_err("refused").field;
+    assert_eq!(field("nothing"), "");
+    assert_eq!(field("[]"), "");
+    assert_eq!(field("{}"), "payload");
+    assert_eq!(field(r#"{"payload":{}}"#), "payload");
+    assert_eq!(
+        field(r#"{"connection_id":7,"payload":[]}"#),
+        "connection_id"
+    );
+    let many = vec![json!({}); PAYLOAD_ITEMS_MAX + 1];
+    assert_eq!(field(&json!({"payload": many}).to_string()), "payload");
+    assert_eq!(field(&"[".repeat(10_000)), "", "deep nesting is no way in");
+}
+
+fn hello() -> Message {
+    let parse = |name| UserId::parse(name).expect("legal");
+    Message {
+        conversation: ConversationId::direct(&parse("alice"), &parse("bob")),
+        seq: Seq(7),
+        sender: parse("alice"),
+        device: DeviceId(9),
+        order: Order(3),
+        message_id: MessageId::parse("m\"7").expect("legal"),
+        at: Timestamp(1_709_210_096_007),
+        body: chat::Body {
+            text: "hi\n\u{1F600}".into(),
+            ..Default::default()
+        },
+        chain: Default::default(),
+    }
+}
+
+#[test]
+fn an_answer_has_every_field_of_the_contract() {
+    let message = hello();
+    let to = Addressee::Receiver("bob");
+    let place = CanonicalId {
+        conversation: message.conversation,
+        seq: message.seq,
+    };
+    let mut payload = Payload::new("c/1=");
+    let counts = Some((2, 1));
+    let standing = Standing {
+        delivered: true,
+        read: false,
+        counts,
+    };
+    payload.stored(
+        Echo::of(&message, to),
+        place,
+        message.order,
+        message.at,
+        standing,
+    );
+    let problem =
+        Problem::of(ProblemCode::Unavailable).after(std::time::Duration::from_millis(250));
+    payload.failed(Echo::of(&message, Addressee::Group("team")), &problem);
+    assert_eq!(payload.len(), 2);
+    let told: Value = serde_json::from_str(&payload.finish()).expect("JSON");
+    let id = message.conversation.to_string();
+    let wanted = json!({"connection_id": "c/1=", "payload": [
+        {"senderId": "alice", "receiverId": "bob", "messageId": "m\"7",
+         "timestamp": "2024-02-29T12:34:56.007Z", "receivedServer": true, "delivered": true,
+         "read": false, "deliveredCount": 2, "readCount": 1, "conversationId": id, "sequence": 7,
+         "canonicalId": format!("{id}-7"), "orderNumber": 3},
+        {"senderId": "alice", "groupId": "team", "messageId": "m\"7", "receivedServer": false,
+         "delivered": false, "read": false, "error": {"code": "unavailable",
+         "detail": "Not available for now", "retryable": true, "retry_after_ms": 250}}
+    ]});
+    assert_eq!(told, wanted);
+}
+
+#[test]
+fn recipients_get_the_full_entity() {
+    let mut message = hello();
+    message.body.attachment_uris = vec!["/v1.0/asset/1".into()];
+    message.body.attachment = true;
+    let mut payload = Payload::catching_up("c");
+    payload.message(&message, Addressee::Receiver("bob"), Standing::default());
+    let told: Value = serde_json::from_str(&payload.finish()).expect("JSON");
+    let id = message.conversation.to_string();
+    let entity = json!({
+        "senderId": "alice", "receiverId": "bob", "messageId": "m\"7",
+        "timestamp": "2024-02-29T12:34:56.007Z", "serverTimestamp": "2024-02-29T12:34:56.007Z",
+        "attachment": true, "attachmentURI": ["/v1.0/asset/1"], "messageText": "hi\n\u{1F600}",
+        "receivedServer": true, "delivered": false, "read": false, "conversationId": id,
+        "sequence": 7, "canonicalId": format!("{id}-7"), "orderNumber": 3
+    });
+    assert_eq!(
+        told,
+        json!({"connection_id": "c", "messages": [{"payload": [entity]}]})
+    );
+}
+
+#[test]
+fn the_clients_own_timestamp_is_kept() {
+    let mut message = hello();
+    message.body.client_timestamp = "9:47PM 12-1-2023".into();
+    let detail = MessageDetail {
+        message: &message,
+        to: Addressee::Group("team"),
+        standing: Standing::default(),
+        reached: Some((vec![&message.sender], vec![])),
+    };
+    let told: Value = serde_json::from_str(&message_detail(&detail)).expect("JSON");
+    assert_eq!(told["timestamp"], "9:47PM 12-1-2023");
+    assert_eq!(told["serverTimestamp"], "2024-02-29T12:34:56.007Z");
+    assert_eq!(told["deliveredTo"], json!(["alice"]));
+    assert_eq!(told["readBy"], json!([]));
+}
+
+#[test]
+fn pages_of_history_say_where_the_next_begins() {
+    let nothing = history_page([], Paging::After(None));
+    assert_eq!(nothing, r#"{"messages":[],"next_after_id":null}"#);
+    let message = hello();
+    let page = [(&message, Addressee::Receiver("bob"), Standing::default())];
+    let text = history_page(page, Paging::Before(Some(message.canonical_id())));
+    let told: Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(told["next_before_id"], message.canonical_id().to_string());
+    assert_eq!(told["messages"][0]["payload"][0]["sequence"], 7);
+    assert_eq!(connected("a\"b"), r#"{"connection_id":"a\"b"}"#);
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_read_without_a_panic(text in text(80)) {
+        let _ = parse(&text);
+    }
+
+    #[test]
+    fn any_message_is_rendered_as_json_that_says_the_same(message in message(), to in text(20)) {
+        let mut payload = Payload::new("c");
+        payload.message(&message, Addressee::Receiver(&to), Standing::default());
+        payload.confirmed(message.conversation, Seq(1), Seq(0));
+        payload.not_confirmed(message.conversation, Seq(9), &Problem::of(ProblemCode::BeyondEnd).expecting(8));
+        let told: Value = serde_json::from_str(&payload.finish()).expect("JSON");
+        let entity = &told["payload"][0];
+        prop_assert_eq!(entity["messageText"].as_str(), Some(message.body.text.as_str()));
+        prop_assert_eq!(entity["messageId"].as_str(), Some(message.message_id.as_str()));
+        prop_assert_eq!(entity["receiverId"].as_str(), Some(to.as_str()));
+        prop_assert_eq!(entity["sequence"].as_u64(), Some(message.seq.0));
+        prop_assert_eq!(told["payload"][2]["error"]["expected"].as_u64(), Some(8));
+    }
+}

@@ -1,0 +1,156 @@
+//! Frames of the client plane.
+
+use bytes::Bytes;
+use chat::Order;
+use proto::{frame, frames};
+
+use super::{Sample, body, direct, message, sample, user};
+
+pub(super) fn samples() -> Vec<Sample> {
+    use frame::ClientFrame;
+    let conversation = Bytes::copy_from_slice(direct().as_bytes());
+    let to = frame::SendTo::Receiver(user("bob"));
+    let send = frame::SendRequest {
+        tag: 5,
+        to,
+        order: Some(Order(17)),
+        message_id: message().message_id,
+        body: body(),
+    };
+    let client = [
+        (
+            "hello",
+            ClientFrame::Hello(frames::Hello {
+                token: "t".into(),
+                version: frame::VERSION,
+            }),
+        ),
+        ("send", ClientFrame::Send(send.into())),
+        (
+            "confirm",
+            ClientFrame::Confirm(frames::Confirm {
+                tag: 6,
+                conversation: conversation.clone(),
+                seq: 300,
+                read: true,
+            }),
+        ),
+        ("ping", ClientFrame::Ping(frames::Ping { tag: 7 })),
+        (
+            "read_history",
+            ClientFrame::ReadHistory(frames::ReadHistory {
+                tag: 8,
+                of: Some(frames::read_history::Of::Conversation(conversation)),
+                after: 250,
+                before: 0,
+                limit: 50,
+                consistency: frames::Consistency::AtLeast.into(),
+                at_least: 300,
+            }),
+        ),
+    ];
+    let client = client.into_iter().map(|(name, value)| {
+        let bytes = frame::encode_client_frame(value.clone());
+        sample(name, value, bytes, |bytes| {
+            frame::decode_client_frame(Bytes::copy_from_slice(bytes))
+        })
+    });
+    let server = server_frames().into_iter().map(|(name, value)| {
+        let bytes = frame::encode_server_frame(value.clone());
+        sample(name, Some(value), bytes, |bytes| {
+            frame::decode_server_frame(Bytes::copy_from_slice(bytes))
+        })
+    });
+    client.chain(server).collect()
+}
+
+fn server_frames() -> Vec<(&'static str, frame::ServerFrame)> {
+    use frame::ServerFrame;
+    let conversation = Bytes::copy_from_slice(direct().as_bytes());
+    let message = frames::Message::of(&message(), proto::Addressee::Receiver("bob"));
+    let problem = frames::Problem {
+        code: "out_of_order".into(),
+        detail: "the next order number is 18".into(),
+        retryable: false,
+        retry_after_ms: 250,
+        unknown: true,
+        expected: 18,
+    };
+    let sent = |result| frames::Sent {
+        tag: 5,
+        conversation: conversation.clone(),
+        message_id: "Pqwnkilsx=".into(),
+        result: Some(result),
+    };
+    let stored = frames::Stored {
+        seq: 300,
+        at_ms: 1_700_000_000_000,
+        duplicate: true,
+        order: 17,
+    };
+    vec![
+        (
+            "welcome",
+            ServerFrame::Welcome(frames::Welcome {
+                connection_id: "c".into(),
+                user: "alice".into(),
+                device: 9,
+                node: 2,
+                at_ms: 1_700_000_000_000,
+            }),
+        ),
+        (
+            "sent_stored",
+            ServerFrame::Sent(sent(frames::sent::Result::Stored(stored))),
+        ),
+        (
+            "sent_problem",
+            ServerFrame::Sent(sent(frames::sent::Result::Problem(problem.clone()))),
+        ),
+        (
+            "deliver",
+            ServerFrame::Deliver(frames::Deliver {
+                messages: vec![message.clone()],
+                catching_up: true,
+            }),
+        ),
+        ("caught_up", ServerFrame::CaughtUp(frames::CaughtUp {})),
+        (
+            "status",
+            ServerFrame::Status(frames::Status {
+                conversation: conversation.clone(),
+                delivered: 300,
+                read: 200,
+            }),
+        ),
+        (
+            "confirmed",
+            ServerFrame::Confirmed(frames::Confirmed {
+                tag: 6,
+                conversation: conversation.clone(),
+                delivered: 300,
+                read: 200,
+                problem: None,
+            }),
+        ),
+        (
+            "history_page",
+            ServerFrame::HistoryPage(frames::HistoryPage {
+                tag: 8,
+                conversation,
+                messages: vec![message],
+                last_seq: 300,
+                problem: Some(problem.clone()),
+            }),
+        ),
+        ("problem", ServerFrame::Problem(problem)),
+        ("pong", ServerFrame::Pong(frames::Pong { tag: 7 })),
+        (
+            "go_away",
+            ServerFrame::GoAway(frames::GoAway {
+                addresses: vec!["127.0.0.1:7410".into()],
+                after_ms: 100,
+            }),
+        ),
+    ]
+}

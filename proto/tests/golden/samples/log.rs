@@ -1,0 +1,154 @@
+//! Entries, commands and outcomes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use chat::{
+    Conflict, ConversationId, Digest, History, LinkTo, Order, Outcome, Place, Refusal, SendMessage,
+    Seq, UserCommand,
+};
+use proto::Command;
+
+use super::{Sample, body, direct, message, sample, team, user};
+
+pub(super) fn samples() -> Vec<Sample> {
+    let (alice, bob, device) = (user("alice"), user("bob"), message().device);
+    let conversation = |command| Command::Conversation {
+        id: direct(),
+        command,
+    };
+    let of_alice = |command| Command::User {
+        user: user("alice"),
+        command,
+    };
+    let members = BTreeSet::from([user("bob"), user("carol")]);
+    let send = |order, receiver| {
+        let message_id = message().message_id;
+        let sender = user("alice");
+        chat::Command::Send(SendMessage {
+            sender,
+            device,
+            receiver,
+            order,
+            message_id,
+            body: body(),
+        })
+    };
+    let create = chat::Command::CreateGroup {
+        group: team(),
+        name: "The team".into(),
+        owner: alice.clone(),
+        members: members.clone(),
+        history: History::All,
+    };
+    let open = UserCommand::OpenSession {
+        device,
+        name: "laptop".into(),
+        refresh: Digest([1; 32]),
+        starts: BTreeMap::from([(direct(), Seq(300))]),
+    };
+    let confirm = chat::Command::Confirm {
+        user: bob.clone(),
+        device,
+        seq: Seq(300),
+        read: true,
+    };
+    let link = UserCommand::Link {
+        conversation: direct(),
+        to: LinkTo::Peer(bob.clone()),
+    };
+    let link_group = UserCommand::Link {
+        conversation: ConversationId::group(&team()),
+        to: LinkTo::Group(team()),
+    };
+    let commands = [
+        ("create_group", conversation(create)),
+        (
+            "add_members",
+            conversation(chat::Command::AddMembers {
+                by: alice.clone(),
+                members,
+            }),
+        ),
+        (
+            "remove_member",
+            conversation(chat::Command::RemoveMember {
+                by: alice,
+                member: bob.clone(),
+            }),
+        ),
+        (
+            "send_direct",
+            conversation(send(Some(Order(17)), Some(bob))),
+        ),
+        ("send_group_uncounted", conversation(send(None, None))),
+        ("confirm", conversation(confirm)),
+        (
+            "create_user",
+            of_alice(UserCommand::Create {
+                password_hash: "$argon2id$".into(),
+            }),
+        ),
+        ("open_session", of_alice(open)),
+        (
+            "refresh_session",
+            of_alice(UserCommand::RefreshSession {
+                device,
+                old: Digest([1; 32]),
+                new: Digest([2; 32]),
+            }),
+        ),
+        ("end_session", of_alice(UserCommand::EndSession { device })),
+        ("link_direct", of_alice(link)),
+        ("link_group", of_alice(link_group)),
+        (
+            "unlink",
+            of_alice(UserCommand::Unlink {
+                conversation: direct(),
+            }),
+        ),
+        (
+            "mark_seen",
+            of_alice(UserCommand::MarkSeen { at: message().at }),
+        ),
+        ("outbox_done", Command::OutboxDone(41)),
+    ];
+    let entry = proto::encode_entry(message().at.0, &[commands[3].1.encode(), Bytes::new()]);
+    let decoded = proto::decode_entry(entry.clone()).expect("just written");
+    let entry = sample("entry", decoded, entry, |bytes| {
+        proto::decode_entry(Bytes::copy_from_slice(bytes))
+    });
+    let commands = commands.into_iter().map(|(name, command)| {
+        let bytes = command.encode();
+        sample(name, command, bytes, proto::decode_command)
+    });
+    commands.chain([entry]).chain(outcomes()).collect()
+}
+
+fn outcomes() -> Vec<Sample> {
+    let place = Place {
+        seq: Seq(300),
+        at: message().at,
+        order: Order(17),
+        delivered: Seq(299),
+        read: Seq(298),
+    };
+    let refused = |refusal| Outcome::Refused(refusal);
+    let outcomes = [
+        ("accepted", Outcome::Accepted(place)),
+        ("duplicate", Outcome::Duplicate(place)),
+        ("refused", refused(Refusal::NotAMember)),
+        (
+            "refused_with_number",
+            refused(Refusal::OutOfOrder {
+                expected: Order(18),
+            }),
+        ),
+        ("conflict", Outcome::Conflict(Conflict::OrderUsed)),
+    ];
+    let outcomes = outcomes.into_iter().map(|(name, outcome)| {
+        let bytes = proto::encode_outcome(&outcome);
+        sample(name, outcome, bytes, proto::decode_outcome)
+    });
+    outcomes.collect()
+}
