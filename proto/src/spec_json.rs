@@ -15,7 +15,7 @@ pub use item::{BadItem, BadJson, ConfirmItem, Item, MessageItem, SentTo};
 pub use outbound::{
     Echo, MessageDetail, Paging, Payload, Standing, connected, history_page, message_detail,
 };
-pub use time::rfc3339;
+pub use time::{parse_rfc3339, rfc3339};
 
 /// Most items of one payload: each is a proposal of its own, and a frame is one client's share of a node's attention.
 pub const PAYLOAD_ITEMS_MAX: usize = 256;

@@ -2,6 +2,7 @@
 
 use chat::Timestamp;
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// 9999-12-31T23:59:59.999Z, the last moment that RFC 3339 can write.
 const LAST_MS: u64 = 253_402_300_799_999;
@@ -11,6 +12,12 @@ pub fn rfc3339(at: Timestamp) -> String {
     let mut text = Vec::with_capacity(24);
     write(&mut text, at);
     String::from_utf8(text).expect("digits and punctuation are ASCII")
+}
+
+/// The moment that an RFC 3339 text names, to the millisecond. `None` for other texts and for moments before 1970.
+pub fn parse_rfc3339(text: &str) -> Option<Timestamp> {
+    let moment = OffsetDateTime::parse(text, &Rfc3339).ok()?;
+    u64::try_from(moment.unix_timestamp_nanos() / 1_000_000).ok().map(Timestamp)
 }
 
 pub(super) fn write(out: &mut Vec<u8>, at: Timestamp) {
@@ -48,8 +55,6 @@ fn digits<const N: usize>(out: &mut Vec<u8>, number: u32) {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use time::format_description::well_known::Rfc3339;
-
     use super::*;
 
     #[test]
@@ -66,8 +71,7 @@ mod tests {
         #[test]
         fn every_moment_reads_back(ms in 0..=LAST_MS) {
             let text = rfc3339(Timestamp(ms));
-            let back = OffsetDateTime::parse(&text, &Rfc3339).expect("it is RFC 3339");
-            prop_assert_eq!(back.unix_timestamp_nanos(), i128::from(ms) * 1_000_000);
+            prop_assert_eq!(parse_rfc3339(&text), Some(Timestamp(ms)));
             prop_assert_eq!(text.len(), 24);
         }
     }

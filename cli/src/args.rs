@@ -1,0 +1,322 @@
+//! The command line, as clap reads it. Nothing here acts.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Synod: a messenger whose conversations are consensus logs. Server, tools and client in one.
+#[derive(Debug, Parser)]
+#[command(name = "synod", version, arg_required_else_help = true, propagate_version = true)]
+pub(crate) struct Command {
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Verb {
+    /// Three real nodes on this machine, bots that chat, faults, and a verdict
+    Demo(Demo),
+    /// Run a node
+    Start(Start),
+    /// Check a node's file without starting anything
+    #[command(subcommand)]
+    Config(Config),
+    /// What the cluster is, node by node
+    Status(Operations),
+    /// Whether the cluster serves and could lose a node (exit 0, 10 unhealthy, 11 degraded)
+    Health(Operations),
+    /// Nodes
+    #[command(subcommand)]
+    Node(Node),
+    /// Shards
+    #[command(subcommand)]
+    Shard(Shard),
+    /// Create a user
+    Register(Register),
+    /// Log in and keep the session in the context
+    Login(Login),
+    /// Send one message
+    Send(Send),
+    /// Read a conversation
+    History(History),
+    /// Print messages as they arrive
+    Tail(Tail),
+    /// Load a cluster and measure it
+    #[command(subcommand)]
+    Bench(Bench),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Demo {
+    /// Stop after this long and print the verdict; without it the demo runs until Ctrl-C
+    #[arg(long = "for", value_name = "TIME", value_parser = duration)]
+    pub(crate) run_for: Option<Duration>,
+    /// Repeat the schedule of faults and chats of this number
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+    /// First port of the first node; node i uses ten ports from here + 10 i
+    #[arg(long, default_value_t = 7400, value_parser = clap::value_parser!(u16).range(1024..=65500))]
+    pub(crate) port_base: u16,
+    /// Keep everything in this folder instead of a temporary one
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: Option<PathBuf>,
+    /// Break nothing
+    #[arg(long)]
+    pub(crate) no_chaos: bool,
+    /// Print the verdict as JSON in the last line of stdout; everything else goes to stderr
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Start {
+    /// The node's file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// Stop when stdin ends: whoever started this node holds the other end
+    #[arg(long, hide = true)]
+    pub(crate) until_stdin_ends: bool,
+    /// When stdin ended, remove this folder: whoever made it is gone
+    #[arg(long, hide = true, value_name = "DIR", requires = "until_stdin_ends")]
+    pub(crate) sweep: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Read and check a node's file
+    Check {
+        /// The node's file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Node {
+    /// List the nodes
+    Ls(Operations),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Shard {
+    /// List the shards and who leads them
+    Ls(Operations),
+}
+
+/// Where operators find the nodes.
+#[derive(Debug, Args)]
+pub(crate) struct Operations {
+    /// A context: a running demo writes `demo`
+    #[arg(long, value_name = "NAME", default_value = "demo")]
+    pub(crate) ctx: String,
+    /// Operations port of a node, instead of a context; may be repeated
+    #[arg(long = "operations", value_name = "HOST:PORT")]
+    pub(crate) operations: Vec<SocketAddr>,
+    /// One JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where clients find the cluster, and as whom they come.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Cluster {
+    /// A context: a running demo writes `demo`
+    #[arg(long, value_name = "NAME", default_value = "demo")]
+    pub(crate) ctx: String,
+    /// Client address of a node, instead of a context; may be repeated
+    #[arg(long, value_name = "HOST:PORT", requires = "ca")]
+    pub(crate) addr: Vec<SocketAddr>,
+    /// Certificate of the authority that signs the nodes
+    #[arg(long, value_name = "FILE", requires = "addr")]
+    pub(crate) ca: Option<PathBuf>,
+    /// What `synod login` wrote; by default the session kept in the context
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
+    /// How to connect
+    #[arg(long, value_enum, default_value_t = Transport::Quic)]
+    pub(crate) transport: Transport,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Transport {
+    Quic,
+    Ws,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Register {
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// The new user's id
+    pub(crate) user: String,
+    /// File that holds the password; by default the first line of stdin
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Login {
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// The user's id
+    pub(crate) user: String,
+    /// File that holds the password; by default the first line of stdin
+    #[arg(long, value_name = "FILE")]
+    pub(crate) password_file: Option<PathBuf>,
+    /// What this device is called
+    #[arg(long, default_value = "terminal")]
+    pub(crate) device: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Send {
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// The receiver's user id
+    #[arg(required_unless_present = "group")]
+    pub(crate) to: Option<String>,
+    /// The text; by default all of stdin
+    pub(crate) text: Option<String>,
+    /// Send to this group
+    #[arg(long, conflicts_with = "to")]
+    pub(crate) group: Option<String>,
+    /// The text, where `--group` takes the receiver's place
+    #[arg(long = "text", value_name = "TEXT", conflicts_with = "text")]
+    pub(crate) long_text: Option<String>,
+    /// One JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct History {
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// The other user, or a group's id
+    pub(crate) of: String,
+    /// How many messages, the newest ones
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) limit: u32,
+    /// Whatever the node has, without asking the others
+    #[arg(long)]
+    pub(crate) local: bool,
+    /// One JSON object for each message
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Tail {
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// Stop after so many messages
+    #[arg(long)]
+    pub(crate) count: Option<u64>,
+    /// One JSON object for each message
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Bench {
+    /// Send messages and measure acknowledgement and delivery
+    Send(BenchSend),
+    /// Read pages of history
+    History(BenchHistory),
+}
+
+/// What every benchmark needs.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Load {
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// Operations port of a node on this machine, for the servers' CPU time; may be repeated
+    #[arg(long = "operations", value_name = "HOST:PORT")]
+    pub(crate) operations: Vec<SocketAddr>,
+    /// Connections, each an authenticated device
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    pub(crate) clients: u32,
+    /// How long is measured
+    #[arg(long, value_name = "TIME", default_value = "20s", value_parser = duration)]
+    pub(crate) duration: Duration,
+    /// How long runs before that
+    #[arg(long, value_name = "TIME", default_value = "2s", value_parser = duration)]
+    pub(crate) warmup: Duration,
+    /// One JSON object in the last line of stdout
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchSend {
+    #[command(flatten)]
+    pub(crate) load: Load,
+    /// Conversations the clients write to; as many as clients by default
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub(crate) conversations: Option<u32>,
+    /// Bytes of text in each message
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) size: u32,
+    /// Messages a second over all clients, however slow the answers (open loop); without it each
+    /// client sends when its last message was acknowledged (closed loop)
+    #[arg(long)]
+    pub(crate) rate: Option<f64>,
+    /// Receivers confirm what they received
+    #[arg(long)]
+    pub(crate) confirm: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchHistory {
+    #[command(flatten)]
+    pub(crate) load: Load,
+    /// Messages in the conversation that is read
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(50..=1_000_000))]
+    pub(crate) messages: u32,
+    /// Messages in a page
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) page: u32,
+    /// Whatever the node has, without asking the others
+    #[arg(long)]
+    pub(crate) local: bool,
+}
+
+/// Reads `500ms`, `30s`, `5m`, `1h`; a number alone is seconds.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let number: f64 = digits.parse().map_err(|_| format!("`{text}` is no time: try `30s`"))?;
+    let seconds = match &text[digits.len()..] {
+        "ms" => number / 1000.0,
+        "" | "s" => number,
+        "m" => number * 60.0,
+        "h" => number * 3600.0,
+        unit => return Err(format!("`{unit}` is no unit of time: use ms, s, m or h")),
+    };
+    if !(0.0..=31_536_000.0).contains(&seconds) {
+        return Err("a time is between 0 and a year".into());
+    }
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Command::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_read_with_their_unit() {
+        assert_eq!(duration("30s"), Ok(Duration::from_secs(30)));
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("1.5m"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("8"), Ok(Duration::from_secs(8)));
+        for wrong in ["", "s", "10 parsecs", "-1s", "1d", "nan", "inf"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! The one binary `synod`: starts a node, shows a cluster at work, measures it, and talks to it.
+//!
+//! Thin on purpose: a node is `node::run`, a client is `client::Client`; what is written here is how
+//! people and scripts reach them, and the demo that breaks them in front of your eyes.
+
+use clap::Parser as _;
+
+mod args;
+mod bench;
+mod context;
+mod demo;
+mod exit;
+mod operations;
+mod seed;
+mod start;
+mod status;
+mod talk;
+
+use args::{Bench, Command, Config, Node, Shard, Verb};
+use exit::{Failure, Outcome};
+
+/// Enough for tools; a node brings its own threads.
+const TOOL_THREADS: usize = 2;
+
+fn main() -> std::process::ExitCode {
+    let command = Command::parse();
+    match run(command.verb) {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            eprintln!("synod: {failure}");
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(verb: Verb) -> Outcome {
+    match verb {
+        Verb::Start(args) => start::start(&args),
+        Verb::Config(Config::Check { config }) => start::check(&config),
+        Verb::Demo(args) => tool(demo::demo(args)),
+        Verb::Status(args) => tool(status::status(args)),
+        Verb::Health(args) => tool(status::health(args)),
+        Verb::Node(Node::Ls(args)) => tool(status::nodes(args)),
+        Verb::Shard(Shard::Ls(args)) => tool(status::shards(args)),
+        Verb::Register(args) => tool(talk::register(args)),
+        Verb::Login(args) => tool(talk::login(args)),
+        Verb::Send(args) => tool(talk::send(args)),
+        Verb::History(args) => tool(talk::history(args)),
+        Verb::Tail(args) => tool(talk::tail(args)),
+        Verb::Bench(Bench::Send(args)) => tool(bench::send(args)),
+        Verb::Bench(Bench::History(args)) => tool(bench::history(args)),
+    }
+}
+
+/// Runs a tool to its end.
+fn tool(work: impl Future<Output = Outcome>) -> Outcome {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(TOOL_THREADS)
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::internal(format!("cannot start threads: {e}")))?;
+    let outcome = runtime.block_on(work);
+    // Nothing that is still being waited for may keep the process.
+    runtime.shutdown_background();
+    outcome
+}

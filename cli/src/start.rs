@@ -1,0 +1,163 @@
+//! `synod start` and `synod config check`: a node's file, its threads, its signals, its end.
+//!
+//! Everything that a node is lives in `node::run`; here is only what a process must bring along.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use node::config::{Config, ConfigError, Log};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing_subscriber::EnvFilter;
+
+use crate::{
+    args::Start,
+    exit::{Exit, Failure, Outcome},
+};
+
+/// How long a node whose starter is gone may take to stop in order; nobody waits for it any more.
+const ORPHAN_PATIENCE: Duration = Duration::from_secs(2);
+/// Attempts at removing a folder into which a sibling may still be writing.
+const SWEEPS_MAX: u32 = 40;
+
+/// Runs a node until SIGTERM, SIGINT, or something it cannot survive.
+pub(crate) fn start(args: &Start) -> Outcome {
+    let config = load(&args.config)?;
+    logs(&config.log)?;
+    let threads = match config.runtime.plane_threads {
+        0 => std::thread::available_parallelism().map_or(1, usize::from),
+        threads => threads,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .map_err(|e| Failure::internal(format!("cannot start threads: {e}")))?;
+    let outcome = runtime.block_on(run(args, config));
+    runtime.shutdown_timeout(ORPHAN_PATIENCE);
+    outcome
+}
+
+/// Says whether a node could start with this file.
+pub(crate) fn check(path: &Path) -> Outcome {
+    let config = load(path)?;
+    println!(
+        "{}: node {} of cluster {}, {} founders, {} shards, {} replicas",
+        path.display(),
+        config.node,
+        config.cluster.id,
+        config.cluster.nodes.len(),
+        config.cluster.shards,
+        config.cluster.replication
+    );
+    Ok(Exit::Ok)
+}
+
+fn load(path: &Path) -> Result<Config, Failure> {
+    Config::load(path).map_err(|error| match error {
+        ConfigError::Unreadable { .. } => Failure::new(Exit::NotFound, error),
+        ConfigError::Invalid { .. } => Failure::usage(error),
+    })
+}
+
+fn logs(log: &Log) -> Result<(), Failure> {
+    let filter = EnvFilter::try_new(&log.filter)
+        .map_err(|e| Failure::usage(format!("log.filter `{}`: {e}", log.filter)))?;
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let begun = if log.json { lines.json().try_init() } else { lines.with_ansi(false).try_init() };
+    begun.map_err(|e| Failure::internal(format!("cannot write logs: {e}")))
+}
+
+async fn run(args: &Start, config: Config) -> Outcome {
+    let stop = CancellationToken::new();
+    let node = node::run(config, stop.clone());
+    tokio::pin!(node);
+    let ended = tokio::select! {
+        ended = &mut node => Some(ended),
+        signalled = signalled() => {
+            signalled?;
+            None
+        }
+        orphaned = orphaned(args.until_stdin_ends) => {
+            orphaned?;
+            stop.cancel();
+            // The starter is gone: whatever this node would still say, nobody reads it.
+            let _ = tokio::time::timeout(ORPHAN_PATIENCE, &mut node).await;
+            if let Some(folder) = args.sweep.clone() {
+                sweep(folder).await;
+            }
+            return Ok(Exit::Ok);
+        }
+    };
+    let ended = match ended {
+        Some(ended) => ended,
+        None => {
+            stop.cancel();
+            node.await
+        }
+    };
+    ended.map(|()| Exit::Ok).map_err(|error| failure(&error))
+}
+
+/// The exit code of a node that could not start or had to stop.
+fn failure(error: &node::Error) -> Failure {
+    let exit = match error {
+        node::Error::Config(_) | node::Error::Tls(_) => Exit::Usage,
+        node::Error::File { .. } => Exit::NotFound,
+        node::Error::Store(store::StoreError::Locked { .. }) => Exit::Rejected,
+        node::Error::Peer(_) | node::Error::Client(_) | node::Error::Operations { .. } => {
+            Exit::Rejected
+        }
+        node::Error::Store(_) | node::Error::Raft(_) | node::Error::Fatal(_) => Exit::Internal,
+    };
+    Failure::new(exit, error)
+}
+
+/// Until SIGTERM or SIGINT.
+async fn signalled() -> Result<(), Failure> {
+    let listen = |kind| signal(kind).map_err(Failure::internal);
+    let (mut terminate, mut interrupt) =
+        (listen(SignalKind::terminate())?, listen(SignalKind::interrupt())?);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("asked to stop");
+    Ok(())
+}
+
+/// Until stdin ends; never when nobody holds its other end.
+async fn orphaned(watched: bool) -> Result<(), Failure> {
+    use std::os::fd::AsFd as _;
+    if !watched {
+        return std::future::pending().await;
+    }
+    let unusable = |e: std::io::Error| Failure::usage(format!("stdin must be a pipe: {e}"));
+    let stdin = std::io::stdin().as_fd().try_clone_to_owned().map_err(unusable)?;
+    let pipe = tokio::net::unix::pipe::Receiver::from_owned_fd(stdin).map_err(unusable)?;
+    let mut bytes = [0; 64];
+    loop {
+        pipe.readable().await.map_err(unusable)?;
+        match pipe.try_read(&mut bytes) {
+            Ok(0) => return Ok(()),
+            Ok(_) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+            Err(_) => return Ok(()),
+        }
+    }
+}
+
+/// Removes what a starter that is gone has left behind. Its other nodes do the same at this moment.
+async fn sweep(folder: PathBuf) {
+    for _ in 0..SWEEPS_MAX {
+        match std::fs::remove_dir_all(&folder) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            _ if !folder.exists() => return,
+            _ => {}
+        }
+    }
+}

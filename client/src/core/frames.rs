@@ -1,0 +1,258 @@
+//! What comes in and what goes out on links: the part of the core that knows frames.
+
+use std::time::Duration;
+
+use chat::{ConversationId, Seq};
+use proto::ProblemCode;
+use proto::frame::{ClientFrame, ServerFrame, VERSION, encode_client_frame};
+use proto::frames::{self, Problem};
+
+use super::links::{Asked, Need, Phase};
+use super::{Action, Core, LinkId};
+use crate::Incoming;
+use crate::core::session::Verdict;
+use crate::{CallError, Credentials};
+
+impl Core {
+    /// The transport of a link stands: the client says who it is.
+    pub(crate) fn dialled(&mut self, now: Duration, id: LinkId) {
+        let token = self.session.credentials().access.clone();
+        let Some(link) = self.links.get(id) else { return };
+        link.phase = Phase::Greeting;
+        link.hear(now);
+        self.write(id, ClientFrame::Hello(frames::Hello { token, version: VERSION }));
+    }
+
+    /// The link ended, or never came about.
+    pub(crate) fn link_lost(&mut self, now: Duration, id: LinkId, reason: String) {
+        if self.links.get(id).is_none() {
+            return;
+        }
+        let rounds = self.links.rounds_failed();
+        let pause = self.jitter.pause(rounds, Duration::ZERO);
+        if self.links.remove(now, id, pause) {
+            self.unsend();
+            self.incoming.push_back(Incoming::LinkDown { reason });
+        }
+        self.tick_links(now);
+    }
+
+    /// A node closed the link because of the token.
+    pub(crate) fn link_refused(&mut self, now: Duration, id: LinkId, reason: String) {
+        if self.links.get(id).is_some() {
+            self.link_lost_unauthenticated(now, id, reason);
+        }
+    }
+
+    /// The exchange of tokens is over.
+    pub(crate) fn refreshed(&mut self, now: Duration, result: Result<Credentials, CallError>) {
+        match result {
+            _ if self.stopped => {}
+            Ok(credentials) => {
+                self.session.renewed(credentials);
+                self.tick_links(now);
+            }
+            Err(error) if error.ends_session() => self.end_session(error.to_string()),
+            Err(_) => self.session.not_renewed(now),
+        }
+    }
+
+    /// A node said something.
+    pub(crate) fn frame(&mut self, now: Duration, id: LinkId, frame: ServerFrame) {
+        let Some(link) = self.links.get(id) else { return };
+        link.hear(now);
+        let is_main = self.links.main_id() == Some(id);
+        match frame {
+            ServerFrame::Welcome(welcome) => self.welcomed(now, id, &welcome),
+            ServerFrame::Sent(sent) => self.sent(now, id, sent),
+            ServerFrame::Problem(problem) => self.link_problem(now, id, problem),
+            ServerFrame::Pong(_) => {}
+            // What follows is taken from the link that carries everything, and is repeated by the next one if it is lost.
+            _ if !is_main => {}
+            ServerFrame::Deliver(deliver) => {
+                for message in deliver.messages {
+                    self.delivery.arrived(message, &mut self.incoming);
+                }
+                self.fill_gaps();
+            }
+            ServerFrame::CaughtUp(_) => self.incoming.push_back(Incoming::CaughtUp),
+            ServerFrame::Status(status) => self.delivery.status(&status, &mut self.incoming),
+            ServerFrame::Confirmed(confirmed) => self.confirmed(now, id, confirmed),
+            ServerFrame::HistoryPage(page) => self.page(now, id, page),
+            ServerFrame::GoAway(away) => {
+                self.links.go_away(away.addresses.iter().filter_map(|to| to.parse().ok()));
+            }
+        }
+        self.tick_links(now);
+        self.flush(now);
+    }
+
+    fn welcomed(&mut self, now: Duration, id: LinkId, welcome: &frames::Welcome) {
+        if self.links.get(id).is_none_or(|link| link.phase != Phase::Greeting) {
+            return;
+        }
+        self.session.accepted(now, welcome.at_ms);
+        for other in self.links.promote(now, id) {
+            self.actions.push_back(Action::Close(other));
+        }
+        self.incoming.push_back(Incoming::LinkUp { node: welcome.node });
+        self.unsend();
+    }
+
+    fn sent(&mut self, now: Duration, id: LinkId, sent: frames::Sent) {
+        let is_main = self.links.main_id() == Some(id);
+        let link = self.links.get(id).expect("checked by the caller");
+        let Some(Asked::Send(ticket)) = link.answered(sent.tag) else { return };
+        match sent.result {
+            // Stored is stored, on whichever link the answer comes.
+            Some(frames::sent::Result::Stored(stored)) => {
+                self.links.is_useful();
+                let settled = self.outbox.stored(ticket, &stored);
+                self.settle_all(settled.into_iter().collect());
+            }
+            Some(frames::sent::Result::Problem(problem)) if is_main => {
+                if self.is_about_token(&problem) {
+                    return self.link_lost_unauthenticated(now, id, problem.detail);
+                }
+                if problem.known_code() == Some(ProblemCode::Unavailable) {
+                    self.links.fail_over(now);
+                }
+                let settled = self.outbox.failed(now, ticket, problem, &mut self.jitter);
+                self.settle_all(settled.into_iter().collect());
+            }
+            Some(frames::sent::Result::Problem(_)) => {}
+            None => self.link_lost(now, id, "an answer without a result".to_owned()),
+        }
+    }
+
+    fn confirmed(&mut self, now: Duration, id: LinkId, confirmed: frames::Confirmed) {
+        let link = self.links.get(id).expect("checked by the caller");
+        if let Some(Asked::Confirm(conversation)) = link.answered(confirmed.tag) {
+            let settled = self.confirms.answered(now, conversation, &confirmed, &mut self.jitter);
+            self.settle_all(settled);
+        }
+    }
+
+    fn page(&mut self, now: Duration, id: LinkId, page: frames::HistoryPage) {
+        let link = self.links.get(id).expect("checked by the caller");
+        let Some(Asked::Read(read)) = link.answered(page.tag) else { return };
+        if let Some(gap) = self.delivery.gap_of(read) {
+            self.delivery.filled(now, gap, page, &mut self.incoming, &mut self.jitter);
+            self.fill_gaps();
+        } else {
+            let settled = self.reads.answered(now, read, page, &mut self.jitter);
+            self.settle_all(settled.into_iter().collect());
+        }
+    }
+
+    /// A problem with the link itself: it ends.
+    fn link_problem(&mut self, now: Duration, id: LinkId, problem: Problem) {
+        self.actions.push_back(Action::Close(id));
+        if self.is_about_token(&problem) {
+            self.link_lost_unauthenticated(now, id, problem.detail);
+        } else {
+            self.link_lost(now, id, format!("{}: {}", problem.code, problem.detail));
+        }
+    }
+
+    fn is_about_token(&self, problem: &Problem) -> bool {
+        let code = problem.known_code();
+        matches!(code, Some(ProblemCode::Unauthenticated | ProblemCode::SessionEnded))
+    }
+
+    fn link_lost_unauthenticated(&mut self, now: Duration, id: LinkId, reason: String) {
+        match self.session.refused() {
+            Verdict::Over => return self.end_session(reason),
+            Verdict::Renew => {
+                let credentials = self.session.credentials().clone();
+                self.actions.push_back(Action::Refresh(credentials));
+            }
+            Verdict::Wait => {}
+        }
+        self.actions.push_back(Action::Close(id));
+        self.link_lost(now, id, reason);
+    }
+
+    pub(super) fn tick_links(&mut self, now: Duration) {
+        if self.is_congested() {
+            // Nothing is read: silence is this side's own.
+            if let Some(main) = self.links.main() {
+                main.hear(now);
+            }
+        }
+        while let Some(need) = self.links.need(now, self.session.may_dial() && !self.stopped) {
+            match need {
+                Need::Dial => {
+                    let (id, node) = self.links.dial(now);
+                    self.actions.push_back(Action::Dial(id, node));
+                }
+                Need::Ping(id) => {
+                    let tag = self.next_tag();
+                    self.write(id, ClientFrame::Ping(frames::Ping { tag }));
+                }
+                Need::GiveUp(id) => {
+                    self.actions.push_back(Action::Close(id));
+                    let pause = self.jitter.pause(self.links.rounds_failed(), Duration::ZERO);
+                    let was_main = self.links.remove(now, id, pause);
+                    assert!(!was_main, "only a link that was never welcomed is given up");
+                }
+            }
+        }
+    }
+
+    /// What was asked on earlier links has to be asked again.
+    fn unsend(&mut self) {
+        self.outbox.unsend();
+        self.confirms.unsend();
+        self.reads.unsend();
+        self.delivery.unsend();
+    }
+
+    /// Writes all that may be written, if a link stands.
+    pub(super) fn flush(&mut self, now: Duration) {
+        let Some(id) = self.links.main_id() else { return };
+        while let Some((ticket, mut request)) = self.outbox.next() {
+            request.tag = self.ask(now, id, Asked::Send(ticket));
+            self.write(id, ClientFrame::Send(request.into()));
+        }
+        while let Some((conversation, reached)) = self.confirms.next() {
+            let tag = self.ask(now, id, Asked::Confirm(conversation));
+            self.write(id, confirm_frame(tag, conversation, reached.seq, reached.read));
+        }
+        while let Some((read, mut request)) = self.reads.next() {
+            request.tag = self.ask(now, id, Asked::Read(read));
+            self.write(id, ClientFrame::ReadHistory(request));
+        }
+        self.fill_gaps();
+    }
+
+    fn fill_gaps(&mut self) {
+        let Some(id) = self.links.main_id() else { return };
+        while let Some((gap, mut request)) = self.delivery.next() {
+            // A gap has no deadline of its own: it is asked for until it is closed or the link changes.
+            let now = self.delivery.asked_at();
+            request.tag = self.ask(now, id, Asked::Read(gap));
+            self.write(id, ClientFrame::ReadHistory(request));
+        }
+    }
+
+    fn ask(&mut self, now: Duration, id: LinkId, asked: Asked) -> u64 {
+        let tag = self.next_tag();
+        self.links.get(id).expect("it carries everything").ask(now, tag, asked);
+        tag
+    }
+
+    fn next_tag(&mut self) -> u64 {
+        self.tag += 1;
+        self.tag
+    }
+
+    fn write(&mut self, id: LinkId, frame: ClientFrame) {
+        self.actions.push_back(Action::Write(id, encode_client_frame(frame)));
+    }
+}
+
+fn confirm_frame(tag: u64, conversation: ConversationId, seq: Seq, read: bool) -> ClientFrame {
+    let conversation = bytes::Bytes::copy_from_slice(conversation.as_bytes());
+    ClientFrame::Confirm(frames::Confirm { tag, conversation, seq: seq.0, read })
+}

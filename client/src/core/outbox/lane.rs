@@ -1,0 +1,189 @@
+//! One conversation's messages on their way out. Decides which may be written next and under which order.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use chat::Order;
+use proto::frame::SendRequest;
+use proto::frames::Problem;
+
+use super::Ticket;
+use crate::SendError;
+use crate::core::limits::PIPELINE_MAX;
+
+/// One message.
+#[derive(Debug)]
+pub(super) struct Item {
+    pub(super) ticket: Ticket,
+    pub(super) request: SendRequest,
+    pub(super) state: State,
+    /// Attempts that were written.
+    pub(super) attempts: u32,
+    /// Of these, those that may have been stored for all that is known.
+    pub(super) unresolved: u32,
+    /// Why the last attempt did not work.
+    pub(super) last: Option<Problem>,
+    /// The count of the lane that its order belongs to.
+    era: u64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    /// To be written when its turn comes.
+    Ready,
+    /// Written to the link that carries everything, and unanswered.
+    InFlight,
+    /// Refused because one before it is missing: to be written after that one.
+    Held,
+}
+
+impl Item {
+    pub(super) fn new(ticket: Ticket, request: SendRequest) -> Item {
+        assert!(request.order.is_none(), "orders are given by the lane");
+        let state = State::Ready;
+        Item { ticket, request, state, attempts: 0, unresolved: 0, last: None, era: 0 }
+    }
+}
+
+/// What to tell about a message whose time is over.
+pub(super) fn verdict(item: &Item) -> SendError {
+    match &item.last {
+        _ if item.unresolved > 0 => SendError::Unknown,
+        Some(problem) => SendError::Unavailable(problem.clone()),
+        None => SendError::Unreachable,
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Lane {
+    /// In the order of sending.
+    pub(super) queue: VecDeque<Item>,
+    /// The order of the next message that has none; `None` when it is not known.
+    next_order: Option<u64>,
+    /// Rises whenever the count is lost.
+    era: u64,
+    /// Nothing is written before.
+    pub(super) wake_at: Option<Duration>,
+}
+
+impl Lane {
+    /// The next message that may be written, with its order.
+    pub(super) fn next(&mut self) -> Option<&mut Item> {
+        if self.wake_at.is_some() {
+            return None;
+        }
+        self.release_head();
+        let era = self.era;
+        for place in 0..self.queue.len().min(PIPELINE_MAX) {
+            let item = &mut self.queue[place];
+            match item.state {
+                // From before the count was lost: what comes after it waits for its answer.
+                State::InFlight if item.era != era => return None,
+                State::InFlight => {}
+                State::Held => return None,
+                State::Ready => {
+                    item.era = era;
+                    match &mut self.next_order {
+                        // A number it had stays with it.
+                        Some(_) if item.request.order.is_some() => {}
+                        Some(next) => {
+                            item.request.order = Some(Order(*next));
+                            *next += 1;
+                        }
+                        None if place > 0 => return None,
+                        None => assert!(item.request.order.is_none(), "no count, no number"),
+                    }
+                    self.release_after(place);
+                    return Some(&mut self.queue[place]);
+                }
+            }
+        }
+        None
+    }
+
+    /// The oldest message waits for none before it: if it was refused as out of order, the count is wrong.
+    fn release_head(&mut self) {
+        if self.queue.front().is_some_and(|item| item.state == State::Held) {
+            self.queue[0].state = State::Ready;
+            self.lose_count();
+        }
+    }
+
+    /// One is written again: those that were refused for its sake may follow.
+    fn release_after(&mut self, place: usize) {
+        for item in self.queue.iter_mut().skip(place + 1).filter(|item| item.state == State::Held) {
+            item.state = State::Ready;
+        }
+    }
+
+    /// Refused because an earlier one is missing.
+    pub(super) fn out_of_order(&mut self, ticket: Ticket) {
+        let place = self.place(ticket).expect("asked for a message that is here");
+        let era = self.era;
+        let waits = self.queue.iter().take(place).any(|item| item.state == State::InFlight);
+        let item = &mut self.queue[place];
+        if item.era != era {
+            // Its number is of a count that was given up.
+            item.request.order = None;
+            item.state = State::Ready;
+        } else if waits {
+            item.state = State::Held;
+        } else if place == 0 {
+            item.state = State::Ready;
+            self.lose_count();
+        } else {
+            // The one before it waits to be written again, and this one after it.
+            item.state = State::Ready;
+        }
+    }
+
+    /// The count is no longer known. Messages on their way keep their numbers until they are answered.
+    pub(super) fn lose_count(&mut self) {
+        self.next_order = None;
+        self.era += 1;
+        for item in self.queue.iter_mut().filter(|item| item.state != State::InFlight) {
+            item.state = State::Ready;
+            item.request.order = None;
+        }
+    }
+
+    /// All that is unanswered has to be written again.
+    pub(super) fn unsend(&mut self) {
+        let (era, counting) = (self.era, self.next_order.is_some());
+        for item in self.queue.iter_mut() {
+            item.state = State::Ready;
+            if item.era != era || !counting {
+                item.request.order = None;
+            }
+        }
+    }
+
+    /// Stored under this order: the count is known from here on.
+    pub(super) fn stored(&mut self, ticket: Ticket, order: u64) -> Item {
+        let item = self.take(ticket);
+        // Several of an older count may come in after each other: the highest counts.
+        self.next_order = self.next_order.max(Some(order + 1));
+        self.release_after_settled();
+        item
+    }
+
+    /// One is settled: whoever was held may have waited for it.
+    fn release_after_settled(&mut self) {
+        for item in self.queue.iter_mut().filter(|item| item.state == State::Held) {
+            item.state = State::Ready;
+        }
+    }
+
+    pub(super) fn take(&mut self, ticket: Ticket) -> Item {
+        let place = self.place(ticket).expect("asked for a message that is here");
+        self.queue.remove(place).expect("the place was found")
+    }
+
+    pub(super) fn item(&mut self, ticket: Ticket) -> Option<&mut Item> {
+        self.queue.iter_mut().find(|item| item.ticket == ticket)
+    }
+
+    fn place(&self, ticket: Ticket) -> Option<usize> {
+        self.queue.iter().position(|item| item.ticket == ticket)
+    }
+}

@@ -1,0 +1,279 @@
+//! The node's own file: everything about which two nodes may disagree. The rest is a replicated setting of group 0.
+//!
+//! Unknown keys are refused with the nearest known one; every value is checked before anything is opened.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use thiserror::Error;
+
+mod suggest;
+
+/// A node's configuration file.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// This node's id; one of `cluster.nodes`. Never reused for another disk.
+    pub node: u64,
+    /// The data folder. Everything durable is below it.
+    pub data: PathBuf,
+    /// Where this node listens.
+    pub listen: Listen,
+    /// Certificates and keys, PEM files.
+    pub tls: Tls,
+    /// How the cluster is formed at its first start; ignored once group 0 has a state.
+    pub cluster: Cluster,
+    /// The disk.
+    #[serde(default)]
+    pub storage: Storage,
+    /// Threads.
+    #[serde(default)]
+    pub runtime: Runtime,
+    /// Logs.
+    #[serde(default)]
+    pub log: Log,
+    /// Fault switches for demonstrations and tests.
+    #[serde(default)]
+    pub faults: Faults,
+}
+
+/// Addresses to bind.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listen {
+    /// Clients: TCP (HTTPS, HTTP/2, WebSocket) and UDP (QUIC) on the same port.
+    pub client: SocketAddr,
+    /// Other nodes: TCP, mutual TLS.
+    pub peer: SocketAddr,
+    /// Operators: plain HTTP; bind it to loopback.
+    pub operations: SocketAddr,
+    /// Browsers on this machine: plain HTTP; must be a loopback address.
+    pub plain: Option<SocketAddr>,
+}
+
+/// Certificates and keys.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    /// The cluster's own authority: signs every node, and here also the client plane.
+    pub authority: PathBuf,
+    /// Chain for the client plane.
+    pub client_certificate: PathBuf,
+    /// Key of `client_certificate`.
+    pub client_key: PathBuf,
+    /// Chain for the peer plane; names this node's id.
+    pub peer_certificate: PathBuf,
+    /// Key of `peer_certificate`.
+    pub peer_key: PathBuf,
+}
+
+/// The cluster at its first start.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cluster {
+    /// The cluster's name: part of every certificate and of every file header.
+    pub id: String,
+    /// Shards to create.
+    #[serde(default = "shards_default")]
+    pub shards: u32,
+    /// Replicas of each shard.
+    #[serde(default = "replication_default")]
+    pub replication: u32,
+    /// The first nodes, the same list in every file.
+    pub nodes: Vec<Member>,
+}
+
+/// One of the first nodes.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// Its id.
+    pub id: u64,
+    /// Where clients reach it.
+    pub client: SocketAddr,
+    /// Where nodes reach it.
+    pub peer: SocketAddr,
+    /// Where operators reach it.
+    pub operations: SocketAddr,
+}
+
+/// The disk.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Storage {
+    /// `fjall`, `sled` or `memory`.
+    pub engine: Engine,
+    /// Size of a journal segment, bytes.
+    pub segment_bytes: u64,
+    /// File with the 32-byte node key that wraps the data keys; made at the first start when it is missing.
+    pub node_key: Option<PathBuf>,
+}
+
+/// A table engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Engine {
+    /// The default.
+    Fjall,
+    /// Selectable; slower, and its barrier is ours.
+    Sled,
+    /// Nothing survives the process: simulations only.
+    Memory,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self { engine: Engine::Fjall, segment_bytes: 16 << 20, node_key: None }
+    }
+}
+
+/// Threads.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Runtime {
+    /// Threads of the client and peer planes; 0: one per core.
+    pub plane_threads: usize,
+    /// Threads that groups are pinned to; 0: one per core.
+    pub raft_threads: usize,
+}
+
+/// Logs.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Log {
+    /// A filter such as `info` or `info,node::session=debug`.
+    pub filter: String,
+    /// JSON lines instead of text.
+    pub json: bool,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { filter: "info".to_owned(), json: false }
+    }
+}
+
+/// Fault switches.
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Faults {
+    /// Serve `POST /fault` on the operations port.
+    pub enabled: bool,
+}
+
+/// Most shards a cluster may be made with: each costs every replica idle work.
+pub const SHARDS_MAX: u32 = 256;
+/// Smallest journal segment: below it, segment changes would dominate.
+pub const SEGMENT_BYTES_MIN: u64 = 1 << 20;
+/// Largest journal segment: above it, purging frees disk too coarsely.
+pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
+
+const _: () = assert!(SEGMENT_BYTES_MIN < SEGMENT_BYTES_MAX);
+
+fn shards_default() -> u32 {
+    16
+}
+
+fn replication_default() -> u32 {
+    3
+}
+
+/// Why a configuration file cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {source}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The file is not what it should be.
+    #[error("{}: {problem}", path.display())]
+    Invalid {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, where, and what to write instead.
+        problem: String,
+    },
+}
+
+impl Config {
+    /// Reads and checks the file at `path`. Relative paths inside are taken from its folder.
+    ///
+    /// # Errors
+    /// When the file cannot be read, does not parse, has an unknown key or a value that cannot work.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Unreadable { path: path.to_owned(), source })?;
+        let base = path.parent().unwrap_or(Path::new("."));
+        Self::parse(&text, base)
+            .map_err(|problem| ConfigError::Invalid { path: path.to_owned(), problem })
+    }
+
+    /// Parses and checks `text`; relative paths are taken from `base`.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong and what to write instead.
+    pub fn parse(text: &str, base: &Path) -> Result<Self, String> {
+        let mut config: Self = toml::from_str(text).map_err(|error| suggest::explain(&error))?;
+        config.resolve(base);
+        config.check()?;
+        Ok(config)
+    }
+
+    fn resolve(&mut self, base: &Path) {
+        let tls = &mut self.tls;
+        let files = [
+            &mut tls.authority,
+            &mut tls.client_certificate,
+            &mut tls.client_key,
+            &mut tls.peer_certificate,
+            &mut tls.peer_key,
+            &mut self.data,
+        ];
+        for file in files.into_iter().chain(self.storage.node_key.as_mut()) {
+            *file = base.join(&*file);
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let ids: BTreeSet<u64> = self.cluster.nodes.iter().map(|member| member.id).collect();
+        require(ids.len() == self.cluster.nodes.len(), "cluster.nodes: two nodes have the same id")?;
+        require(!ids.contains(&0), "cluster.nodes: ids begin at 1")?;
+        require(ids.contains(&self.node), "node: this id is not among cluster.nodes")?;
+        require(!self.cluster.id.is_empty(), "cluster.id: must not be empty")?;
+        require(
+            self.cluster.id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
+            "cluster.id: only a-z, 0-9 and '-', since it is part of a certificate's name",
+        )?;
+        require(
+            (1..=SHARDS_MAX).contains(&self.cluster.shards),
+            format_args!("cluster.shards: 1 to {SHARDS_MAX}"),
+        )?;
+        let nodes = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+        require(
+            (1..=nodes).contains(&self.cluster.replication),
+            format_args!("cluster.replication: 1 to the number of nodes, {nodes}"),
+        )?;
+        require(
+            (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.storage.segment_bytes),
+            format_args!("storage.segment_bytes: {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX}"),
+        )?;
+        require(
+            self.listen.plain.is_none_or(|plain| plain.ip().is_loopback()),
+            "listen.plain: plain HTTP is for loopback addresses only",
+        )
+    }
+}
+
+fn require(holds: bool, problem: impl fmt::Display) -> Result<(), String> {
+    if holds { Ok(()) } else { Err(problem.to_string()) }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,60 @@
+//! Opens everything durable of a node: the key that seals, the journal, the tables; one folder, one process.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use store::seal::{NodeKey, Sealer, SystemEntropy};
+use store::tables::{Engine, Tables, TablesOptions, open_tables};
+use store::{FsDisk, Journal, JournalConfig, StoreError};
+
+use crate::config;
+
+/// What a node keeps.
+pub(crate) struct Opened {
+    /// The log of all groups.
+    pub(crate) journal: Journal,
+    /// The state of all groups.
+    pub(crate) tables: Arc<dyn Tables>,
+}
+
+/// Opens the data folder of `config`, which is made when it is new.
+///
+/// # Errors
+/// When another process has it, it belongs to another node or cluster, its key is wrong, or a file is corrupt.
+pub(crate) fn open(config: &config::Config) -> Result<Opened, StoreError> {
+    let folder = &config.data;
+    std::fs::create_dir_all(folder).map_err(|error| StoreError::io(folder, error))?;
+    let sealer = sealer(config, folder)?;
+    let mut journal_config = JournalConfig::new(identity(config));
+    journal_config.segment_bytes = config.storage.segment_bytes;
+    journal_config.seal = Some(sealer.clone());
+    let disk = Arc::new(FsDisk::open(folder.join("journal"))?);
+    let journal = Journal::open(disk, journal_config)?;
+    let options = TablesOptions { sealer: Some(sealer), ..TablesOptions::default() };
+    let tables = open_tables(engine(config.storage.engine), folder.join("tables"), &options)?;
+    Ok(Opened { journal, tables })
+}
+
+fn sealer(config: &config::Config, folder: &Path) -> Result<Arc<Sealer>, StoreError> {
+    let path = config.storage.node_key.clone().unwrap_or_else(|| folder.join("node.key"));
+    let node_key = NodeKey::load_or_create(&path, &SystemEntropy)?;
+    let ring = Sealer::open(&folder.join("data.keys"), node_key, Box::new(SystemEntropy))?;
+    Ok(Arc::new(ring))
+}
+
+fn engine(engine: config::Engine) -> Engine {
+    match engine {
+        config::Engine::Fjall => Engine::Fjall,
+        config::Engine::Sled => Engine::Sled,
+        config::Engine::Memory => Engine::Memory,
+    }
+}
+
+/// Which node of which cluster a journal belongs to: 8 bytes of the cluster's name hashed, 8 bytes of the node's id.
+fn identity(config: &config::Config) -> [u8; 16] {
+    let hashed = ring::digest::digest(&ring::digest::SHA256, config.cluster.id.as_bytes());
+    let mut identity = [0; 16];
+    identity[..8].copy_from_slice(&hashed.as_ref()[..8]);
+    identity[8..].copy_from_slice(&config.node.to_be_bytes());
+    identity
+}

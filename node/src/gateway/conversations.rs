@@ -1,0 +1,136 @@
+//! The list of a user's conversations, the one with the newest message first.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use axum::response::{IntoResponse, Response};
+use chat::{Conversation, ConversationId, Kind, Message, Seq, Timestamp, UserId};
+use futures::future::try_join_all;
+use proto::spec_json::{self, MessageDetail, rfc3339};
+use proto::{Addressee, Problem};
+use serde_json::{Value, json};
+
+use super::body::{Parameters, invalid};
+use super::caller::Caller;
+use super::messages::{consistency, limit};
+use super::problems::{self, Failure};
+use super::Parts;
+use crate::history::{Consistency, Direction, Span, Standings};
+
+/// How many of the newest messages are searched for own ones, which do not count as unread. Whoever has more than
+/// these unread has stopped counting.
+const UNREAD_SCAN_MAX: usize = 1000;
+
+/// A conversation's place in the list: newest first, then by id, so that pages neither skip nor repeat.
+type Rank = (Timestamp, ConversationId);
+
+/// `GET /v1/conversations?limit=…&after=…`.
+pub(super) async fn list(
+    State(parts): State<Arc<Parts>>,
+    Caller(who): Caller,
+    parameters: Parameters,
+) -> Result<Response, Failure> {
+    let limit = limit(&parameters)? as usize;
+    let after = parameters.text("after").map(rank).transpose()?;
+    let fresh = consistency(&parameters)? != Consistency::Local;
+    if fresh {
+        let slot = who.user.slot();
+        parts.router.linearize(slot).await.map_err(|error| problems::of_route(&error))?;
+    }
+    let mut ranks = parts.ranks(&who.user, after)?;
+    let more = ranks.len() > limit;
+    ranks.truncate(limit);
+    if fresh {
+        let slots: BTreeSet<u16> = ranks.iter().map(|(_, id)| id.slot()).collect();
+        let all = slots.into_iter().map(|slot| parts.router.linearize(slot));
+        try_join_all(all).await.map_err(|error| problems::of_route(&error))?;
+    }
+    let next = ranks.last().filter(|_| more).map(|(at, id)| format!("{at}-{id}"));
+    let mut conversations = Vec::with_capacity(ranks.len());
+    for (_, id) in ranks {
+        conversations.extend(parts.entry(&who.user, id)?);
+        tokio::task::yield_now().await;
+    }
+    Ok(Json(json!({ "conversations": conversations, "next_after": next })).into_response())
+}
+
+fn rank(text: &str) -> Result<Rank, Problem> {
+    let wrong = || invalid("after", "must be a next_after of an earlier page");
+    let (at, id) = text.split_once('-').ok_or_else(wrong)?;
+    let at = at.parse().map_err(|_| wrong())?;
+    Ok((Timestamp(at), id.parse().map_err(|_| wrong())?))
+}
+
+impl Parts {
+    /// The user's conversations after `after`, in the order of the list.
+    fn ranks(&self, user: &UserId, after: Option<Rank>) -> Result<Vec<Rank>, Problem> {
+        let store = |error| problems::of_store(&error);
+        let mut ranks = Vec::new();
+        for (id, link) in self.replica.links(user).map_err(store)? {
+            let head = self.replica.head(id).map_err(store)?;
+            let rank = (head.map_or(link.at, |head| head.last_at), id);
+            if after.is_none_or(|after| rank < after) {
+                ranks.push(rank);
+            }
+        }
+        ranks.sort_unstable_by(|one, other| other.cmp(one));
+        Ok(ranks)
+    }
+
+    /// One line of the list; nothing if the user has just left.
+    fn entry(&self, user: &UserId, id: ConversationId) -> Result<Option<Value>, Problem> {
+        let store = |error| problems::of_store(&error);
+        let Some(conversation) = self.replica.conversation(id).map_err(store)? else {
+            return Ok(None);
+        };
+        let Some(visible_from) = conversation.visible_from(user) else { return Ok(None) };
+        let last = self.messages_before_end(id, Seq(visible_from.0 - 1), 1)?.pop();
+        let best = conversation.best(user);
+        let seen = best.read.max(Seq(visible_from.0 - 1));
+        let newest = self.messages_before_end(id, seen, UNREAD_SCAN_MAX)?;
+        let own = newest.iter().filter(|message| message.sender == *user).count();
+        let mut entry = json!({
+            "conversationId": id.to_string(),
+            "lastSequence": conversation.head.last_seq.0,
+            "lastActivity": rfc3339(conversation.head.last_at),
+            "unread": conversation.unread(user, own as u64),
+            "delivered": best.delivered.0,
+            "read": best.read.0,
+        });
+        match &conversation.head.kind {
+            Kind::Direct { .. } => {
+                entry["kind"] = json!("direct");
+                entry["userId"] = json!(conversation.peer_of(user).map(UserId::as_str));
+            }
+            Kind::Group { group, name, .. } => {
+                entry["kind"] = json!("group");
+                entry["groupId"] = json!(group.as_str());
+                entry["name"] = json!(name);
+                entry["memberCount"] = json!(conversation.members.len());
+            }
+        }
+        entry["lastMessage"] = last.map_or(Value::Null, |last| entity(conversation, &last));
+        Ok(Some(entry))
+    }
+
+    fn messages_before_end(
+        &self,
+        id: ConversationId,
+        after: Seq,
+        limit: usize,
+    ) -> Result<Vec<Message>, Problem> {
+        let span = Span { after, before: None, limit, direction: Direction::NewestFirst };
+        self.replica.messages(id, span).map_err(|error| problems::of_store(&error))
+    }
+}
+
+/// A message in the specification's form.
+fn entity(conversation: Conversation, message: &Message) -> Value {
+    let kind = conversation.head.kind.clone();
+    let to = Addressee::of(&kind, &message.sender);
+    let standing = Standings::new(Some(conversation)).of(message);
+    let text = spec_json::message_detail(&MessageDetail { message, to, standing, reached: None });
+    serde_json::from_str(&text).expect("what this node writes as JSON is JSON")
+}

@@ -1,0 +1,357 @@
+//! A cluster of one value: the machines of `chat` behind the ports of this room, for tests without raft.
+//!
+//! Decides, stores and publishes at once; what one shard owes another is carried out on the spot. Trouble is scripted.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use chat::{
+    Conversation, ConversationId, Cursor, Device, DeviceId, Digest, Earlier, Event, Head, Known, Kind,
+    Link, Member, Message, MessageId, Outcome, Owed, Seq, Timestamp, User, UserCommand, UserId,
+};
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use proto::row::Account;
+use store::StoreError;
+
+use super::passwords::Passwords;
+use super::tokens::{Identity, KeySet, TokenSeed};
+use super::{Parts, Ports};
+use crate::clock::{Clock as _, ManualClock, SeededEntropy};
+use crate::fanout::{Directory, Fanout};
+use crate::history::{Direction, Place, Replica, Span};
+use crate::presence::OtherNodes;
+use crate::router::{Route, RouteError, Routed, Router};
+use crate::shard::{Audience, Publish as _, ShardEvent};
+
+/// How the next command fares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// It is not written.
+    Unavailable,
+    /// It is written and the answer is lost.
+    AnswerLost,
+}
+
+#[derive(Default)]
+struct State {
+    conversations: BTreeMap<ConversationId, Conversation>,
+    messages: BTreeMap<(ConversationId, Seq), Message>,
+    earlier: BTreeMap<(ConversationId, MessageId, DeviceId), Earlier>,
+    users: BTreeMap<UserId, User>,
+}
+
+/// The cluster.
+pub(crate) struct Fake {
+    state: Mutex<State>,
+    pub(crate) troubles: Mutex<VecDeque<Trouble>>,
+    /// Nothing can be made fresh while this is set.
+    pub(crate) partitioned: AtomicBool,
+    /// What is published goes nowhere while this is set.
+    pub(crate) mute: AtomicBool,
+    /// How many commands arrived.
+    pub(crate) commands: Mutex<usize>,
+    pub(crate) clock: Arc<ManualClock>,
+    fanout: Fanout,
+}
+
+/// No other nodes.
+pub(crate) struct Alone;
+
+impl OtherNodes for Alone {
+    fn any_online(&self, _user: &UserId) -> BoxFuture<'static, bool> {
+        Box::pin(async { false })
+    }
+}
+
+/// Shorthand for a user's id.
+pub(crate) fn user(name: &str) -> UserId {
+    UserId::parse(name).expect("tests use legal names")
+}
+
+/// A whole client side over a fake cluster.
+pub(crate) fn world() -> (Arc<Fake>, Arc<Parts>) {
+    let directory = Directory::default();
+    let fake = Arc::new(Fake {
+        state: Mutex::default(),
+        troubles: Mutex::default(),
+        partitioned: AtomicBool::new(false),
+        mute: AtomicBool::new(false),
+        commands: Mutex::new(0),
+        clock: Arc::new(ManualClock::at(1_700_000_000_000)),
+        fanout: Fanout::new(directory.clone()),
+    });
+    let parts = parts(&fake, directory);
+    (fake, parts)
+}
+
+/// Another node's client side over the same cluster. It has its own directory and is not published to.
+pub(crate) fn parts(fake: &Arc<Fake>, directory: Directory) -> Arc<Parts> {
+    let seed = TokenSeed { id: "k1".to_owned(), seed: [7; 32], retired: false };
+    let mut parts = Parts::new(Ports {
+        node: 1,
+        router: Router::new(Arc::clone(fake) as Arc<dyn Route>),
+        replica: Arc::clone(fake) as Arc<dyn Replica>,
+        keys: Arc::new(Arc::new(KeySet::new(&[seed]))),
+        directory,
+        others: Arc::new(Alone),
+        clock: Arc::clone(&fake.clock) as Arc<dyn crate::clock::Clock>,
+        entropy: Arc::new(SeededEntropy::new(42)),
+    });
+    parts.passwords = Passwords::cheap();
+    Arc::new(parts)
+}
+
+impl Fake {
+    /// Makes a user with one device.
+    pub(crate) fn join(&self, name: &str, device: u64) -> Identity {
+        let who = Identity { user: user(name), device: DeviceId(device) };
+        self.apply_user(&who.user, &UserCommand::Create { password_hash: String::new() });
+        self.device(&who);
+        who
+    }
+
+    /// Gives the user a device.
+    pub(crate) fn device(&self, who: &Identity) {
+        let open = UserCommand::OpenSession {
+            device: who.device,
+            name: String::new(),
+            refresh: Digest([0; 32]),
+            starts: BTreeMap::new(),
+        };
+        let outcome = self.apply_user(&who.user, &open);
+        assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
+    }
+
+    /// `from` says `text` to `to`, directly.
+    pub(crate) fn say(&self, from: &Identity, to: &str, text: &str) -> Seq {
+        let receiver = user(to);
+        let id = ConversationId::direct(&from.user, &receiver);
+        self.say_in(id, from, Some(receiver), text)
+    }
+
+    /// `from` says `text` in a conversation.
+    pub(crate) fn say_in(
+        &self,
+        id: ConversationId,
+        from: &Identity,
+        receiver: Option<UserId>,
+        text: &str,
+    ) -> Seq {
+        let body = chat::Body { text: text.to_owned(), ..Default::default() };
+        let message_id = MessageId::parse(text).expect("tests use short texts");
+        let (sender, device) = (from.user.clone(), from.device);
+        let message = chat::SendMessage { sender, device, receiver, order: None, message_id, body };
+        match self.apply(id, &chat::Command::Send(message)) {
+            Outcome::Accepted(place) => place.seq,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// Carries out any command at a conversation.
+    pub(crate) fn apply(&self, id: ConversationId, command: &chat::Command) -> Outcome {
+        let mut state = self.state.lock();
+        let known = state.known(id, command);
+        let mut this = state.conversations.remove(&id);
+        let applied = chat::apply(&mut this, id, self.clock.now(), command, &known);
+        let mut events = Vec::new();
+        if let Some(conversation) = this {
+            let audience = Arc::new(Audience {
+                kind: conversation.head.kind.clone(),
+                members: conversation.members.clone(),
+            });
+            events.extend(applied.event.and_then(|event| translate(id, event, audience)));
+            state.conversations.insert(id, conversation);
+        }
+        if let Some(message) = applied.changed.message {
+            state.keep(&message);
+        }
+        drop(state);
+        self.publish(events);
+        for owed in applied.owed {
+            let user = owed.user().clone();
+            let command = match owed {
+                Owed::Link { conversation, to, .. } => UserCommand::Link { conversation, to },
+                Owed::Unlink { conversation, .. } => UserCommand::Unlink { conversation },
+            };
+            self.apply_user(&user, &command);
+        }
+        applied.outcome
+    }
+
+    /// Carries out any command at a user's record.
+    pub(crate) fn apply_user(&self, id: &UserId, command: &UserCommand) -> Outcome {
+        let mut state = self.state.lock();
+        let group = chat::GroupId::parse(id.as_str()).expect("one alphabet");
+        let taken = state.conversations.contains_key(&ConversationId::group(&group));
+        let mut this = state.users.remove(id);
+        let applied = chat::apply_user(&mut this, id, self.clock.now(), command, taken);
+        if let Some(user) = this {
+            state.users.insert(id.clone(), user);
+        }
+        drop(state);
+        let event = applied.event.map(|event| ShardEvent::User { user: id.clone(), event });
+        self.publish(event.into_iter().collect());
+        applied.outcome
+    }
+
+    fn publish(&self, events: Vec<ShardEvent>) {
+        if !self.mute.load(Ordering::Relaxed) {
+            self.fanout.publish(events);
+        }
+    }
+
+    fn carry_out(&self, command: &Bytes) -> Outcome {
+        match proto::decode_command(command).expect("this room writes legal commands") {
+            proto::Command::Conversation { id, command } => self.apply(id, &command),
+            proto::Command::User { user, command } => self.apply_user(&user, &command),
+            proto::Command::OutboxDone(_) => panic!("no session proposes this"),
+        }
+    }
+}
+
+impl State {
+    fn known(&self, id: ConversationId, command: &chat::Command) -> Known {
+        match command {
+            chat::Command::Send(send) => {
+                let key = (id, send.message_id.clone(), send.device);
+                Known { earlier: self.earlier.get(&key).copied(), name_taken: false }
+            }
+            chat::Command::CreateGroup { group, .. } => {
+                Known { earlier: None, name_taken: self.users.contains_key(&user(group.as_str())) }
+            }
+            _ => Known::default(),
+        }
+    }
+
+    fn keep(&mut self, message: &Message) {
+        let id = message.conversation;
+        let digest = message.body.digest();
+        let (seq, at, order) = (message.seq, message.at, message.order);
+        let key = (id, message.message_id.clone(), message.device);
+        self.earlier.insert(key, Earlier { seq, at, order, digest });
+        self.messages.insert((id, seq), message.clone());
+    }
+}
+
+fn translate(
+    conversation: ConversationId,
+    event: Event,
+    audience: Arc<Audience>,
+) -> Option<ShardEvent> {
+    match event {
+        Event::MessageSent(message) => Some(ShardEvent::Message { message, audience }),
+        Event::CursorMoved { user, best_before, best_after, floors, .. } => {
+            let delivered = (best_before.delivered, best_after.delivered);
+            let read = (best_before.read, best_after.read);
+            let floors = Arc::new(floors);
+            Some(ShardEvent::Cursors { conversation, user, delivered, read, audience, floors })
+        }
+        Event::MembersAdded { members, .. } => {
+            let (added, removed) = (members.into_iter().collect(), Vec::new());
+            Some(ShardEvent::Members { conversation, audience, added, removed })
+        }
+        Event::MemberRemoved { member, .. } => {
+            let (added, removed) = (Vec::new(), vec![member]);
+            Some(ShardEvent::Members { conversation, audience, added, removed })
+        }
+        Event::GroupCreated => {
+            let added = match audience.kind {
+                Kind::Group { .. } => audience.members.keys().cloned().collect(),
+                Kind::Direct { .. } => Vec::new(),
+            };
+            Some(ShardEvent::Members { conversation, audience, added, removed: Vec::new() })
+        }
+    }
+}
+
+impl Route for Fake {
+    fn submit(&self, _slot: u16, command: Bytes) -> Routed {
+        *self.commands.lock() += 1;
+        let trouble = self.troubles.lock().pop_front();
+        let unavailable = RouteError::Unavailable { retry_after: Duration::from_millis(200) };
+        let result = match trouble {
+            _ if self.partitioned.load(Ordering::Relaxed) => Err(unavailable),
+            Some(Trouble::Unavailable) => Err(unavailable),
+            Some(Trouble::AnswerLost) => {
+                self.carry_out(&command);
+                Err(RouteError::Unknown)
+            }
+            None => Ok(self.carry_out(&command)),
+        };
+        async move { result }.boxed()
+    }
+
+    fn linearize(&self, _slot: u16) -> BoxFuture<'static, Result<(), RouteError>> {
+        let result = match self.partitioned.load(Ordering::Relaxed) {
+            true => Err(RouteError::Unavailable { retry_after: Duration::from_millis(200) }),
+            false => Ok(()),
+        };
+        async move { result }.boxed()
+    }
+}
+
+impl Replica for Fake {
+    fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
+        Ok(self.state.lock().conversations.get(&id).cloned())
+    }
+
+    fn head(&self, id: ConversationId) -> Result<Option<Head>, StoreError> {
+        Ok(self.state.lock().conversations.get(&id).map(|this| this.head.clone()))
+    }
+
+    fn member(&self, id: ConversationId, user: &UserId) -> Result<Option<Member>, StoreError> {
+        let state = self.state.lock();
+        Ok(state.conversations.get(&id).and_then(|this| this.members.get(user).copied()))
+    }
+
+    fn cursor(&self, id: ConversationId, device: DeviceId) -> Result<Option<Cursor>, StoreError> {
+        let state = self.state.lock();
+        Ok(state.conversations.get(&id).and_then(|this| this.cursors.get(&device).cloned()))
+    }
+
+    fn messages(&self, id: ConversationId, span: Span) -> Result<Vec<Message>, StoreError> {
+        let state = self.state.lock();
+        let end = span.before.unwrap_or(Seq(u64::MAX));
+        if end <= span.after.next() {
+            return Ok(Vec::new());
+        }
+        let found = state.messages.range((id, span.after.next())..(id, end)).map(|(_, one)| one);
+        Ok(match span.direction {
+            Direction::OldestFirst => found.take(span.limit).cloned().collect(),
+            Direction::NewestFirst => found.rev().take(span.limit).cloned().collect(),
+        })
+    }
+
+    fn places(&self, id: ConversationId, message: &MessageId) -> Result<Vec<Place>, StoreError> {
+        let state = self.state.lock();
+        let from = (id, message.clone(), DeviceId(0));
+        let to = (id, message.clone(), DeviceId(u64::MAX));
+        let places = state.earlier.range(from..=to);
+        Ok(places.map(|((_, _, device), at)| Place { device: *device, seq: at.seq }).collect())
+    }
+
+    fn user(&self, user: &UserId) -> Result<Option<Account>, StoreError> {
+        Ok(self.state.lock().users.get(user).map(Account::from))
+    }
+
+    fn device(&self, user: &UserId, device: DeviceId) -> Result<Option<Device>, StoreError> {
+        let state = self.state.lock();
+        Ok(state.users.get(user).and_then(|user| user.devices.get(&device).cloned()))
+    }
+
+    fn links(&self, user: &UserId) -> Result<Vec<(ConversationId, Link)>, StoreError> {
+        let state = self.state.lock();
+        let links = state.users.get(user).map(|user| user.conversations.clone());
+        Ok(links.unwrap_or_default().into_iter().collect())
+    }
+}
+
+/// A moment of the fake's clock, for comparing.
+pub(crate) fn start() -> Timestamp {
+    Timestamp(1_700_000_000_000)
+}

@@ -1,0 +1,132 @@
+//! History over HTTP: pages in the specification's form, and one message with what became of it.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use chat::{CanonicalId, Message, Seq, UserId};
+use proto::spec_json::{self, MessageDetail, Paging};
+use proto::{Addressee, Problem, ProblemCode};
+
+use super::body::{self, Parameters, Segment, invalid};
+use super::caller::Caller;
+use super::problems::{self, Failure};
+use super::Parts;
+use crate::history::{
+    Consistency, Cut, Direction, LIMIT_DEFAULT, LIMIT_MAX, LIMIT_MIN, Mark, Of, Query, Span, Standings,
+};
+
+/// `GET /messages/{userOrGroup}`.
+pub(super) async fn page(
+    State(parts): State<Arc<Parts>>,
+    Caller(who): Caller,
+    Segment(name): Segment,
+    parameters: Parameters,
+) -> Result<Response, Failure> {
+    let query = Query {
+        of: Of::Name(body::user("userId", &name)?),
+        cut: cut(&parameters)?,
+        limit: limit(&parameters)?,
+        consistency: consistency(&parameters)?,
+        bytes_max: None,
+    };
+    let page = parts.history.page(&who.user, &query).await?;
+    let paging = match query.cut {
+        Cut::After(_) => Paging::After(page.next_after()),
+        Cut::Before(_) => Paging::Before(page.next_before()),
+    };
+    let conversation = match page.messages.is_empty() {
+        true => None,
+        false => parts
+            .replica
+            .conversation(page.conversation)
+            .map_err(|error| problems::of_store(&error))?,
+    };
+    let standings = Standings::new(conversation);
+    let items = page.kind.iter().flat_map(|kind| {
+        page.messages.iter().map(|message| {
+            (message, Addressee::of(kind, &message.sender), standings.of(message))
+        })
+    });
+    Ok(json(spec_json::history_page(items, paging)))
+}
+
+/// `GET /v1/messages/{canonicalId}`.
+pub(super) async fn one(
+    State(parts): State<Arc<Parts>>,
+    Caller(who): Caller,
+    Segment(id): Segment,
+    parameters: Parameters,
+) -> Result<Response, Failure> {
+    let id: CanonicalId = id.parse().map_err(|error| invalid("canonicalId", error))?;
+    parts.history.freshen(id.conversation, consistency(&parameters)?).await?;
+    let nothing = || Problem::new(ProblemCode::NotFound, "there is no such message");
+    let readable = parts.history.readable(&who.user, id.conversation)?.ok_or_else(nothing)?;
+    if !(readable.visible_from..=readable.last_seq).contains(&id.seq) {
+        return Err(nothing().into());
+    }
+    let store = |error| problems::of_store(&error);
+    let span = Span {
+        after: Seq(id.seq.0 - 1),
+        before: Some(id.seq.next()),
+        limit: 1,
+        direction: Direction::OldestFirst,
+    };
+    let message = parts.replica.messages(id.conversation, span).map_err(store)?.pop();
+    let message = message.ok_or_else(nothing)?;
+    let conversation = parts.replica.conversation(id.conversation).map_err(store)?;
+    let conversation = conversation.ok_or_else(nothing)?;
+    let to = Addressee::of(&readable.kind, &message.sender);
+    let reached = matches!(to, Addressee::Group(_)).then(|| {
+        let delivered_to = others(conversation.delivered_to(message.seq), &message);
+        (delivered_to, others(conversation.read_by(message.seq), &message))
+    });
+    let standing = Standings::new(Some(conversation.clone())).of(&message);
+    let detail = MessageDetail { message: &message, to, standing, reached };
+    Ok(json(spec_json::message_detail(&detail)))
+}
+
+/// The sender has its message; nobody asks.
+fn others<'a>(users: Vec<&'a UserId>, message: &Message) -> Vec<&'a UserId> {
+    users.into_iter().filter(|user| **user != message.sender).collect()
+}
+
+fn json(text: String) -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], text).into_response()
+}
+
+fn cut(parameters: &Parameters) -> Result<Cut, Problem> {
+    let mark = |name: &str| Mark::Named(name.to_owned());
+    match (parameters.text("after_id"), parameters.text("before_id")) {
+        (Some(_), Some(_)) => Err(invalid("before_id", "must not come together with after_id")),
+        (None, Some(before)) => Ok(Cut::Before(mark(before))),
+        (after, None) => Ok(Cut::After(after.map(mark))),
+    }
+}
+
+/// The `limit` of a page, 1 to 100.
+pub(super) fn limit(parameters: &Parameters) -> Result<u32, Problem> {
+    let Some(text) = parameters.text("limit") else { return Ok(LIMIT_DEFAULT) };
+    match text.parse() {
+        Ok(limit) if (LIMIT_MIN..=LIMIT_MAX).contains(&limit) => Ok(limit),
+        _ => {
+            let detail = format!("limit must be {LIMIT_MIN} to {LIMIT_MAX}");
+            Err(Problem::new(ProblemCode::LimitOutOfRange, detail).about("limit"))
+        }
+    }
+}
+
+/// `?consistency=linearizable|local|at_least`, the last with `&at_least=<sequence>`.
+pub(super) fn consistency(parameters: &Parameters) -> Result<Consistency, Problem> {
+    match parameters.text("consistency") {
+        None | Some("linearizable") => Ok(Consistency::Linearizable),
+        Some("local") => Ok(Consistency::Local),
+        Some("at_least") => {
+            let seq = parameters.number("at_least")?;
+            let seq = seq.ok_or_else(|| invalid("at_least", "is missing: the sequence to see"))?;
+            Ok(Consistency::AtLeast(Seq(seq)))
+        }
+        Some(_) => Err(invalid("consistency", "must be linearizable, local or at_least")),
+    }
+}

@@ -1,0 +1,61 @@
+//! Proposals of requests: repeated while the answer is lost, because the same command twice is one command.
+
+use chat::{Command, ConversationId, Outcome, UserCommand, UserId};
+use proto::Problem;
+
+use super::{Parts, problems};
+use crate::router::{Certainty, RouteError};
+
+/// How often a request's command is offered while its answer is lost. Each attempt waits at most as long as the
+/// router does; the client is told to repeat the rest.
+const ATTEMPTS_MAX: usize = 2;
+
+/// What a command came to.
+pub(super) struct Proposed {
+    pub(super) outcome: Outcome,
+    /// An earlier attempt may have been carried out, so a refusal may be about this command's own effect.
+    pub(super) repeated: bool,
+}
+
+impl Parts {
+    /// Proposes to a user's record.
+    pub(super) async fn propose_to_user(
+        &self,
+        user: &UserId,
+        command: &UserCommand,
+    ) -> Result<Proposed, Problem> {
+        self.propose(user.slot(), proto::encode_user_command(user, command)).await
+    }
+
+    /// Proposes to a conversation.
+    pub(super) async fn propose_to_conversation(
+        &self,
+        id: ConversationId,
+        command: &Command,
+    ) -> Result<Proposed, Problem> {
+        self.propose(id.slot(), proto::encode_conversation_command(id, command)).await
+    }
+
+    async fn propose(&self, slot: u16, command: bytes::Bytes) -> Result<Proposed, Problem> {
+        let mut last = RouteError::Unknown;
+        for attempt in 0..ATTEMPTS_MAX {
+            match self.router.submit(slot, command.clone()).await {
+                Ok(outcome) => return Ok(Proposed { outcome, repeated: attempt > 0 }),
+                Err(error) if error.certainty() == Certainty::Unknown => last = error,
+                // A definite failure after a lost answer leaves the first attempt as unknown as it was.
+                Err(error) if attempt == 0 => return Err(problems::of_route(&error)),
+                Err(_) => break,
+            }
+        }
+        Err(problems::of_route(&last))
+    }
+}
+
+/// The problem of an outcome that is none of the good ones.
+pub(super) fn accepted(outcome: &Outcome) -> Result<(), Problem> {
+    match outcome {
+        Outcome::Accepted(_) | Outcome::Duplicate(_) => Ok(()),
+        Outcome::Refused(refusal) => Err(Problem::from(refusal)),
+        Outcome::Conflict(conflict) => Err(Problem::from(conflict)),
+    }
+}

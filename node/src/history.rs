@@ -1,0 +1,307 @@
+//! History: pages of a conversation from this node's own replica, as fresh as the caller asks.
+//!
+//! `linearizable` waits until this node has applied everything that was acknowledged before the request; `at_least`
+//! waits until a given message is here; `local` takes what is here. Whether the caller may read, and from where, is
+//! judged at the moment of reading: who was removed is refused everything, older history included.
+
+mod replica;
+mod resolve;
+mod standing;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chat::{CanonicalId, ConversationId, Kind, Message, MessageId, Seq, UserId};
+use proto::{Problem, ProblemCode};
+use tokio::time::Instant;
+
+pub(crate) use replica::{Order as Direction, Place, Replica, Span, visible_from};
+
+pub(crate) use resolve::{account, seen};
+pub(crate) use standing::Standings;
+
+use crate::gateway::problems;
+use crate::router::Router;
+
+/// Fewest messages of a page.
+pub(crate) const LIMIT_MIN: u32 = 1;
+/// Most messages of a page (specification: 1-100).
+pub(crate) const LIMIT_MAX: u32 = 100;
+/// Messages of a page when the caller does not say.
+pub(crate) const LIMIT_DEFAULT: u32 = 50;
+/// How long `at_least` waits for a message to arrive here.
+const AT_LEAST_PATIENCE: Duration = Duration::from_secs(2);
+/// How often it looks.
+const AT_LEAST_INTERVAL: Duration = Duration::from_millis(5);
+
+/// How fresh a read must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Consistency {
+    /// Sees every message acknowledged before the request began.
+    Linearizable,
+    /// Sees at least this sequence.
+    AtLeast(Seq),
+    /// Whatever is here.
+    Local,
+}
+
+/// Whose history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Of {
+    /// With this user, or of the group of this name: they share one namespace.
+    Name(UserId),
+    /// A conversation by its id.
+    Conversation(ConversationId),
+}
+
+/// A message in a conversation, as a caller may name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Mark {
+    /// By its place.
+    Seq(Seq),
+    /// By its canonical id or by the client's own id.
+    Named(String),
+}
+
+/// From where a page is cut.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Cut {
+    /// Ascending from just after this message, or from the first.
+    After(Option<Mark>),
+    /// The page just before this message.
+    Before(Mark),
+}
+
+/// A question about history.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Query {
+    pub(crate) of: Of,
+    pub(crate) cut: Cut,
+    pub(crate) limit: u32,
+    pub(crate) consistency: Consistency,
+    /// Where the answer must fit a frame: the page ends early, after at least one message.
+    pub(crate) bytes_max: Option<usize>,
+}
+
+/// The answer: messages in ascending order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Page {
+    pub(crate) conversation: ConversationId,
+    /// `None` when nothing was ever said there.
+    pub(crate) kind: Option<Arc<Kind>>,
+    pub(crate) messages: Vec<Message>,
+    /// The conversation's last sequence as this read saw it.
+    pub(crate) last_seq: Seq,
+    /// The first sequence that the caller may see.
+    pub(crate) visible_from: Seq,
+}
+
+impl Page {
+    /// Where the next page begins, if there is more after this one.
+    pub(crate) fn next_after(&self) -> Option<CanonicalId> {
+        self.messages.last().filter(|last| last.seq < self.last_seq).map(Message::canonical_id)
+    }
+
+    /// Where the previous page ends, if there is more before this one.
+    pub(crate) fn next_before(&self) -> Option<CanonicalId> {
+        self.messages.first().filter(|first| first.seq > self.visible_from).map(Message::canonical_id)
+    }
+}
+
+/// A conversation that a user may read, as one read saw it.
+#[derive(Debug, Clone)]
+pub(crate) struct Readable {
+    pub(crate) id: ConversationId,
+    pub(crate) kind: Arc<Kind>,
+    pub(crate) last_seq: Seq,
+    pub(crate) visible_from: Seq,
+}
+
+/// Reads history for users. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct History {
+    replica: Arc<dyn Replica>,
+    router: Router,
+}
+
+impl History {
+    /// Reads `replica`, made fresh through `router`.
+    pub(crate) fn new(replica: Arc<dyn Replica>, router: Router) -> Self {
+        Self { replica, router }
+    }
+
+    /// A page for `user`.
+    ///
+    /// # Errors
+    /// A problem for the caller: not a member, nothing of that name, an ambiguous or unknown mark, not available.
+    pub(crate) async fn page(&self, user: &UserId, query: &Query) -> Result<Page, Problem> {
+        if !(LIMIT_MIN..=LIMIT_MAX).contains(&query.limit) {
+            let detail = format!("limit must be {LIMIT_MIN} to {LIMIT_MAX}");
+            return Err(Problem::new(ProblemCode::LimitOutOfRange, detail).about("limit"));
+        }
+        let id = match &query.of {
+            Of::Name(name) => self.named(user, name, query.consistency).await?,
+            Of::Conversation(id) => *id,
+        };
+        self.freshen(id, query.consistency).await?;
+        match self.readable(user, id)? {
+            Some(readable) => self.cut(&readable, query),
+            None if matches!(query.of, Of::Name(_)) => Ok(Page {
+                conversation: id,
+                kind: None,
+                messages: Vec::new(),
+                last_seq: Seq(0),
+                visible_from: Seq(1),
+            }),
+            None => Err(Problem::of(ProblemCode::NoSuchConversation)),
+        }
+    }
+
+    /// The conversation that `user` means by `name`: with that user, or of that group.
+    async fn named(
+        &self,
+        user: &UserId,
+        name: &UserId,
+        consistency: Consistency,
+    ) -> Result<ConversationId, Problem> {
+        // Names are never given back, so what is found here holds everywhere.
+        if let Some(id) = self.known_name(user, name)? {
+            return Ok(id);
+        }
+        if consistency != Consistency::Local {
+            self.router.linearize(name.slot()).await.map_err(|error| problems::of_route(&error))?;
+        }
+        self.known_name(user, name)?
+            .ok_or_else(|| Problem::new(ProblemCode::NoSuchUser, "neither a user nor a group has this name"))
+    }
+
+    fn known_name(&self, user: &UserId, name: &UserId) -> Result<Option<ConversationId>, Problem> {
+        if self.replica.user(name).map_err(|error| problems::of_store(&error))?.is_some() {
+            return Ok(Some(ConversationId::direct(user, name)));
+        }
+        let group = chat::GroupId::parse(name.as_str()).expect("users and groups share one alphabet");
+        let id = ConversationId::group(&group);
+        let head = self.replica.head(id).map_err(|error| problems::of_store(&error))?;
+        Ok(head.map(|_| id))
+    }
+
+    /// Waits until the local replica of `id` is as fresh as asked.
+    pub(crate) async fn freshen(
+        &self,
+        id: ConversationId,
+        consistency: Consistency,
+    ) -> Result<(), Problem> {
+        match consistency {
+            Consistency::Local => Ok(()),
+            Consistency::Linearizable => {
+                self.router.linearize(id.slot()).await.map_err(|error| problems::of_route(&error))
+            }
+            Consistency::AtLeast(seq) => self.wait_for(id, seq).await,
+        }
+    }
+
+    async fn wait_for(&self, id: ConversationId, seq: Seq) -> Result<(), Problem> {
+        let until = Instant::now() + AT_LEAST_PATIENCE;
+        loop {
+            let head = self.replica.head(id).map_err(|error| problems::of_store(&error))?;
+            if head.is_some_and(|head| head.last_seq >= seq) {
+                return Ok(());
+            }
+            if Instant::now() >= until {
+                let detail = format!("sequence {seq} has not arrived at this node");
+                return Err(Problem::new(ProblemCode::Unavailable, detail).after(AT_LEAST_PATIENCE));
+            }
+            tokio::time::sleep(AT_LEAST_INTERVAL).await;
+        }
+    }
+
+    /// What `user` may read of `id` now; `None` when the conversation does not exist.
+    ///
+    /// # Errors
+    /// `not_a_member`, or a fault of the store.
+    pub(crate) fn readable(
+        &self,
+        user: &UserId,
+        id: ConversationId,
+    ) -> Result<Option<Readable>, Problem> {
+        let store = |error| problems::of_store(&error);
+        let Some(head) = self.replica.head(id).map_err(store)? else { return Ok(None) };
+        let member = self.replica.member(id, user).map_err(store)?;
+        let member = member.ok_or_else(|| Problem::of(ProblemCode::NotAMember))?;
+        let visible_from = replica::visible_from(&head.kind, &member);
+        let (kind, last_seq) = (Arc::new(head.kind), head.last_seq);
+        Ok(Some(Readable { id, kind, last_seq, visible_from }))
+    }
+
+    fn cut(&self, of: &Readable, query: &Query) -> Result<Page, Problem> {
+        let (after, before, direction) = match &query.cut {
+            Cut::After(None) => (Seq(0), None, Direction::OldestFirst),
+            Cut::After(Some(mark)) => (self.place(of, mark, "after_id")?, None, Direction::OldestFirst),
+            Cut::Before(mark) => {
+                (Seq(0), Some(self.place(of, mark, "before_id")?), Direction::NewestFirst)
+            }
+        };
+        let after = after.max(Seq(of.visible_from.0.saturating_sub(1)));
+        let span = Span { after, before, limit: query.limit as usize, direction };
+        let mut messages =
+            self.replica.messages(of.id, span).map_err(|error| problems::of_store(&error))?;
+        if let Some(bytes_max) = query.bytes_max {
+            shorten(&mut messages, bytes_max);
+        }
+        if direction == Direction::NewestFirst {
+            messages.reverse();
+        }
+        // The head was read before the messages: a message that came between them is not counted as missing.
+        let last_seq = messages.last().map_or(of.last_seq, |last| last.seq.max(of.last_seq));
+        Ok(Page {
+            conversation: of.id,
+            kind: Some(Arc::clone(&of.kind)),
+            messages,
+            last_seq,
+            visible_from: of.visible_from,
+        })
+    }
+
+    /// The sequence of the message that `mark` names.
+    fn place(&self, of: &Readable, mark: &Mark, field: &str) -> Result<Seq, Problem> {
+        let name = match mark {
+            Mark::Seq(seq) => return Ok(*seq),
+            Mark::Named(name) => name,
+        };
+        if let Ok(canonical) = name.parse::<CanonicalId>() {
+            if canonical.conversation == of.id {
+                return Ok(canonical.seq);
+            }
+        }
+        let invalid = |detail: String| Problem::new(ProblemCode::InvalidRequest, detail).about(field);
+        let id = MessageId::parse(name).map_err(|error| invalid(format!("{field} {error}")))?;
+        let places = self.replica.places(of.id, &id).map_err(|error| problems::of_store(&error))?;
+        let mut visible = places.iter().filter(|place| place.seq >= of.visible_from);
+        match (visible.next(), visible.next()) {
+            (Some(place), None) => Ok(place.seq),
+            (Some(_), Some(_)) => {
+                let detail = "several devices used this messageId here; use the canonicalId";
+                Err(Problem::new(ProblemCode::AmbiguousId, detail).about(field))
+            }
+            (None, _) => {
+                let detail = format!("{field} names no message of this conversation");
+                Err(Problem::new(ProblemCode::NotFound, detail).about(field))
+            }
+        }
+    }
+}
+
+/// Keeps the first messages that together have at most `bytes_max` bytes, and at least one.
+fn shorten(messages: &mut Vec<Message>, bytes_max: usize) {
+    let mut bytes = 0;
+    let fits = |message: &Message| {
+        let uris = message.body.attachment_uris.iter().map(String::len).sum::<usize>();
+        bytes += message.body.text.len() + uris;
+        bytes <= bytes_max
+    };
+    let kept = messages.iter().map(fits).take_while(|fits| *fits).count();
+    messages.truncate(kept.max(1));
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,107 @@
+//! What the client side of a node reads of applied state: a port, so that it can be tested without raft.
+
+use chat::{
+    Conversation, ConversationId, Cursor, Device, DeviceId, Head, History, Kind, Link, Member,
+    Message, MessageId, Seq, UserId,
+};
+use proto::row::Account;
+use store::StoreError;
+
+use crate::shard::Reader;
+
+/// Where a device's message of some id stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) device: DeviceId,
+    pub(crate) seq: Seq,
+}
+
+/// In which order messages are read, and from which end the limit counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    OldestFirst,
+    NewestFirst,
+}
+
+/// Which messages to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// Exclusive.
+    pub(crate) after: Seq,
+    /// Exclusive.
+    pub(crate) before: Option<Seq>,
+    pub(crate) limit: usize,
+    pub(crate) direction: Order,
+}
+
+/// Applied state of any shard, as this node has it now. Point and range reads that take microseconds.
+///
+/// Each call fails only when the disk does, which is a fault of the node and never the caller's.
+pub(crate) trait Replica: Send + Sync + 'static {
+    /// Everything about a conversation but its messages: for status details, not for the path of a message.
+    fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StoreError>;
+    /// What every message touches.
+    fn head(&self, id: ConversationId) -> Result<Option<Head>, StoreError>;
+    /// One membership.
+    fn member(&self, id: ConversationId, user: &UserId) -> Result<Option<Member>, StoreError>;
+    /// One device's cursor.
+    fn cursor(&self, id: ConversationId, device: DeviceId) -> Result<Option<Cursor>, StoreError>;
+    /// Messages in the order that the span names.
+    fn messages(&self, id: ConversationId, span: Span) -> Result<Vec<Message>, StoreError>;
+    /// Where messages of this client's id stand, one for each device that used it.
+    fn places(&self, id: ConversationId, message: &MessageId) -> Result<Vec<Place>, StoreError>;
+    /// An account.
+    fn user(&self, user: &UserId) -> Result<Option<Account>, StoreError>;
+    /// One device's session.
+    fn device(&self, user: &UserId, device: DeviceId) -> Result<Option<Device>, StoreError>;
+    /// A user's conversations.
+    fn links(&self, user: &UserId) -> Result<Vec<(ConversationId, Link)>, StoreError>;
+}
+
+/// The first sequence that a member of a conversation of this kind may see.
+pub(crate) fn visible_from(kind: &Kind, member: &Member) -> Seq {
+    match kind {
+        Kind::Group { history: History::SinceJoin, .. } => member.joined_at.next(),
+        Kind::Group { history: History::All, .. } | Kind::Direct { .. } => Seq(1),
+    }
+}
+
+impl Replica for Reader {
+    fn conversation(&self, id: ConversationId) -> Result<Option<Conversation>, StoreError> {
+        Self::conversation(self, id)
+    }
+
+    fn head(&self, id: ConversationId) -> Result<Option<Head>, StoreError> {
+        Self::head(self, id)
+    }
+
+    fn member(&self, id: ConversationId, user: &UserId) -> Result<Option<Member>, StoreError> {
+        Self::member(self, id, user)
+    }
+
+    fn cursor(&self, id: ConversationId, device: DeviceId) -> Result<Option<Cursor>, StoreError> {
+        Self::cursor(self, id, device)
+    }
+
+    fn messages(&self, id: ConversationId, span: Span) -> Result<Vec<Message>, StoreError> {
+        let newest_first = span.direction == Order::NewestFirst;
+        Self::messages(self, id, span.after, span.before, span.limit, newest_first)
+    }
+
+    fn places(&self, id: ConversationId, message: &MessageId) -> Result<Vec<Place>, StoreError> {
+        let places = Self::places(self, id, message)?;
+        Ok(places.into_iter().map(|(device, earlier)| Place { device, seq: earlier.seq }).collect())
+    }
+
+    fn user(&self, user: &UserId) -> Result<Option<Account>, StoreError> {
+        Self::user(self, user)
+    }
+
+    fn device(&self, user: &UserId, device: DeviceId) -> Result<Option<Device>, StoreError> {
+        Self::device(self, user, device)
+    }
+
+    fn links(&self, user: &UserId) -> Result<Vec<(ConversationId, Link)>, StoreError> {
+        Self::links(self, user)
+    }
+}

@@ -1,0 +1,28 @@
+//! The process: everything between a client's link and the replicated log, and everything between two nodes.
+//!
+//! A message arrives at `gateway` (who are you), converses in `session` (what do you want), is routed by
+//! `router` to the leader of its shard (at most one forward), decided by `shard` (the machine that raft drives)
+//! and fanned out by `fanout` on every replica to the sessions connected there. `run` owns the one task set.
+//!
+//! This room decides nothing about what a message means (that is `chat`) and nothing about agreement (that is
+//! `raft`); it wires them and holds the adapters of their ports.
+
+mod boot;
+mod clock;
+mod cluster;
+pub mod config;
+mod disk;
+mod fanout;
+mod gateway;
+mod history;
+mod operated;
+mod operations;
+mod peers;
+mod presence;
+mod router;
+mod run;
+mod session;
+mod shard;
+
+pub use clock::{Clock, Entropy, SystemClock, SystemEntropy};
+pub use run::{Error, run};

@@ -1,0 +1,98 @@
+//! What the operations port and presence ask of the running node: adapters over raft, the peers and the directory.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
+
+use chat::UserId;
+use cluster_config::ClusterConfig;
+use futures::future::{BoxFuture, join_all};
+use raft::{NodeId, Raft};
+
+use crate::fanout::Directory;
+use crate::operations::{Operated, PeerStatus, Role, ShardStatus};
+use crate::peers::Peers;
+use crate::presence::OtherNodes;
+
+/// The running node as its ports see it. Complete before the cluster is known: the port serves from the first moment.
+#[derive(Clone)]
+pub(crate) struct Node {
+    /// This node's id.
+    pub(crate) id: NodeId,
+    /// The groups that run here.
+    pub(crate) raft: Raft,
+    /// The way to the others.
+    pub(crate) peers: Peers,
+    /// The sessions here.
+    pub(crate) directory: Directory,
+    /// The cluster as it was when this node started; set once it is known.
+    pub(crate) cluster: Arc<OnceLock<Arc<ClusterConfig>>>,
+    /// Whether the node's file allows the fault switch.
+    pub(crate) faults: bool,
+}
+
+impl Operated for Node {
+    fn node(&self) -> u64 {
+        self.id.0
+    }
+
+    fn cluster(&self) -> String {
+        self.cluster.get().map_or_else(String::new, |config| config.cluster.to_string())
+    }
+
+    fn groups_expected(&self) -> Option<usize> {
+        self.cluster.get().map(|config| config.groups_of(self.id).len())
+    }
+
+    fn shards(&self) -> Vec<ShardStatus> {
+        let groups = self.raft.groups().into_iter().filter_map(|id| self.raft.group(id));
+        groups
+            .map(|group| {
+                let status = group.status();
+                let role = match (status.is_leader, status.voters.contains(&self.id)) {
+                    (true, _) => Role::Leader,
+                    (false, true) => Role::Follower,
+                    (false, false) => Role::Learner,
+                };
+                ShardStatus {
+                    group: group.id().0,
+                    leader: status.leader.map(|leader| leader.0),
+                    role,
+                    term: status.term,
+                    applied: status.applied_index.unwrap_or(0),
+                    last: status.last_index.unwrap_or(0),
+                }
+            })
+            .collect()
+    }
+
+    fn peers(&self) -> Vec<PeerStatus> {
+        let Some(config) = self.cluster.get() else { return Vec::new() };
+        let status = |(id, node): (&NodeId, &cluster_config::Node)| PeerStatus {
+            id: id.0,
+            alive: *id == self.id || self.peers.alive(id.0),
+            client: node.addresses.client.clone(),
+        };
+        config.nodes.iter().map(status).collect()
+    }
+
+    fn links(&self) -> usize {
+        self.directory.sessions()
+    }
+
+    fn cut(&self, nodes: BTreeSet<u64>) -> Option<()> {
+        self.faults.then(|| self.peers.cut(nodes))
+    }
+}
+
+impl OtherNodes for Node {
+    fn any_online(&self, user: &UserId) -> BoxFuture<'static, bool> {
+        let others: Vec<u64> = self.cluster.get().map_or_else(Vec::new, |config| {
+            config.nodes.keys().filter(|id| **id != self.id).map(|id| id.0).collect()
+        });
+        let (peers, user) = (self.peers.clone(), user.clone());
+        Box::pin(async move {
+            let asked = others.into_iter().map(|node| peers.presence(node, &user));
+            join_all(asked).await.into_iter().flatten().any(|answer| answer.online)
+        })
+    }
+}

@@ -1,0 +1,171 @@
+//! The operations port: plain HTTP for operators and their tools, bound to loopback.
+//!
+//! `/metrics` in Prometheus' text form, `/livez` (the process turns), `/readyz` (every local shard knows a leader
+//! and has applied), `/status` (what this node thinks the cluster is) and, where the node's file allows it,
+//! `POST /fault`, which cuts this node off from others for demonstrations and tests.
+//! Nothing here is reachable from the client plane, and nothing here names a user.
+
+mod metrics;
+mod process;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use axum::extract::{Json, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+pub(crate) use metrics::{Metrics, upkeep};
+
+/// What this node knows about one of its shards.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct ShardStatus {
+    /// The raft group; 0 is the cluster's own.
+    pub(crate) group: u32,
+    /// The leader as this node knows it.
+    pub(crate) leader: Option<u64>,
+    /// What this node is in the group.
+    pub(crate) role: Role,
+    /// The term.
+    pub(crate) term: u64,
+    /// The last index that was applied here.
+    pub(crate) applied: u64,
+    /// The last index in the log here.
+    pub(crate) last: u64,
+}
+
+/// What a node is in a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Role {
+    /// Proposes.
+    Leader,
+    /// Votes and follows.
+    Follower,
+    /// Follows without a vote.
+    Learner,
+}
+
+/// One node of the cluster as seen from here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct PeerStatus {
+    /// Its id.
+    pub(crate) id: u64,
+    /// Whether it was heard lately; always true for this node itself.
+    pub(crate) alive: bool,
+    /// Where clients reach it.
+    pub(crate) client: String,
+}
+
+/// What the operations port asks of the node that runs it.
+pub(crate) trait Operated: Send + Sync + 'static {
+    /// This node's id.
+    fn node(&self) -> u64;
+    /// The cluster's name.
+    fn cluster(&self) -> String;
+    /// How many groups this node should run; `None` until the shard map is known.
+    fn groups_expected(&self) -> Option<usize>;
+    /// The groups that run here.
+    fn shards(&self) -> Vec<ShardStatus>;
+    /// All nodes.
+    fn peers(&self) -> Vec<PeerStatus>;
+    /// Links that are open here now.
+    fn links(&self) -> usize;
+    /// Cuts this node off from `nodes`, both ways; an empty set heals. `None` when faults are not enabled.
+    fn cut(&self, nodes: BTreeSet<u64>) -> Option<()>;
+}
+
+/// What the handlers share.
+#[derive(Clone)]
+struct Port {
+    node: Arc<dyn Operated>,
+    metrics: Metrics,
+}
+
+/// The router of the operations port.
+pub(crate) fn router(node: Arc<dyn Operated>, metrics: Metrics) -> axum::Router {
+    axum::Router::new()
+        .route("/metrics", get(scrape))
+        .route("/livez", get(|| async { "alive\n" }))
+        .route("/readyz", get(readyz))
+        .route("/status", get(status))
+        .route("/fault", post(fault))
+        .with_state(Port { node, metrics })
+}
+
+async fn scrape(State(port): State<Port>) -> Response {
+    let mut text = port.metrics.render();
+    text.push_str(&process::metrics());
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+}
+
+async fn readyz(State(port): State<Port>) -> Response {
+    let missing = missing(port.node.groups_expected(), &port.node.shards());
+    let status = if missing.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let body = json!({ "schema": "synod/ready/v1", "ready": missing.is_empty(), "missing": missing });
+    (status, Json(body)).into_response()
+}
+
+/// What keeps this node from being ready, one sentence each.
+fn missing(expected: Option<usize>, shards: &[ShardStatus]) -> Vec<String> {
+    let mut missing = Vec::new();
+    match expected {
+        None => missing.push("the shard map is not known yet".to_owned()),
+        Some(expected) if shards.len() < expected => {
+            missing.push(format!("{} of {expected} groups run", shards.len()));
+        }
+        Some(_) => {}
+    }
+    for shard in shards {
+        if shard.leader.is_none() {
+            missing.push(format!("group {} knows no leader", shard.group));
+        } else if shard.applied == 0 {
+            missing.push(format!("group {} has applied nothing yet", shard.group));
+        }
+    }
+    missing
+}
+
+async fn status(State(port): State<Port>) -> Response {
+    let node = &port.node;
+    Json(json!({
+        "schema": "synod/status/v1",
+        "cluster": node.cluster(),
+        "node": node.node(),
+        "links": node.links(),
+        "nodes": node.peers(),
+        "shards": node.shards(),
+    }))
+    .into_response()
+}
+
+/// Body of `POST /fault`.
+#[derive(Debug, Deserialize)]
+struct Fault {
+    /// Nodes to be cut off from; empty heals.
+    cut: BTreeSet<u64>,
+}
+
+async fn fault(State(port): State<Port>, body: axum::body::Bytes) -> Response {
+    let fault: Fault = match serde_json::from_slice(&body) {
+        Ok(fault) => fault,
+        Err(error) => {
+            let body = json!({ "code": "invalid_request", "detail": error.to_string() });
+            return (StatusCode::BAD_REQUEST, Json(body)).into_response();
+        }
+    };
+    match port.node.cut(fault.cut.clone()) {
+        Some(()) => Json(json!({ "cut": fault.cut })).into_response(),
+        None => {
+            let detail = "faults are not enabled in this node's file (faults.enabled)";
+            let body = json!({ "code": "not_allowed", "detail": detail });
+            (StatusCode::FORBIDDEN, Json(body)).into_response()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

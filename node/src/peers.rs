@@ -1,0 +1,284 @@
+//! Adapters between rooms that do not know each other: raft's network port and the forward lane, both over the
+//! peer plane of `transport`.
+//!
+//! A call that arrives is handed to the room it is for in the order of arrival; nothing is decided here.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::{BoxStream, StreamExt as _};
+use prost::Message as _;
+use proto::peer::{
+    ForwardFailure, ForwardRequest, ForwardResponse, PresenceAnswer, PresenceQuery, Propose,
+    forward_request, forward_response,
+};
+use raft::{GroupId, Network, NetworkError, NodeId, ProposeError, Raft};
+use transport::peer::{Lane, PeerError, PeerHandler, PeerPlane};
+
+use crate::presence::LocalPresence;
+
+/// How long a forwarded command may take: as long as its leader may hold it, plus the way.
+const FORWARD_DEADLINE: Duration = Duration::from_millis(3500);
+/// How long another node may take to say whether a user is connected there.
+const PRESENCE_DEADLINE: Duration = Duration::from_millis(500);
+
+/// The other nodes, as this node reaches them. Cheap to clone; set once the peer plane listens.
+#[derive(Clone, Default)]
+pub(crate) struct Peers {
+    plane: Arc<OnceLock<PeerPlane>>,
+}
+
+impl Peers {
+    /// Connects the adapters to the peer plane. Called once.
+    pub(crate) fn connect(&self, plane: PeerPlane) {
+        assert!(self.plane.set(plane).is_ok(), "the peer plane is connected once");
+    }
+
+    /// Whether `node` was heard lately.
+    pub(crate) fn alive(&self, node: u64) -> bool {
+        self.plane.get().is_some_and(|plane| plane.alive(node))
+    }
+
+    /// Cuts this node off from `nodes`, both ways; an empty set heals.
+    pub(crate) fn cut(&self, nodes: BTreeSet<u64>) {
+        if let Some(plane) = self.plane.get() {
+            plane.cut(nodes);
+        }
+    }
+
+    /// Hands a command to the leader of its group. The place in line is taken by this call.
+    pub(crate) fn forward(
+        &self,
+        to: u64,
+        group: GroupId,
+        command: Bytes,
+    ) -> BoxFuture<'static, Result<Bytes, ProposeError>> {
+        let Some(plane) = self.plane.get() else {
+            return Box::pin(async { Err(ProposeError::NotLeader { leader: None }) });
+        };
+        let propose = Propose { group: group.0, command };
+        let request =
+            ForwardRequest { request: Some(forward_request::Request::Propose(propose)) };
+        let call = plane.call(to, Lane::Forward, request.encode_to_vec().into(), FORWARD_DEADLINE);
+        Box::pin(async move { answer_of(call.await) })
+    }
+
+    /// Asks `node` about a user's links there. `None` when it does not answer in time.
+    pub(crate) async fn presence(&self, node: u64, user: &chat::UserId) -> Option<PresenceAnswer> {
+        let plane = self.plane.get()?;
+        let query = PresenceQuery { user: user.as_str().to_owned() };
+        let request = ForwardRequest { request: Some(forward_request::Request::Presence(query)) };
+        let call = plane.call(node, Lane::Forward, request.encode_to_vec().into(), PRESENCE_DEADLINE);
+        match ForwardResponse::decode(call.await.ok()?).ok()?.response? {
+            forward_response::Response::Presence(answer) => Some(answer),
+            _ => None,
+        }
+    }
+}
+
+/// What a forwarded command came to. Only what certainly was not proposed is told as such.
+fn answer_of(answer: Result<Bytes, PeerError>) -> Result<Bytes, ProposeError> {
+    let bytes = match answer {
+        Ok(bytes) => bytes,
+        Err(PeerError::Unreachable) => return Err(ProposeError::NotLeader { leader: None }),
+        Err(PeerError::Refused(code)) if code == transport::peer::code::OVERLOADED => {
+            return Err(ProposeError::Overloaded { retry_after: OVERLOAD_PAUSE });
+        }
+        Err(PeerError::Refused(_) | PeerError::Lost | PeerError::Timeout) => {
+            return Err(ProposeError::Unknown);
+        }
+    };
+    match ForwardResponse::decode(bytes).ok().and_then(|answer| answer.response) {
+        Some(forward_response::Response::Outcome(outcome)) => Ok(outcome),
+        Some(forward_response::Response::Failure(failure)) => Err(failure_of(&failure)),
+        Some(forward_response::Response::Presence(_)) | None => Err(ProposeError::Unknown),
+    }
+}
+
+/// How long to wait before an overloaded node is asked again when it does not say.
+const OVERLOAD_PAUSE: Duration = Duration::from_millis(50);
+
+fn failure_of(failure: &ForwardFailure) -> ProposeError {
+    match failure.code.as_str() {
+        "not_leader" => {
+            let leader = (failure.leader != 0).then_some(NodeId(failure.leader));
+            ProposeError::NotLeader { leader }
+        }
+        "overloaded" => ProposeError::Overloaded {
+            retry_after: Duration::from_millis(failure.retry_after_ms),
+        },
+        "unavailable" => ProposeError::Unavailable,
+        "stopped" => ProposeError::Stopped,
+        _ => ProposeError::Unknown,
+    }
+}
+
+fn failure_from(error: &ProposeError) -> ForwardFailure {
+    let plain = |code: &str| ForwardFailure { code: code.to_owned(), leader: 0, retry_after_ms: 0 };
+    match error {
+        ProposeError::NotLeader { leader } => {
+            ForwardFailure { leader: leader.map_or(0, |node| node.0), ..plain("not_leader") }
+        }
+        ProposeError::Overloaded { retry_after } => ForwardFailure {
+            retry_after_ms: u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX),
+            ..plain("overloaded")
+        },
+        ProposeError::Unavailable => plain("unavailable"),
+        ProposeError::Unknown => plain("unknown"),
+        ProposeError::Stopped => plain("stopped"),
+    }
+}
+
+impl Network for Peers {
+    fn call(
+        &self,
+        to: NodeId,
+        request: Bytes,
+        deadline: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, NetworkError>> {
+        let Some(plane) = self.plane.get() else {
+            return Box::pin(async { Err(NetworkError::Unreachable) });
+        };
+        let call = plane.call(to.0, Lane::Raft, request, deadline);
+        Box::pin(async move { call.await.map_err(network_error) })
+    }
+
+    fn send_snapshot(
+        &self,
+        to: NodeId,
+        header: Bytes,
+        chunks: BoxStream<'static, Result<Bytes, raft::Fatal>>,
+    ) -> BoxFuture<'static, Result<Bytes, NetworkError>> {
+        let Some(plane) = self.plane.get() else {
+            return Box::pin(async { Err(NetworkError::Unreachable) });
+        };
+        let chunks = chunks.map(|chunk| chunk.map_err(|fatal| fatal.to_string()));
+        let sent = plane.send_bulk(to.0, header, chunks.boxed());
+        Box::pin(async move { sent.await.map_err(network_error) })
+    }
+
+    fn alive(&self, node: NodeId) -> bool {
+        Peers::alive(self, node.0)
+    }
+}
+
+fn network_error(error: PeerError) -> NetworkError {
+    match error {
+        PeerError::Unreachable => NetworkError::Unreachable,
+        PeerError::Lost => NetworkError::Lost,
+        PeerError::Timeout => NetworkError::Timeout,
+        PeerError::Refused(code) => NetworkError::Refused(code),
+    }
+}
+
+/// What this node does with calls of the others.
+pub(crate) struct Callee {
+    /// The groups.
+    pub(crate) raft: Raft,
+    /// Who is connected here.
+    pub(crate) presence: Arc<dyn LocalPresence>,
+}
+
+impl PeerHandler for Callee {
+    fn call(
+        &self,
+        from: u64,
+        lane: Lane,
+        request: Bytes,
+    ) -> BoxFuture<'static, Result<Bytes, String>> {
+        match lane {
+            Lane::Raft => {
+                let handled = self.raft.handle(NodeId(from), request);
+                Box::pin(async move { handled.await.map_err(|error| error.to_string()) })
+            }
+            Lane::Forward => self.forwarded(request),
+            Lane::Bulk => Box::pin(async { Err("no_calls_on_bulk".to_owned()) }),
+        }
+    }
+
+    fn bulk(
+        &self,
+        from: u64,
+        header: Bytes,
+        chunks: BoxStream<'static, Result<Bytes, PeerError>>,
+    ) -> BoxFuture<'static, Result<Bytes, String>> {
+        let chunks = chunks.map(|chunk| chunk.map_err(network_error)).boxed();
+        let received = self.raft.receive_snapshot(NodeId(from), header, chunks);
+        Box::pin(async move { received.await.map_err(|error| error.to_string()) })
+    }
+}
+
+impl Callee {
+    /// A request that another node passed on. A proposal takes its place in line before this returns.
+    fn forwarded(&self, request: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
+        let request = ForwardRequest::decode(request).ok().and_then(|request| request.request);
+        let Some(request) = request else {
+            return Box::pin(async { Err(transport::peer::code::MALFORMED.to_owned()) });
+        };
+        match request {
+            forward_request::Request::Propose(Propose { group, command }) => {
+                let submitted = match self.raft.group(GroupId(group)) {
+                    Some(group) => group.submit(command),
+                    None => Err(ProposeError::NotLeader { leader: None }),
+                };
+                Box::pin(async move {
+                    let answer = match submitted {
+                        Ok(pending) => pending.await,
+                        Err(refused) => Err(refused),
+                    };
+                    Ok(respond(match answer {
+                        Ok(outcome) => forward_response::Response::Outcome(outcome),
+                        Err(error) => forward_response::Response::Failure(failure_from(&error)),
+                    }))
+                })
+            }
+            forward_request::Request::Presence(query) => {
+                let online = chat::UserId::parse(&query.user)
+                    .is_ok_and(|user| self.presence.is_online(&user));
+                let answer = PresenceAnswer { online, last_seen_ms: 0 };
+                Box::pin(async move { Ok(respond(forward_response::Response::Presence(answer))) })
+            }
+            // A peer may not break this node: the switch is on the operations port.
+            forward_request::Request::Fault(_) => Box::pin(async { Err("not_allowed".to_owned()) }),
+        }
+    }
+}
+
+fn respond(response: forward_response::Response) -> Bytes {
+    ForwardResponse { response: Some(response) }.encode_to_vec().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_survives_the_forward_lane_with_its_certainty() {
+        for error in [
+            ProposeError::NotLeader { leader: None },
+            ProposeError::NotLeader { leader: Some(NodeId(3)) },
+            ProposeError::Overloaded { retry_after: Duration::from_millis(70) },
+            ProposeError::Unavailable,
+            ProposeError::Unknown,
+            ProposeError::Stopped,
+        ] {
+            let bytes = respond(forward_response::Response::Failure(failure_from(&error)));
+            assert_eq!(answer_of(Ok(bytes)), Err(error));
+        }
+    }
+
+    #[test]
+    fn only_an_unsent_call_is_told_as_not_written() {
+        let definite = answer_of(Err(PeerError::Unreachable)).expect_err("no answer");
+        assert_eq!(definite.certainty(), raft::Certainty::Definite);
+        for lost in [PeerError::Lost, PeerError::Timeout, PeerError::Refused("gone".to_owned())] {
+            let error = answer_of(Err(lost)).expect_err("no answer");
+            assert_eq!(error.certainty(), raft::Certainty::Unknown);
+        }
+        let garbage = answer_of(Ok(Bytes::from_static(b"\xff"))).expect_err("no answer");
+        assert_eq!(garbage.certainty(), raft::Certainty::Unknown);
+    }
+}

@@ -1,0 +1,121 @@
+//! Presence: who is online, and when somebody last was.
+//!
+//! Online means a live session on some node: this one's directory knows its own, the others are asked. Links
+//! themselves notice a dead peer within five seconds, so no second timer runs here. `lastSeen` is durable: it is
+//! marked in the user's record when the first link of a user on this node begins and when the last one ends.
+//! A node that was killed marks nothing; then the mark of the link's beginning is the best that is known.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chat::{Timestamp, UserCommand, UserId};
+use futures::future::BoxFuture;
+use lru::LruCache;
+use parking_lot::Mutex;
+use store::StoreError;
+use tokio::time::{Instant, timeout};
+
+use crate::clock::Clock;
+use crate::fanout::Directory;
+use crate::history::Replica;
+use crate::router::Router;
+
+/// How long the other nodes may take; one that is silent has no links that count.
+const ASK_DEADLINE: Duration = Duration::from_millis(800);
+/// Marks of one user on one node are at least this far apart: a flapping client must not write without end.
+const MARK_INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// Users whose last mark is remembered, so that the interval can be kept.
+const MARKED_MAX: usize = 65_536;
+
+/// Whether a user is connected to this node. What other nodes ask.
+pub(crate) trait LocalPresence: Send + Sync + 'static {
+    /// Whether the user has a live session here.
+    fn is_online(&self, user: &UserId) -> bool;
+}
+
+impl LocalPresence for Directory {
+    fn is_online(&self, user: &UserId) -> bool {
+        Self::is_online(self, user)
+    }
+}
+
+/// The other nodes of the cluster.
+pub(crate) trait OtherNodes: Send + Sync + 'static {
+    /// Whether any of them has a live session of `user`; those that do not answer in time have none.
+    fn any_online(&self, user: &UserId) -> BoxFuture<'static, bool>;
+}
+
+/// What can be said about a user's presence.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Some device is connected somewhere.
+    pub(crate) online: bool,
+    /// The last sign of life; now for whoever is online, `None` before the first.
+    pub(crate) last_seen: Option<Timestamp>,
+}
+
+/// Answers for presence and keeps the durable mark.
+#[derive(Clone)]
+pub(crate) struct Presence {
+    directory: Directory,
+    others: Arc<dyn OtherNodes>,
+    replica: Arc<dyn Replica>,
+    router: Router,
+    clock: Arc<dyn Clock>,
+    marked: Arc<Mutex<LruCache<UserId, Instant>>>,
+}
+
+impl Presence {
+    /// Presence over these ports.
+    pub(crate) fn new(
+        directory: Directory,
+        others: Arc<dyn OtherNodes>,
+        replica: Arc<dyn Replica>,
+        router: Router,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        let marked = Arc::new(Mutex::new(LruCache::unbounded()));
+        Self { directory, others, replica, router, clock, marked }
+    }
+
+    /// What is known about an existing user.
+    ///
+    /// # Errors
+    /// When the local replica cannot be read.
+    pub(crate) async fn of(&self, user: &UserId) -> Result<Seen, StoreError> {
+        let online = self.directory.is_online(user)
+            || timeout(ASK_DEADLINE, self.others.any_online(user)).await.unwrap_or(false);
+        if online {
+            return Ok(Seen { online, last_seen: Some(self.clock.now()) });
+        }
+        let account = self.replica.user(user)?;
+        let last_seen = account.map(|account| account.last_seen).filter(|at| *at > Timestamp(0));
+        Ok(Seen { online, last_seen })
+    }
+
+    /// A link of `user` began or ended on this node: writes the mark if none was written just now.
+    /// The outcome is of no consequence; the next link writes the next mark.
+    pub(crate) async fn mark(&self, user: &UserId) {
+        if !self.due(user) {
+            return;
+        }
+        let command = UserCommand::MarkSeen { at: self.clock.now() };
+        let command = proto::encode_user_command(user, &command);
+        if let Err(error) = self.router.submit(user.slot(), command).await {
+            tracing::debug!(%user, %error, "last seen was not marked");
+        }
+    }
+
+    fn due(&self, user: &UserId) -> bool {
+        let now = Instant::now();
+        let mut marked = self.marked.lock();
+        if marked.get(user).is_some_and(|at| now - *at < MARK_INTERVAL_MIN) {
+            return false;
+        }
+        marked.put(user.clone(), now);
+        if marked.len() > MARKED_MAX {
+            marked.pop_lru();
+        }
+        true
+    }
+}

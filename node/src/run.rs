@@ -1,0 +1,259 @@
+//! One node, from its file to its end: opens, joins, serves, stops. Owns the one task set.
+//!
+//! The order is a law: nothing listens for clients before this node has its shards, and nothing durable is closed
+//! before everything that writes has stopped. Whatever ends a group ends the process, with the reason.
+
+mod serve;
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use cluster_config::ClusterConfig;
+use raft::{Fatal, NodeId, Raft};
+use store::StoreError;
+use store::tables::Tables;
+use thiserror::Error;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use transport::peer::{self, Identity, PeerPlane};
+
+use crate::boot;
+use crate::clock::{SystemClock, SystemEntropy};
+use crate::config::Config;
+use crate::disk;
+use crate::fanout::{Directory, Fanout};
+use crate::operated::Node;
+use crate::operations::{self, Metrics};
+use crate::peers::{Callee, Peers};
+use crate::router::{Replicated, Router};
+use crate::shard::{Outbox, ShardMachine};
+
+/// How long the tasks of a node may take to end once it stops; then they are dropped.
+const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+/// Why a node stopped by itself.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The configuration asks for what cannot be.
+    #[error("configuration: {0}")]
+    Config(String),
+    /// A file that the configuration names cannot be read.
+    #[error("cannot read {path}: {source}")]
+    File {
+        /// The file.
+        path: String,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// The data folder cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The peer plane could not start.
+    #[error(transparent)]
+    Peer(#[from] peer::Error),
+    /// The client plane could not start.
+    #[error(transparent)]
+    Client(#[from] transport::client_plane::Error),
+    /// A certificate or key cannot be used.
+    #[error(transparent)]
+    Tls(#[from] transport::TlsError),
+    /// The operations port could not start.
+    #[error("cannot listen for operators on {address}: {source}")]
+    Operations {
+        /// The address.
+        address: std::net::SocketAddr,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+    /// A group could not start.
+    #[error(transparent)]
+    Raft(#[from] raft::Error),
+    /// Something broke that nobody may handle: a disk, or determinism.
+    #[error("stopped: {0}")]
+    Fatal(#[from] Fatal),
+}
+
+/// Runs the node of `config` until `stop` is cancelled or something fatal happens.
+///
+/// # Errors
+/// When the node cannot start, or had to stop by itself; the reason says what to do.
+pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
+    let opened = disk::open(&config)?;
+    let peers = Peers::default();
+    let raft = Raft::open(
+        raft_config(&config),
+        opened.journal.clone(),
+        Arc::new(peers.clone()),
+        Arc::new(SystemClock),
+    )?;
+    let mut running = Running {
+        node: node(&config, &raft, &peers),
+        tables: opened.tables,
+        tasks: JoinSet::new(),
+        stop: stop.child_token(),
+        config,
+    };
+    let ended = tokio::select! {
+        served = running.serve() => served,
+        fatal = raft.stopped() => Err(Error::Fatal(fatal)),
+        () = stop.cancelled() => Ok(()),
+    };
+    running.end().await;
+    raft.shutdown().await;
+    opened.journal.close();
+    ended
+}
+
+fn raft_config(config: &Config) -> raft::Config {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = if config.runtime.raft_threads == 0 { cores } else { config.runtime.raft_threads };
+    raft::Config { threads, ..raft::Config::new(NodeId(config.node)) }
+}
+
+fn node(config: &Config, raft: &Raft, peers: &Peers) -> Node {
+    Node {
+        id: NodeId(config.node),
+        raft: raft.clone(),
+        peers: peers.clone(),
+        directory: Directory::default(),
+        cluster: Arc::new(OnceLock::new()),
+        faults: config.faults.enabled,
+    }
+}
+
+/// A node that has been opened.
+struct Running {
+    config: Config,
+    node: Node,
+    tables: Arc<dyn Tables>,
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+impl Running {
+    /// Joins the cluster, starts what this node carries, serves. Returns only with an error.
+    async fn serve(&mut self) -> Result<(), Error> {
+        let metrics = Metrics::install();
+        self.tasks.spawn(operations::upkeep(metrics.clone(), self.stop.clone()));
+        self.listen_for_operators(metrics).await?;
+        self.listen_for_peers().await?;
+        let (cluster, configured) = boot::form(
+            &self.config,
+            &self.node.raft,
+            Arc::clone(&self.tables),
+            (&SystemClock, &SystemEntropy),
+        )
+        .await?;
+        // Readiness counts the groups of the shard map from here on.
+        assert!(self.node.cluster.set(Arc::clone(&cluster)).is_ok(), "a node joins once");
+        let router = self.router(&cluster);
+        self.start_shards(&cluster, &router).await?;
+        self.listen_for_clients(router, configured).await
+    }
+
+    fn router(&self, cluster: &ClusterConfig) -> Router {
+        let replicated = Replicated::new(
+            self.node.id,
+            self.node.raft.clone(),
+            self.node.peers.clone(),
+            cluster,
+        );
+        Router::new(Arc::new(replicated))
+    }
+
+    async fn listen_for_operators(&mut self, metrics: Metrics) -> Result<(), Error> {
+        let address = self.config.listen.operations;
+        let listener = tokio::net::TcpListener::bind(address)
+            .await
+            .map_err(|source| Error::Operations { address, source })?;
+        let router = operations::router(Arc::new(self.node.clone()), metrics);
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+            if let Err(error) = served.await {
+                tracing::error!(%error, "the operations port ended");
+            }
+        });
+        Ok(())
+    }
+
+    async fn listen_for_peers(&mut self) -> Result<(), Error> {
+        let tls = &self.config.tls;
+        let identity = Identity::from_pem(
+            &read(&tls.peer_certificate).await?,
+            &read(&tls.peer_key).await?,
+            &read(&tls.authority).await?,
+        )?;
+        let others = self.config.cluster.nodes.iter().filter(|member| member.id != self.config.node);
+        let config = peer::Config {
+            node: self.config.node,
+            cluster: self.config.cluster.id.clone(),
+            listen: self.config.listen.peer,
+            identity,
+            peers: others.map(|member| (member.id, member.peer.to_string())).collect(),
+            heartbeat: peer::Config::HEARTBEAT,
+            dead_after: peer::Config::DEAD_AFTER,
+        };
+        let callee = Callee {
+            raft: self.node.raft.clone(),
+            presence: Arc::new(self.node.directory.clone()),
+        };
+        let plane = PeerPlane::serve(config, Arc::new(callee), self.stop.clone()).await?;
+        self.tasks.spawn(watch_peers(plane.clone(), self.node.raft.clone(), self.stop.clone()));
+        self.node.peers.connect(plane);
+        Ok(())
+    }
+
+    /// Starts every group that the shard map gives this node.
+    async fn start_shards(&mut self, cluster: &ClusterConfig, router: &Router) -> Result<(), Error> {
+        let publish = Arc::new(Fanout::new(self.node.directory.clone()));
+        for id in cluster.groups_of(self.node.id).into_iter().filter(|id| !id.is_cluster()) {
+            let shard = &cluster.shards[&id];
+            let outbox = Outbox::new(id, Arc::clone(&self.tables), router.clone());
+            let machine = ShardMachine::open(
+                id,
+                shard.slots.clone(),
+                Arc::clone(&self.tables),
+                publish.clone(),
+                outbox.wake(),
+            )?;
+            let members = shard.replicas.iter().copied().collect();
+            let preferred = *shard.replicas.first().expect("a shard has replicas");
+            let group = self.node.raft.start(id, Box::new(machine), &members, preferred).await?;
+            self.tasks.spawn(outbox.run(group, self.stop.clone()));
+        }
+        Ok(())
+    }
+
+    async fn end(&mut self) {
+        self.stop.cancel();
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_WITHIN, ended).await.is_err() {
+            tracing::warn!(left = self.tasks.len(), "tasks did not end in time and are dropped");
+            self.tasks.shutdown().await;
+        }
+    }
+}
+
+/// Tells raft what the peer plane learns about the others.
+async fn watch_peers(plane: PeerPlane, raft: Raft, stop: CancellationToken) {
+    use tokio::sync::broadcast::error::RecvError;
+    let mut liveness = plane.liveness();
+    while let Some(heard) = stop.run_until_cancelled(liveness.recv()).await {
+        match heard {
+            Ok(change) => {
+                tracing::info!(node = change.node, alive = change.alive, "a peer changed");
+                let node = NodeId(change.node);
+                if change.alive { raft.peer_back(node) } else { raft.peer_lost(node) }
+            }
+            Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "changes of peers were missed"),
+            Err(RecvError::Closed) => return,
+        }
+    }
+}
+
+async fn read(path: &std::path::Path) -> Result<Vec<u8>, Error> {
+    tokio::fs::read(path)
+        .await
+        .map_err(|source| Error::File { path: path.display().to_string(), source })
+}

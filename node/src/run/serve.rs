@@ -1,0 +1,95 @@
+//! The last step of starting: gateway and sessions over the shards, and the client plane over both.
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use transport::ServerIdentity;
+use transport::client_plane::{self, Limits};
+
+use super::{Error, Running, read};
+use crate::clock::{SystemClock, SystemEntropy};
+use crate::cluster::Configured;
+use crate::gateway::tokens::{KeySet, TokenKeys, TokenSeed};
+use crate::gateway::{self, Parts, Ports};
+use crate::router::Router;
+use crate::session::{Elsewhere, Sessions};
+use crate::shard::Reader;
+
+impl Running {
+    /// Serves clients. Returns when the client plane has ended: after a stop.
+    pub(super) async fn listen_for_clients(
+        &mut self,
+        router: Router,
+        configured: Configured,
+    ) -> Result<(), Error> {
+        let keys = self.follow_keys(configured.clone());
+        let parts = Arc::new(Parts::new(Ports {
+            node: self.config.node,
+            router,
+            replica: Arc::new(Reader::new(Arc::clone(&self.tables))),
+            keys: Arc::new(Keys(keys)),
+            directory: self.node.directory.clone(),
+            others: Arc::new(self.node.clone()),
+            clock: Arc::new(SystemClock),
+            entropy: Arc::new(SystemEntropy),
+        }));
+        let elsewhere = elsewhere(self.config.node, configured);
+        let sessions = Sessions::new(Arc::clone(&parts), elsewhere, self.stop.clone());
+        let tls = &self.config.tls;
+        let identity = ServerIdentity::from_pem(
+            &read(&tls.client_certificate).await?,
+            &read(&tls.client_key).await?,
+        )?;
+        let config = client_plane::Config {
+            listen: self.config.listen.client,
+            plain_listen: self.config.listen.plain,
+            tls: identity,
+            limits: Limits::default(),
+        };
+        let rest = gateway::router(parts);
+        let plane =
+            client_plane::serve(config, rest, sessions.on_link(), self.stop.clone()).await?;
+        tracing::info!(address = %plane.address(), "ready for clients");
+        plane.stopped().await;
+        Ok(())
+    }
+
+    /// Keeps the token keys ready for use as group 0 changes them.
+    fn follow_keys(&mut self, mut configured: Configured) -> watch::Receiver<Arc<KeySet>> {
+        let (tell, told) = watch::channel(key_set(&configured));
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            while let Some(Ok(())) = stop.run_until_cancelled(configured.changed()).await {
+                tell.send_replace(key_set(&configured));
+            }
+        });
+        told
+    }
+}
+
+fn key_set(configured: &Configured) -> Arc<KeySet> {
+    let config = configured.borrow().clone();
+    let keys = config.iter().flat_map(|config| &config.keys);
+    let seeds: Vec<TokenSeed> = keys
+        .map(|key| TokenSeed { id: key.id.to_string(), seed: key.seed, retired: key.retired })
+        .collect();
+    Arc::new(KeySet::new(&seeds))
+}
+
+/// The cluster's token keys as group 0 has them now.
+struct Keys(watch::Receiver<Arc<KeySet>>);
+
+impl TokenKeys for Keys {
+    fn current(&self) -> Arc<KeySet> {
+        self.0.borrow().clone()
+    }
+}
+
+/// Where else a client may go: the client addresses of all other nodes.
+fn elsewhere(node: u64, configured: Configured) -> Elsewhere {
+    Arc::new(move || {
+        let config = configured.borrow().clone();
+        let others = config.iter().flat_map(|config| &config.nodes).filter(|(id, _)| id.0 != node);
+        others.map(|(_, node)| node.addresses.client.clone()).collect()
+    })
+}

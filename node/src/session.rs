@@ -1,0 +1,58 @@
+//! Stations 3 (converse) and 10 (deliver): one device's presence above one link.
+//!
+//! [`core`] decides without IO, [`face`] translates, [`driver`] is the one task of a link that carries bytes and
+//! waits. What a message means is decided in `chat`; where it goes, by the router.
+
+mod confirms;
+mod core;
+mod deliveries;
+mod driver;
+mod face;
+mod open;
+mod sends;
+pub(crate) mod words;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use transport::{Link, OnLink};
+
+use crate::gateway::Parts;
+
+/// Where else clients may go when this node stops: addresses of the client plane.
+pub(crate) type Elsewhere = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
+
+/// Makes a session of each link.
+#[derive(Clone)]
+pub(crate) struct Sessions {
+    parts: Arc<Parts>,
+    elsewhere: Elsewhere,
+    stop: CancellationToken,
+}
+
+impl Sessions {
+    /// Sessions over `parts`; when `stop` is cancelled, each link is told of `elsewhere` and closed.
+    pub(crate) fn new(parts: Arc<Parts>, elsewhere: Elsewhere, stop: CancellationToken) -> Self {
+        Self { parts, elsewhere, stop }
+    }
+
+    /// What the client plane does with each link. The future ends when the link has.
+    pub(crate) fn on_link(&self) -> OnLink {
+        let sessions = self.clone();
+        Arc::new(move |link| {
+            let sessions = sessions.clone();
+            Box::pin(async move { sessions.serve(link).await })
+        })
+    }
+
+    async fn serve(&self, link: Link) {
+        let links = metrics::gauge!("synod_links");
+        links.increment(1.0);
+        let parts = Arc::clone(&self.parts);
+        driver::run(link, parts, Arc::clone(&self.elsewhere), self.stop.clone()).await;
+        links.decrement(1.0);
+    }
+}
+
+#[cfg(test)]
+mod tests;

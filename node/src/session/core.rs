@@ -1,0 +1,232 @@
+//! Station 3, converse: a session without IO. Asks, hints and outcomes go in; actions come out.
+//!
+//! It knows no bytes, no task and no clock but the instants that it is given, so everything that it does can be
+//! scripted. Its driver carries out [`Action`]s in their order and hands back what came of them.
+
+mod delivering;
+mod sending;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto::{Problem, ProblemCode};
+use tokio::time::Instant;
+use transport::CloseReason;
+
+use super::confirms::{Confirmation, Confirms};
+use super::deliveries::Deliveries;
+use super::sends::Sends;
+use super::words::{Action, Ask, Say, Ticket};
+use crate::gateway::limits::Bucket;
+use crate::gateway::tokens::Identity;
+use crate::router::RouteError;
+
+/// How long a link may take to say who it is (contract, section 5).
+pub(crate) const GREETING_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Who was admitted, and with what.
+#[derive(Debug, Clone)]
+pub(crate) struct Admitted {
+    pub(crate) who: Identity,
+    pub(crate) connection_id: String,
+    pub(crate) budget: Arc<Bucket>,
+}
+
+/// Why a command has no outcome.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum NoOutcome {
+    /// The router could not carry it through.
+    Route(RouteError),
+    /// It was not proposed: this is wrong with it.
+    NotProposed(Problem),
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// Nobody has spoken yet.
+    Greeting { until: Instant },
+    /// A token is being looked at.
+    Checking,
+    /// Somebody is here.
+    Open { who: Identity, budget: Arc<Bucket> },
+    /// Nothing more is heard or said.
+    Closed,
+}
+
+/// One link's conversation with this node.
+#[derive(Debug)]
+pub(crate) struct Session {
+    phase: Phase,
+    deliveries: Deliveries,
+    sends: Sends,
+    confirms: Confirms,
+    histories: BTreeMap<Ticket, u64>,
+    next_ticket: Ticket,
+    actions: VecDeque<Action>,
+}
+
+impl Session {
+    /// A link that began now, with the token that its transport carried, if it did.
+    pub(crate) fn new(now: Instant, bearer: Option<String>) -> Self {
+        let mut session = Self {
+            phase: Phase::Greeting { until: now + GREETING_DEADLINE },
+            deliveries: Deliveries::default(),
+            sends: Sends::default(),
+            confirms: Confirms::default(),
+            histories: BTreeMap::new(),
+            next_ticket: 1,
+            actions: VecDeque::new(),
+        };
+        if let Some(token) = bearer {
+            session.greet(token);
+        }
+        session
+    }
+
+    /// Whether the driver should read another frame: someone is there to judge it, and there is credit.
+    pub(crate) fn wants_frames(&self) -> bool {
+        match self.phase {
+            Phase::Greeting { .. } => true,
+            Phase::Open { .. } => self.sends.has_credit() && self.confirms.has_room(),
+            Phase::Checking | Phase::Closed => false,
+        }
+    }
+
+    /// Whether the link is over.
+    pub(crate) fn is_closed(&self) -> bool {
+        matches!(self.phase, Phase::Closed)
+    }
+
+    /// What to do next, in this order.
+    pub(crate) fn poll_action(&mut self) -> Option<Action> {
+        if let Some(action) = self.actions.pop_front() {
+            return Some(action);
+        }
+        if self.is_closed() {
+            return None;
+        }
+        let (conversation, after) = self.deliveries.poll_read()?;
+        Some(Action::Read { conversation, after })
+    }
+
+    /// When `handle_timeout` wants to be called.
+    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Greeting { until } => Some(until),
+            Phase::Checking | Phase::Open { .. } | Phase::Closed => None,
+        }
+    }
+
+    /// Time has passed.
+    pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if self.poll_timeout().is_some_and(|until| until <= now) {
+            let detail = "no token came within the deadline";
+            self.fail(Problem::new(ProblemCode::Unauthenticated, detail), CloseReason::Unauthenticated);
+        }
+    }
+
+    /// The client asks.
+    pub(crate) fn handle_ask(&mut self, now: Instant, ask: Ask) {
+        match &self.phase {
+            Phase::Greeting { .. } => match ask {
+                Ask::Hello { token } => self.greet(token),
+                _ => {
+                    let detail = "the first frame must name the session's access token";
+                    let problem = Problem::new(ProblemCode::Unauthenticated, detail);
+                    self.fail(problem, CloseReason::Unauthenticated);
+                }
+            },
+            Phase::Open { who, budget } => {
+                let (who, budget) = (who.clone(), Arc::clone(budget));
+                self.answer(now, &who, &budget, ask);
+            }
+            Phase::Checking | Phase::Closed => {}
+        }
+    }
+
+    fn answer(&mut self, now: Instant, who: &Identity, budget: &Bucket, ask: Ask) {
+        match ask {
+            Ask::Hello { .. } => {}
+            Ask::Send(outgoing) => self.send(now, who, budget, outgoing),
+            Ask::Confirm { tag, conversation, seq, read } => {
+                self.confirm(who, conversation, Confirmation { tag, seq, read });
+            }
+            Ask::ReadHistory { tag, query } => self.read_history(tag, query),
+            Ask::Ping { tag } => self.say(Say::Pong { tag }),
+            Ask::Invalid(answer) => self.say(*answer),
+        }
+    }
+
+    fn greet(&mut self, token: String) {
+        self.phase = Phase::Checking;
+        self.actions.push_back(Action::Authenticate(token));
+    }
+
+    /// The token was looked at.
+    pub(crate) fn handle_admitted(&mut self, admitted: Result<Admitted, Problem>) {
+        if self.is_closed() {
+            return;
+        }
+        match admitted {
+            Ok(Admitted { who, connection_id, budget }) => {
+                self.phase = Phase::Open { who: who.clone(), budget };
+                self.say(Say::Welcome { connection_id, who });
+                self.actions.push_back(Action::Open);
+            }
+            Err(problem) => {
+                let reason = match problem.code.retryable() {
+                    true => CloseReason::TryAgainLater,
+                    false => CloseReason::Unauthenticated,
+                };
+                self.fail(problem, reason);
+            }
+        }
+    }
+
+    /// The device's session was ended, here or elsewhere.
+    pub(crate) fn handle_ended(&mut self) {
+        self.fail(Problem::of(ProblemCode::SessionEnded), CloseReason::Unauthenticated);
+    }
+
+    /// This node is leaving; others are at `addresses`.
+    pub(crate) fn handle_stop(&mut self, addresses: Vec<String>) {
+        if !self.is_closed() {
+            self.say(Say::GoAway { addresses });
+            self.close(CloseReason::GoingAway);
+        }
+    }
+
+    /// A frame could not be understood at all, or this node cannot go on: the link ends.
+    pub(crate) fn fail(&mut self, problem: Problem, reason: CloseReason) {
+        if !self.is_closed() {
+            self.say(Say::Failed(problem));
+            self.close(reason);
+        }
+    }
+
+    fn close(&mut self, reason: CloseReason) {
+        self.phase = Phase::Closed;
+        self.actions.push_back(Action::Close(reason));
+    }
+
+    fn say(&mut self, say: Say) {
+        self.actions.push_back(Action::Say(say));
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        let ticket = self.next_ticket;
+        self.next_ticket += 1;
+        ticket
+    }
+
+    fn who(&self) -> Option<&Identity> {
+        match &self.phase {
+            Phase::Open { who, .. } => Some(who),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

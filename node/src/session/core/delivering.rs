@@ -1,0 +1,154 @@
+//! The half of a session that gives: messages in the order of their sequence, and what became of own ones.
+
+use std::sync::Arc;
+
+use chat::{ConversationId, DeviceId, Floors, Message, Seq, UserId};
+
+use super::Session;
+use crate::fanout::{Hint, Lag, Moved};
+use crate::session::deliveries::{Position, Step};
+use crate::session::sends::Sends;
+use crate::session::words::{Action, Marks, News, Say};
+
+/// Groups up to this size tell of every member's progress; larger ones when the last member has got there.
+const PROGRESS_MEMBERS_MAX: usize = 64;
+
+/// What the client is sent.
+impl Session {
+    /// Where the device stands in all conversations of its user.
+    pub(crate) fn handle_opened(&mut self, positions: Vec<(ConversationId, Position)>) {
+        for conversation in self.deliveries.open(positions) {
+            self.actions.push_back(Action::Refresh(conversation));
+        }
+        self.tell_caught_up();
+    }
+
+    /// Where the device stands in one conversation; `None`: the user has no part in it.
+    pub(crate) fn handle_position(&mut self, conversation: ConversationId, position: Option<Position>) {
+        self.deliveries.position(conversation, position);
+        self.tell_caught_up();
+    }
+
+    /// Something happened in one of the user's conversations.
+    pub(crate) fn handle_hint(&mut self, hint: Hint) {
+        let Some(who) = self.who() else { return };
+        let step = match &hint {
+            Hint::Message(delivery) => {
+                let message = delivery.message();
+                let mine = is_own(&self.sends, who.device, message);
+                self.deliveries.offer(message.conversation, message.seq, mine)
+            }
+            Hint::Moved(moved) => {
+                let user = who.user.clone();
+                return self.moved(&user, moved);
+            }
+            Hint::Changed(conversation) => self.deliveries.changed(*conversation),
+            Hint::Wake => Step::Nothing,
+            Hint::Removed(conversation) => {
+                self.deliveries.drop_track(*conversation);
+                // Before the positions are known it may still come back with them.
+                let step = self.deliveries.changed(*conversation);
+                self.tell_caught_up();
+                step
+            }
+        };
+        match (step, hint) {
+            (Step::Deliver, Hint::Message(delivery)) => self.say(Say::Live(delivery)),
+            (Step::Refresh, hint) => {
+                let conversation = hint.conversation().expect("only a conversation is looked at again");
+                self.actions.push_back(Action::Refresh(conversation));
+            }
+            (Step::Deliver | Step::Nothing, _) => {}
+        }
+    }
+
+    /// Hints were lost: the log is asked instead.
+    pub(crate) fn handle_lag(&mut self, lag: Lag) {
+        if self.who().is_none() {
+            return;
+        }
+        match lag {
+            Lag::All => self.actions.push_back(Action::Open),
+            Lag::Some(conversations) => {
+                for conversation in conversations {
+                    self.actions.push_back(Action::Refresh(conversation));
+                    self.actions.push_back(Action::Floors(conversation));
+                }
+            }
+        }
+    }
+
+    /// What [`Action::Read`] found; `None`: the user may not read there any more.
+    pub(crate) fn handle_page(&mut self, conversation: ConversationId, page: Option<Vec<Message>>) {
+        let Some(device) = self.who().map(|who| who.device) else { return };
+        let sends = &self.sends;
+        let is_mine = |message: &Message| is_own(sends, device, message);
+        if let Some(batch) = self.deliveries.page(conversation, page, is_mine) {
+            let (kind, messages, catching_up) = (batch.kind, batch.messages, batch.catching_up);
+            self.say(Say::Stored { kind, messages, catching_up });
+        }
+        self.tell_caught_up();
+    }
+
+    /// Asks how far everybody is in a conversation, so that the client is told.
+    pub(crate) fn want_floors(&mut self, conversation: ConversationId) {
+        self.actions.push_back(Action::Floors(conversation));
+    }
+
+    /// How far everybody is, read rather than hinted.
+    pub(crate) fn handle_floors(&mut self, conversation: ConversationId, floors: &Floors) {
+        let Some(user) = self.who().map(|who| who.user.clone()) else { return };
+        let floors = Marks { delivered: floors.delivered(&user), read: floors.read(&user) };
+        self.tell_status(conversation, floors, None);
+    }
+
+    fn moved(&mut self, user: &UserId, moved: &Moved) {
+        if moved.user == *user {
+            return;
+        }
+        let floors = Marks { delivered: moved.floors.delivered(user), read: moved.floors.read(user) };
+        let progress = (moved.members <= PROGRESS_MEMBERS_MAX).then(|| {
+            let steps = [moved.delivered, moved.read].into_iter().filter(|(from, to)| from < to);
+            steps.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)))
+        });
+        self.tell_status(moved.conversation, floors, progress.flatten());
+    }
+
+    /// Tells what became of own messages if it is news: all others have got further, or (`progress`) one of them has.
+    fn tell_status(&mut self, id: ConversationId, floors: Marks, progress: Option<(Seq, Seq)>) {
+        let before = self.deliveries.raise_floors(id, floors);
+        let step = before.map(|before| {
+            let now = self.deliveries.floors(id);
+            let delivered = (before.delivered, now.delivered);
+            let read = (before.read, now.read);
+            let steps = [delivered, read].into_iter().filter(|(from, to)| from < to);
+            steps.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)))
+        });
+        let touched = [step.flatten(), progress].into_iter().flatten();
+        let touched = touched.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)));
+        let (Some(touched), Some(kind), Some(who)) = (touched, self.deliveries.kind(id), self.who())
+        else {
+            return;
+        };
+        let news = News {
+            user: who.user.clone(),
+            conversation: id,
+            kind: Arc::clone(kind),
+            floors: self.deliveries.floors(id),
+            floors_moved: before.is_some(),
+            touched,
+        };
+        self.say(Say::Status(news));
+    }
+
+    fn tell_caught_up(&mut self) {
+        if self.who().is_some() && self.deliveries.take_caught_up() {
+            self.say(Say::CaughtUp);
+        }
+    }
+}
+
+/// Whether this link sent the message and waits for its answer.
+fn is_own(sends: &Sends, device: DeviceId, message: &Message) -> bool {
+    message.device == device && sends.is_waiting(message.conversation, &message.message_id)
+}

@@ -1,0 +1,284 @@
+//! Station 10, deliver: what of each conversation this link was sent, and what it must be sent next.
+//!
+//! One pointer per conversation, `next`. A hint whose sequence is `next` is delivered; a smaller one was delivered
+//! before; a greater one means that something is missing here, and the log is read until nothing is. While the link
+//! catches up, hints only say that there is more to read, so that everything older comes first. Messages that this
+//! very link sent are passed over: their answer said all.
+//!
+//! Decides only. It reads nothing and sends nothing.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use chat::{ConversationId, Kind, Message, Seq};
+
+use super::words::Marks;
+
+/// Where a device stands in a conversation, as the local replica has it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Position {
+    pub(crate) kind: Arc<Kind>,
+    /// The first sequence that the user may see.
+    pub(crate) visible_from: Seq,
+    /// The first sequence that the device does not have.
+    pub(crate) next: Seq,
+    /// The last message.
+    pub(crate) last: Seq,
+    /// The device's cursor.
+    pub(crate) cursor: Marks,
+}
+
+#[derive(Debug)]
+struct Track {
+    kind: Arc<Kind>,
+    /// The first sequence that this link was not sent.
+    next: Seq,
+    /// The highest sequence that is known to exist.
+    known: Seq,
+    /// In `wanting`.
+    queued: bool,
+    cursor: Marks,
+    /// How far all others have got, as this link was told.
+    floors: Marks,
+}
+
+/// What to do about a hint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// Nothing now.
+    Nothing,
+    /// Say it: it is the next one.
+    Deliver,
+    /// This conversation is new here: look at it.
+    Refresh,
+}
+
+/// Messages for the client, read from the log.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Batch {
+    pub(crate) kind: Arc<Kind>,
+    pub(crate) messages: Vec<Message>,
+    pub(crate) catching_up: bool,
+}
+
+/// All conversations of one link.
+#[derive(Debug, Default)]
+pub(crate) struct Deliveries {
+    tracks: BTreeMap<ConversationId, Track>,
+    /// Sequences of messages that this link sent and that `next` has not passed.
+    own: BTreeMap<ConversationId, BTreeSet<Seq>>,
+    /// Conversations with something to read, oldest wish first.
+    wanting: VecDeque<ConversationId>,
+    /// Conversations that are catching up, and until where.
+    behind: BTreeMap<ConversationId, Seq>,
+    /// Hinted at before the positions were known.
+    touched: BTreeSet<ConversationId>,
+    opened: bool,
+    caught_up: bool,
+}
+
+impl Deliveries {
+    /// Takes the positions of all conversations. Returns those that must be looked at again.
+    pub(crate) fn open(&mut self, positions: Vec<(ConversationId, Position)>) -> Vec<ConversationId> {
+        let again = self.opened;
+        let named: BTreeSet<ConversationId> = positions.iter().map(|(id, _)| *id).collect();
+        for (id, position) in positions {
+            self.place(id, position);
+            let track = self.tracks.get(&id).expect("it was just placed");
+            if !again && track.next <= track.known {
+                self.behind.insert(id, track.known);
+            }
+        }
+        self.opened = true;
+        // The user's list follows the conversations with a delay, so absence from it is no proof of anything.
+        let unnamed = self.tracks.keys().filter(|id| again && !named.contains(id)).copied();
+        unnamed.chain(std::mem::take(&mut self.touched)).collect()
+    }
+
+    /// Takes the position of one conversation; `None`: the user has no part in it.
+    pub(crate) fn position(&mut self, id: ConversationId, position: Option<Position>) {
+        match position {
+            Some(position) => self.place(id, position),
+            None => self.drop_track(id),
+        }
+    }
+
+    fn place(&mut self, id: ConversationId, position: Position) {
+        let track = self.tracks.entry(id).or_insert_with(|| Track {
+            kind: Arc::clone(&position.kind),
+            next: position.next,
+            known: position.last,
+            queued: false,
+            cursor: position.cursor,
+            floors: Marks::default(),
+        });
+        track.next = track.next.max(position.visible_from);
+        track.known = track.known.max(position.last);
+        track.cursor.raise(position.cursor);
+        self.settle(id);
+        self.want(id);
+    }
+
+    /// The user was removed: nothing more may be delivered.
+    pub(crate) fn drop_track(&mut self, id: ConversationId) {
+        self.tracks.remove(&id);
+        self.own.remove(&id);
+        self.behind.remove(&id);
+        self.touched.remove(&id);
+    }
+
+    /// A conversation was hinted at without a message.
+    pub(crate) fn changed(&mut self, id: ConversationId) -> Step {
+        if self.opened {
+            return Step::Refresh;
+        }
+        self.touched.insert(id);
+        Step::Nothing
+    }
+
+    /// A message was stored. `mine`: this link sent it and waits for the answer.
+    pub(crate) fn offer(&mut self, id: ConversationId, seq: Seq, mine: bool) -> Step {
+        if !self.opened {
+            return self.changed(id);
+        }
+        let Some(track) = self.tracks.get_mut(&id) else { return Step::Refresh };
+        track.known = track.known.max(seq);
+        if seq < track.next {
+            return Step::Nothing;
+        }
+        if seq > track.next || !self.caught_up {
+            self.want(id);
+            return Step::Nothing;
+        }
+        let own = mine || self.own.get(&id).is_some_and(|own| own.contains(&seq));
+        track.next = seq.next();
+        self.settle(id);
+        if own { Step::Nothing } else { Step::Deliver }
+    }
+
+    /// The conversation to read next and after which sequence, if anything is missing.
+    pub(crate) fn poll_read(&mut self) -> Option<(ConversationId, Seq)> {
+        while let Some(id) = self.wanting.pop_front() {
+            let Some(track) = self.tracks.get_mut(&id) else { continue };
+            track.queued = false;
+            if track.next <= track.known {
+                return Some((id, Seq(track.next.0 - 1)));
+            }
+        }
+        None
+    }
+
+    /// Takes what was read; `None`: the user may not read it any more.
+    pub(crate) fn page(
+        &mut self,
+        id: ConversationId,
+        page: Option<Vec<Message>>,
+        is_mine: impl Fn(&Message) -> bool,
+    ) -> Option<Batch> {
+        let Some(page) = page else {
+            self.drop_track(id);
+            return None;
+        };
+        let track = self.tracks.get_mut(&id)?;
+        let own = self.own.get(&id);
+        let catching_up = self.behind.contains_key(&id);
+        if page.is_empty() {
+            track.known = Seq(track.next.0 - 1);
+        }
+        let mut messages = Vec::with_capacity(page.len());
+        let mut first = true;
+        for message in page {
+            if message.seq < track.next {
+                continue;
+            }
+            // Only the beginning may jump: the user left and came back, and may not see what lies between.
+            assert!(message.seq == track.next || first, "history is dense from what a user may see");
+            first = false;
+            track.next = message.seq.next();
+            let mine = own.is_some_and(|own| own.contains(&message.seq)) || is_mine(&message);
+            if !mine {
+                messages.push(message);
+            }
+        }
+        let kind = Arc::clone(&track.kind);
+        self.settle(id);
+        self.want(id);
+        (!messages.is_empty()).then_some(Batch { kind, messages, catching_up })
+    }
+
+    /// This link's own message has its place.
+    pub(crate) fn acknowledged(&mut self, id: ConversationId, seq: Seq) {
+        if self.tracks.get(&id).is_some_and(|track| seq < track.next) {
+            return;
+        }
+        self.own.entry(id).or_default().insert(seq);
+        self.settle(id);
+    }
+
+    /// True once: everything that was stored before the link began has been taken.
+    pub(crate) fn take_caught_up(&mut self) -> bool {
+        let now = self.opened && !self.caught_up && self.behind.is_empty();
+        self.caught_up |= now;
+        now
+    }
+
+    /// How far this device has confirmed, as far as is known here.
+    pub(crate) fn cursor(&self, id: ConversationId) -> Marks {
+        self.tracks.get(&id).map(|track| track.cursor).unwrap_or_default()
+    }
+
+    /// The device's cursor stands here now.
+    pub(crate) fn confirmed(&mut self, id: ConversationId, marks: Marks) {
+        if let Some(track) = self.tracks.get_mut(&id) {
+            track.cursor.raise(marks);
+        }
+    }
+
+    /// The highest sequence that is known to exist.
+    pub(crate) fn known(&self, id: ConversationId) -> Seq {
+        self.tracks.get(&id).map(|track| track.known).unwrap_or_default()
+    }
+
+    /// Between whom, if the conversation is known here.
+    pub(crate) fn kind(&self, id: ConversationId) -> Option<&Arc<Kind>> {
+        self.tracks.get(&id).map(|track| &track.kind)
+    }
+
+    /// How far the others have got, as this link was told.
+    pub(crate) fn floors(&self, id: ConversationId) -> Marks {
+        self.tracks.get(&id).map(|track| track.floors).unwrap_or_default()
+    }
+
+    /// The others have got so far. Returns where they stood before, if that is news.
+    pub(crate) fn raise_floors(&mut self, id: ConversationId, floors: Marks) -> Option<Marks> {
+        let track = self.tracks.get_mut(&id)?;
+        let before = track.floors;
+        track.floors.raise(floors);
+        (track.floors != before).then_some(before)
+    }
+
+    /// Passes over own messages at `next`, and ends a catch-up that has arrived.
+    fn settle(&mut self, id: ConversationId) {
+        let Some(track) = self.tracks.get_mut(&id) else { return };
+        if let Some(own) = self.own.get_mut(&id) {
+            *own = own.split_off(&track.next);
+            while own.remove(&track.next) {
+                track.next = track.next.next();
+            }
+            if own.is_empty() {
+                self.own.remove(&id);
+            }
+        }
+        if self.behind.get(&id).is_some_and(|until| *until < track.next) {
+            self.behind.remove(&id);
+        }
+    }
+
+    fn want(&mut self, id: ConversationId) {
+        let Some(track) = self.tracks.get_mut(&id) else { return };
+        if track.next <= track.known && !track.queued {
+            track.queued = true;
+            self.wanting.push_back(id);
+        }
+    }
+}

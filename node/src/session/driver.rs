@@ -1,0 +1,418 @@
+//! The one task of a link: reads frames, carries out what the core wants, writes what it says.
+//!
+//! It works in turns. A turn takes what is ready (frames, hints, outcomes), carries out the actions that follow,
+//! and writes everything that was said at once. Nothing is spawned for a message, and proposals are submitted in
+//! the order of their frames, because submitting takes the place in line.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll, ready};
+
+use chat::{ConversationId, Outcome};
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use futures::FutureExt as _;
+use proto::{Problem, ProblemCode};
+use store::StoreError;
+use tokio::time::{Instant, sleep_until};
+use tokio_util::sync::CancellationToken;
+use transport::{CloseReason, Encoding, Link, LinkError, LinkReader, LinkWriter};
+
+use super::Elsewhere;
+use super::core::{Admitted, NoOutcome, Session};
+use super::face::{Face, Out};
+use super::open::{self, Opened};
+use super::words::{Action, Ask, Proposal, Say, Ticket};
+use crate::fanout::{Hint, Mailbox};
+use crate::gateway::tokens::Identity;
+use crate::gateway::{Parts, problems};
+use crate::history::{self, Direction, Page, Span};
+use crate::router::{RouteError, Routed};
+
+/// Frames taken in one turn, so that a fast sender does not keep what it is owed waiting.
+const FRAMES_PER_TURN: usize = 64;
+/// Hints taken in one turn.
+const HINTS_PER_TURN: usize = 256;
+/// Bytes gathered before they are written, so that a long catch-up does not pile up here.
+const WRITE_BYTES: usize = 512 << 10;
+/// Messages of one read while something is missing: a page of small ones, and not too much of large ones.
+const READ_MESSAGES: usize = 64;
+
+/// Answered messages, and how long a quorum took.
+static ACK_SECONDS: LazyLock<metrics::Histogram> =
+    LazyLock::new(|| metrics::histogram!("synod_ack_seconds"));
+static SENT: LazyLock<metrics::Counter> =
+    LazyLock::new(|| metrics::counter!("synod_messages_sent_total"));
+static DELIVERED: LazyLock<metrics::Counter> =
+    LazyLock::new(|| metrics::counter!("synod_messages_delivered_total"));
+
+/// A proposal under way.
+struct Flight {
+    ticket: Ticket,
+    routed: Routed,
+}
+
+impl Future for Flight {
+    type Output = (Ticket, Result<Outcome, RouteError>);
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let result = ready!(self.routed.as_mut().poll(context));
+        Poll::Ready((self.ticket, result))
+    }
+}
+
+/// Something rarer that was waited for.
+enum Done {
+    Admitted(Result<(Admitted, Mailbox), Problem>),
+    Opened(Result<Opened, StoreError>),
+    History(Ticket, Result<Page, Problem>),
+    Nothing,
+}
+
+/// What a turn waits for.
+enum Event {
+    Frame(Result<Option<bytes::Bytes>, LinkError>),
+    Hints,
+    Outcome(Ticket, Result<Outcome, RouteError>),
+    Done(Done),
+    Ended,
+    Stop,
+    Time,
+    More,
+}
+
+/// How a link ends.
+enum End {
+    /// With a reason that the client is told.
+    Close(CloseReason),
+    /// The link is gone.
+    Gone(LinkError),
+    /// The client ended it.
+    Left,
+}
+
+struct Driver {
+    parts: Arc<Parts>,
+    session: Session,
+    face: Face,
+    binary: bool,
+    who: Option<Identity>,
+    mailbox: Option<Mailbox>,
+    ended: CancellationToken,
+    outcomes: FuturesUnordered<Flight>,
+    rest: FuturesUnordered<BoxFuture<'static, Done>>,
+    out: Out,
+    asks: Vec<Ask>,
+    hints: Vec<Hint>,
+}
+
+/// Serves one link until it ends.
+pub(super) async fn run(
+    link: Link,
+    parts: Arc<Parts>,
+    elsewhere: Elsewhere,
+    stop: CancellationToken,
+) {
+    let Link { mut reader, mut writer, encoding, bearer, .. } = link;
+    let mut driver = Driver::new(Arc::clone(&parts), encoding, bearer);
+    let end = driver.serve(&mut reader, &mut writer, &elsewhere, &stop).await;
+    match end {
+        End::Close(reason) => writer.close(reason).await,
+        End::Gone(error) => {
+            tracing::debug!(%error, "a link is gone");
+            writer.close(reason_for(&error)).await;
+        }
+        End::Left => writer.close(CloseReason::Normal).await,
+    }
+    let who = driver.who.take();
+    drop(driver);
+    if let Some(who) = who.filter(|who| !parts.directory.is_online(&who.user)) {
+        parts.presence.mark(&who.user).await;
+    }
+}
+
+/// The close code for a link that this side has to end because of an error.
+fn reason_for(error: &LinkError) -> CloseReason {
+    match error {
+        LinkError::Slow => CloseReason::Slow,
+        LinkError::TooLarge { .. } => CloseReason::TooLarge,
+        LinkError::Protocol(_) => CloseReason::Protocol,
+        LinkError::NotText => CloseReason::NotText,
+        LinkError::Flood(_) => CloseReason::Flood,
+        LinkError::Silent => CloseReason::TimedOut,
+        LinkError::Stopping => CloseReason::GoingAway,
+        LinkError::Closed { .. } | LinkError::Lost(_) => CloseReason::Normal,
+    }
+}
+
+impl Driver {
+    fn new(parts: Arc<Parts>, encoding: Encoding, bearer: Option<String>) -> Self {
+        let clock = Arc::clone(&parts.clock);
+        let replica = Arc::clone(&parts.replica);
+        Self {
+            session: Session::new(Instant::now(), bearer),
+            face: Face::new(encoding, parts.node, clock, replica),
+            binary: encoding == Encoding::Binary,
+            parts,
+            who: None,
+            mailbox: None,
+            ended: CancellationToken::new(),
+            outcomes: FuturesUnordered::new(),
+            rest: FuturesUnordered::new(),
+            out: Out::default(),
+            asks: Vec::new(),
+            hints: Vec::new(),
+        }
+    }
+
+    async fn serve(
+        &mut self,
+        reader: &mut LinkReader,
+        writer: &mut LinkWriter,
+        elsewhere: &Elsewhere,
+        stop: &CancellationToken,
+    ) -> End {
+        loop {
+            let close = self.carry_out().await;
+            let more = self.out.bytes >= WRITE_BYTES;
+            self.face.flush(Instant::now(), &mut self.out);
+            if !self.out.frames.is_empty() {
+                if let Err(error) = writer.send(&mut self.out.frames).await {
+                    return End::Gone(error);
+                }
+                self.out.bytes = 0;
+            }
+            if let Some(reason) = close {
+                return End::Close(reason);
+            }
+            let event = self.wait(reader, stop, more).await;
+            match event {
+                Event::Frame(Ok(None)) => return End::Left,
+                Event::Frame(Err(error)) => return End::Gone(error),
+                Event::Frame(Ok(Some(frame))) => {
+                    if let Some(end) = self.hear(frame, reader) {
+                        return end;
+                    }
+                }
+                Event::Stop => self.session.handle_stop(elsewhere()),
+                event => self.take(event),
+            }
+        }
+    }
+
+    async fn wait(&mut self, reader: &mut LinkReader, stop: &CancellationToken, more: bool) -> Event {
+        let timeouts = [self.session.poll_timeout(), self.face.poll_timeout()];
+        let timeout = timeouts.into_iter().flatten().min();
+        let far = timeout.is_none();
+        let at = timeout.unwrap_or_else(Instant::now);
+        let mailbox = self.mailbox.as_mut();
+        let has_mailbox = mailbox.is_some();
+        let hints = async {
+            match mailbox {
+                Some(mailbox) => mailbox.receive(&mut self.hints, HINTS_PER_TURN).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = stop.cancelled(), if !self.session.is_closed() => Event::Stop,
+            () = self.ended.cancelled(), if has_mailbox => Event::Ended,
+            Some((ticket, result)) = self.outcomes.next() => Event::Outcome(ticket, result),
+            _ = hints, if has_mailbox => Event::Hints,
+            frame = reader.next(), if self.session.wants_frames() => Event::Frame(frame),
+            Some(done) = self.rest.next() => Event::Done(done),
+            () = sleep_until(at), if !far => Event::Time,
+            () = std::future::ready(()), if more => Event::More,
+        }
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Hints => self.take_hints(),
+            Event::Outcome(ticket, result) => {
+                self.outcome(ticket, result.map_err(NoOutcome::Route));
+                // What else is ready is told in the same write.
+                while let Some(Some((ticket, result))) = self.outcomes.next().now_or_never() {
+                    self.outcome(ticket, result.map_err(NoOutcome::Route));
+                }
+            }
+            Event::Done(done) => self.done(done),
+            Event::Ended => self.session.handle_ended(),
+            Event::Time => self.session.handle_timeout(Instant::now()),
+            Event::More | Event::Frame(_) | Event::Stop => {}
+        }
+    }
+
+    fn take_hints(&mut self) {
+        for hint in self.hints.drain(..) {
+            self.session.handle_hint(hint);
+        }
+        if let Some(lag) = self.mailbox.as_ref().and_then(Mailbox::take_lag) {
+            self.session.handle_lag(lag);
+        }
+    }
+
+    /// Takes a frame and those that are there already, while there is credit.
+    fn hear(&mut self, first: bytes::Bytes, reader: &mut LinkReader) -> Option<End> {
+        let mut frame = first;
+        let mut taken = 0;
+        loop {
+            taken += 1;
+            if let Err(problem) = self.face.hear(frame, &mut self.asks) {
+                self.session.fail(problem, CloseReason::Protocol);
+                return None;
+            }
+            let now = Instant::now();
+            let span = tracing::debug_span!("converse").entered();
+            for ask in self.asks.drain(..) {
+                self.session.handle_ask(now, ask);
+            }
+            drop(span);
+            if !self.session.wants_frames() || taken == FRAMES_PER_TURN {
+                return None;
+            }
+            frame = match reader.next().now_or_never()? {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return Some(End::Left),
+                Err(error) => return Some(End::Gone(error)),
+            };
+        }
+    }
+
+    fn outcome(&mut self, ticket: Ticket, result: Result<Outcome, NoOutcome>) {
+        let stored = matches!(result, Ok(Outcome::Accepted(_)));
+        if let Some(since) = self.session.handle_outcome(ticket, result) {
+            if stored {
+                SENT.increment(1);
+                ACK_SECONDS.record(since.elapsed().as_secs_f64());
+            }
+        }
+    }
+
+    fn done(&mut self, done: Done) {
+        match done {
+            Done::Admitted(Ok((admitted, mailbox))) => {
+                self.ended = mailbox.ended();
+                self.mailbox = Some(mailbox);
+                self.who = Some(admitted.who.clone());
+                self.session.handle_admitted(Ok(admitted));
+            }
+            Done::Admitted(Err(problem)) => self.session.handle_admitted(Err(problem)),
+            Done::Opened(Ok(opened)) => {
+                self.session.handle_opened(opened.positions);
+                // The JSON face tells of a status when it changes; it has no form for where all of them stand.
+                let recent = opened.recent.into_iter().filter(|_| self.binary);
+                recent.for_each(|id| self.session.want_floors(id));
+            }
+            Done::Opened(Err(error)) => self.broken(&error),
+            Done::History(ticket, result) => self.session.handle_history(ticket, result),
+            Done::Nothing => {}
+        }
+    }
+
+    /// The disk failed: this link can promise nothing any more.
+    fn broken(&mut self, error: &StoreError) {
+        self.session.fail(problems::of_store(error), CloseReason::Internal);
+    }
+
+    /// Carries out actions until there are none or enough is gathered to be written. Returns why to close, if so.
+    async fn carry_out(&mut self) -> Option<CloseReason> {
+        while self.out.bytes < WRITE_BYTES {
+            match self.session.poll_action()? {
+                Action::Say(say) => self.say(say),
+                Action::Propose { ticket, proposal } => self.propose(ticket, proposal).await,
+                Action::Close(reason) => return Some(reason),
+                Action::Read { conversation, after } => self.read(conversation, after),
+                Action::Refresh(conversation) => self.refresh(conversation),
+                Action::Floors(conversation) => self.floors(conversation),
+                Action::Authenticate(token) => {
+                    let admit = open::admit(Arc::clone(&self.parts), token);
+                    self.rest.push(admit.map(Done::Admitted).boxed());
+                }
+                Action::Open => self.open(),
+                Action::History { ticket, query } => {
+                    let (parts, who) = (Arc::clone(&self.parts), self.who.clone());
+                    self.rest.push(Box::pin(async move {
+                        let who = who.expect("only an admitted session asks for history");
+                        Done::History(ticket, parts.history.page(&who.user, &query).await)
+                    }));
+                }
+            }
+        }
+        None
+    }
+
+    fn say(&mut self, say: Say) {
+        match &say {
+            Say::Live(_) => DELIVERED.increment(1),
+            Say::Stored { messages, .. } => DELIVERED.increment(messages.len() as u64),
+            _ => {}
+        }
+        self.face.utter(say, Instant::now(), &mut self.out);
+    }
+
+    async fn propose(&mut self, ticket: Ticket, proposal: Proposal) {
+        if let Some(user) = &proposal.must_exist {
+            let account = history::account(&*self.parts.replica, &self.parts.router, user).await;
+            let problem = match account {
+                Ok(Some(_)) => None,
+                Ok(None) => Some(Problem::of(ProblemCode::NoSuchUser)),
+                Err(problem) => Some(problem),
+            };
+            if let Some(problem) = problem {
+                return self.outcome(ticket, Err(NoOutcome::NotProposed(problem)));
+            }
+        }
+        let id = proposal.conversation;
+        let command = proto::encode_conversation_command(id, &proposal.command);
+        let _span = tracing::debug_span!("route", slot = id.slot()).entered();
+        let routed = self.parts.router.submit(id.slot(), command);
+        self.outcomes.push(Flight { ticket, routed });
+    }
+
+    fn open(&mut self) {
+        let who = self.who.clone().expect("only an admitted session opens");
+        let user = who.user.clone();
+        let opened = open::open(Arc::clone(&self.parts), who);
+        self.rest.push(opened.map(Done::Opened).boxed());
+        let presence = self.parts.presence.clone();
+        self.rest.push(Box::pin(async move {
+            presence.mark(&user).await;
+            Done::Nothing
+        }));
+    }
+
+    fn read(&mut self, id: ConversationId, after: chat::Seq) {
+        let _span = tracing::debug_span!("deliver").entered();
+        let Some(who) = &self.who else { return };
+        let read = || {
+            // Asked at the moment of reading: whoever was removed is given nothing.
+            if self.parts.replica.member(id, &who.user)?.is_none() {
+                return Ok(None);
+            }
+            let direction = Direction::OldestFirst;
+            let span = Span { after, before: None, limit: READ_MESSAGES, direction };
+            self.parts.replica.messages(id, span).map(Some)
+        };
+        match read() {
+            Ok(page) => self.session.handle_page(id, page),
+            Err(error) => self.broken(&error),
+        }
+    }
+
+    fn refresh(&mut self, id: ConversationId) {
+        let Some(who) = &self.who else { return };
+        match open::position(&*self.parts.replica, who, id) {
+            Ok(position) => self.session.handle_position(id, position),
+            Err(error) => self.broken(&error),
+        }
+    }
+
+    fn floors(&mut self, id: ConversationId) {
+        match self.parts.replica.conversation(id) {
+            Ok(Some(conversation)) => self.session.handle_floors(id, &conversation.floors()),
+            Ok(None) => {}
+            Err(error) => self.broken(&error),
+        }
+    }
+}

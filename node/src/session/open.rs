@@ -1,0 +1,157 @@
+//! How a session begins: who holds the token (station 2, admit), and where the device stands in every conversation.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use chat::{ConversationId, DeviceId, Seq, Timestamp, UserId};
+use futures::future::join_all;
+use proto::{Problem, ProblemCode};
+use store::StoreError;
+use tokio::time::timeout;
+
+use super::core::Admitted;
+use super::deliveries::Position;
+use super::words::Marks;
+use crate::fanout::Mailbox;
+use crate::gateway::tokens::Identity;
+use crate::gateway::{Parts, problems};
+use crate::history::{self, Replica};
+
+/// Bytes of a connection id: as long as the specification's example.
+const CONNECTION_ID_BYTES: usize = 20;
+/// How long a link waits to begin from a state as fresh as the cluster's. After that it begins from what is here:
+/// in a minority partition a client still gets what this node has.
+const FRESH_PATIENCE: Duration = Duration::from_secs(1);
+/// Slots that are made fresh before a link begins. A user with more conversations begins with the most recent ones
+/// fresh; the others follow as the replica does.
+const FRESH_SLOTS_MAX: usize = 64;
+/// Conversations whose status is told when a link begins.
+pub(super) const RECENT_MAX: usize = 64;
+/// Positions looked up before other tasks get their turn.
+const SLICE: usize = 64;
+
+/// Settles who holds `token`. The mailbox is entered before the session is looked up, so that an end that comes in
+/// between is not missed.
+///
+/// # Errors
+/// What the client is told before the link closes.
+#[tracing::instrument(name = "admit", level = "debug", skip_all)]
+pub(super) async fn admit(parts: Arc<Parts>, token: String) -> Result<(Admitted, Mailbox), Problem> {
+    let who = parts.tokens.verify(parts.clock.now(), &token).map_err(problems::of_token)?;
+    let mailbox = parts.directory.enter(&who);
+    if !history::seen(&*parts.replica, &parts.router, &who.user, who.device).await? {
+        return Err(Problem::of(ProblemCode::SessionEnded));
+    }
+    let mut id = [0; CONNECTION_ID_BYTES];
+    parts.entropy.fill(&mut id);
+    let budget = parts.limits.sends(&who.user);
+    Ok((Admitted { who, connection_id: STANDARD.encode(id), budget }, mailbox))
+}
+
+/// Where a device stands.
+pub(super) struct Opened {
+    pub(super) positions: Vec<(ConversationId, Position)>,
+    /// The conversations with the newest messages, newest first.
+    pub(super) recent: Vec<ConversationId>,
+}
+
+/// Where `who` stands in all conversations of its list, as fresh as can be had in time.
+///
+/// # Errors
+/// When the disk fails.
+pub(super) async fn open(parts: Arc<Parts>, who: Identity) -> Result<Opened, StoreError> {
+    let replica = &*parts.replica;
+    freshen(&parts, [who.user.slot()].into()).await;
+    let newest = newest_first(replica, &who.user).await?;
+    let slots = newest.iter().map(|(_, id)| id.slot()).collect::<BTreeSet<u16>>();
+    match slots.len() <= FRESH_SLOTS_MAX {
+        true => freshen(&parts, slots).await,
+        false => freshen(&parts, newest.iter().take(FRESH_SLOTS_MAX).map(|(_, id)| id.slot()).collect()).await,
+    }
+    let device = replica.device(&who.user, who.device)?;
+    let starts = device.map(|device| device.starts).unwrap_or_default();
+    let mut positions = Vec::with_capacity(newest.len());
+    for (count, (_, id)) in newest.iter().enumerate() {
+        if let Some(position) = position_from(replica, &who, *id, &starts)? {
+            positions.push((*id, position));
+        }
+        if count % SLICE == SLICE - 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let recent = newest.into_iter().take(RECENT_MAX).map(|(_, id)| id).collect();
+    Ok(Opened { positions, recent })
+}
+
+async fn newest_first(
+    replica: &dyn Replica,
+    user: &UserId,
+) -> Result<Vec<(Timestamp, ConversationId)>, StoreError> {
+    let mut all = Vec::new();
+    for (count, (id, link)) in replica.links(user)?.into_iter().enumerate() {
+        let at = replica.head(id)?.map_or(link.at, |head| head.last_at);
+        all.push((at, id));
+        if count % SLICE == SLICE - 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+    all.sort_unstable_by(|one, other| other.cmp(one));
+    Ok(all)
+}
+
+async fn freshen(parts: &Parts, slots: BTreeSet<u16>) {
+    let all = join_all(slots.into_iter().map(|slot| parts.router.linearize(slot)));
+    if timeout(FRESH_PATIENCE, all).await.is_err() {
+        tracing::debug!("a session begins from what this node has");
+    }
+}
+
+/// Where `who` stands in one conversation now; `None`: has no part in it.
+///
+/// # Errors
+/// When the disk fails.
+pub(super) fn position(
+    replica: &dyn Replica,
+    who: &Identity,
+    id: ConversationId,
+) -> Result<Option<Position>, StoreError> {
+    let device = replica.device(&who.user, who.device)?;
+    let starts = device.map(|device| device.starts).unwrap_or_default();
+    position_from(replica, who, id, &starts)
+}
+
+fn position_from(
+    replica: &dyn Replica,
+    who: &Identity,
+    id: ConversationId,
+    starts: &BTreeMap<ConversationId, Seq>,
+) -> Result<Option<Position>, StoreError> {
+    let Some(head) = replica.head(id)? else { return Ok(None) };
+    let Some(member) = replica.member(id, &who.user)? else { return Ok(None) };
+    let visible_from = history::visible_from(&head.kind, &member);
+    let cursor = cursor(replica, id, who.device)?;
+    // A device has what it confirmed, and begins after what existed when it came.
+    let has = cursor.delivered.max(starts.get(&id).copied().unwrap_or_default());
+    Ok(Some(Position {
+        kind: Arc::new(head.kind),
+        visible_from,
+        next: has.next().max(visible_from),
+        last: head.last_seq,
+        cursor,
+    }))
+}
+
+fn cursor(
+    replica: &dyn Replica,
+    id: ConversationId,
+    device: DeviceId,
+) -> Result<Marks, StoreError> {
+    let cursor = replica.cursor(id, device)?;
+    Ok(cursor.map_or_else(Marks::default, |cursor| Marks {
+        delivered: cursor.delivered,
+        read: cursor.read,
+    }))
+}

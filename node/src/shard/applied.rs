@@ -1,0 +1,91 @@
+//! The row that says how far a group's log is in the tables. It is written with the effects of the entries it covers, in
+//! the same batch, so that after a crash the log goes on exactly where the rows end.
+
+use bytes::Bytes;
+use proto::{row, rows};
+use raft::{AppliedState, Fatal, Position};
+
+/// The counters of a shard's outbox. Items are numbered from 1; those in `done + 1 .. next` are owed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Counters {
+    /// The number that the next item gets.
+    pub(super) next: u64,
+    /// Everything up to this number is carried out.
+    pub(super) done: u64,
+}
+
+impl Default for Counters {
+    fn default() -> Self {
+        Self { next: 1, done: 0 }
+    }
+}
+
+/// The bytes of an applied state without an outbox.
+pub(crate) fn encode_applied(applied: &AppliedState) -> Bytes {
+    encode(applied, Counters::default())
+}
+
+/// The applied state that these bytes mean.
+///
+/// # Errors
+/// When they are none: the tables are damaged.
+pub(crate) fn decode_applied(bytes: &[u8]) -> Result<AppliedState, Fatal> {
+    decode(bytes).map(|(applied, _)| applied)
+}
+
+pub(super) fn encode(applied: &AppliedState, counters: Counters) -> Bytes {
+    assert!(counters.done < counters.next, "only what was owed can be done");
+    let at = applied.position.unwrap_or(Position { term: 0, node: 0, index: 0 });
+    row::encode_applied(&rows::AppliedState {
+        term: at.term,
+        node: at.node,
+        index: at.index,
+        membership: applied.membership.clone(),
+        outbox_next: counters.next,
+        outbox_done: counters.done,
+    })
+}
+
+pub(super) fn decode(bytes: &[u8]) -> Result<(AppliedState, Counters), Fatal> {
+    let row = row::decode_applied(bytes).map_err(|error| Fatal::new(error.to_string()))?;
+    let position = Position { term: row.term, node: row.node, index: row.index };
+    // The first entry of a log is a membership, so a state without one has applied nothing.
+    let nothing = row.membership.is_empty() && (row.term, row.node, row.index) == (0, 0, 0);
+    let applied =
+        AppliedState { position: (!nothing).then_some(position), membership: row.membership };
+    let counters = Counters { next: row.outbox_next.max(1), done: row.outbox_done };
+    if counters.done >= counters.next {
+        return Err(Fatal::new(format!("an outbox that never was: {counters:?}")));
+    }
+    Ok((applied, counters))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_applied_state_survives_its_bytes() {
+        let position = Some(Position { term: 3, node: 2, index: 17 });
+        let states = [
+            AppliedState::default(),
+            AppliedState { position, membership: Bytes::from_static(b"m") },
+            AppliedState {
+                position: Some(Position { term: 0, node: 0, index: 0 }),
+                membership: Bytes::from_static(b"m"),
+            },
+        ];
+        for state in states {
+            let counters = Counters { next: 9, done: 4 };
+            let decoded = decode(&encode(&state, counters)).expect("it was encoded");
+            assert_eq!(decoded, (state.clone(), counters));
+            assert_eq!(decode_applied(&encode_applied(&state)).expect("likewise"), state);
+        }
+    }
+
+    #[test]
+    fn more_done_than_owed_is_damage() {
+        let row = rows::AppliedState { outbox_next: 3, outbox_done: 3, ..Default::default() };
+        assert!(decode(&row::encode_applied(&row)).is_err());
+    }
+}

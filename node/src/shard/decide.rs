@@ -1,0 +1,260 @@
+//! Station 8 from outside: takes an entry's commands apart, fetches what each decision needs, lets `chat` decide, and
+//! notes the effects in the draft of the batch.
+//!
+//! Fetching comes first and may read the tables; deciding reads nothing. What was decided is in the cache at once, so that
+//! the next command sees it, whether it stands in the same entry, the same batch or a later one.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chat::{
+    Command, Conversation, ConversationId, Event, GroupId as ChatGroup, Known, Outcome, Place,
+    Refusal, Timestamp, User, UserCommand, UserId,
+};
+use proto::{keys, row};
+use raft::{Fatal, GroupId};
+use store::tables::Tables;
+
+use super::applied::Counters;
+use super::cache::{CACHED_ROWS_MAX, Cache, Weigh};
+use super::draft::Draft;
+use super::event::{Audience, ShardEvent};
+use super::load;
+
+/// A conversation in the cache; without a state, the knowledge that there is none.
+pub(super) struct Talk {
+    pub(super) state: Option<Conversation>,
+    /// Made when an event first needs it, dropped when the membership changes.
+    audience: Option<Arc<Audience>>,
+}
+
+/// A user in the cache; without a state, the knowledge that there is none.
+pub(super) struct Person {
+    pub(super) state: Option<User>,
+}
+
+impl Weigh for Talk {
+    fn rows(&self) -> usize {
+        let rows =
+            |this: &Conversation| this.members.len() + this.producers.len() + this.cursors.len();
+        1 + self.state.as_ref().map_or(0, rows)
+    }
+}
+
+impl Weigh for Person {
+    fn rows(&self) -> usize {
+        let rows = |this: &User| {
+            let starts = this.devices.values().map(|device| device.starts.len());
+            this.devices.len() + this.conversations.len() + starts.sum::<usize>()
+        };
+        1 + self.state.as_ref().map_or(0, rows)
+    }
+}
+
+impl Talk {
+    fn audience(&mut self) -> Arc<Audience> {
+        let state = self.state.as_ref().expect("whatever has an event exists");
+        let audience = self.audience.get_or_insert_with(|| {
+            let (kind, members) = (state.head.kind.clone(), state.members.clone());
+            Arc::new(Audience { kind, members })
+        });
+        Arc::clone(audience)
+    }
+}
+
+/// A shard's state in memory: what is cached of its rows, and its outbox's counters.
+pub(super) struct Decider {
+    group: GroupId,
+    slots: Range<u16>,
+    tables: Arc<dyn Tables>,
+    pub(super) talks: Cache<ConversationId, Talk>,
+    pub(super) people: Cache<UserId, Person>,
+    pub(super) counters: Counters,
+}
+
+impl Decider {
+    pub(super) fn new(
+        group: GroupId,
+        slots: Range<u16>,
+        tables: Arc<dyn Tables>,
+        counters: Counters,
+    ) -> Self {
+        let (talks, people) = (Cache::new(CACHED_ROWS_MAX), Cache::new(CACHED_ROWS_MAX));
+        Self { group, slots, tables, talks, people, counters }
+    }
+
+    /// Forgets what is cached, because the rows were replaced.
+    pub(super) fn reset(&mut self, counters: Counters) {
+        self.talks.clear();
+        self.people.clear();
+        self.counters = counters;
+    }
+
+    /// Decides all commands of one entry. Answers their outcomes if somebody wants them.
+    ///
+    /// A command that does not decode is fatal: it was proposed by a node of this cluster, so either its bytes were damaged
+    /// or this node is too old to follow the log, and a guess would make it a different replica.
+    pub(super) fn entry(
+        &mut self,
+        entry: Bytes,
+        wants_outcomes: bool,
+        draft: &mut Draft,
+    ) -> Result<Vec<Bytes>, Fatal> {
+        let entry = proto::decode_entry(entry).map_err(undecodable)?;
+        let at = Timestamp(entry.at_ms);
+        let mut outcomes =
+            Vec::with_capacity(if wants_outcomes { entry.commands.len() } else { 0 });
+        for command in &entry.commands {
+            let outcome = match proto::decode_command(command).map_err(undecodable)? {
+                proto::Command::Conversation { id, command } => {
+                    self.conversation(id, at, &command, draft)?
+                }
+                proto::Command::User { user, command } => self.user(user, at, &command, draft)?,
+                proto::Command::OutboxDone(up_to) => self.outbox_done(at, up_to, draft),
+            };
+            if wants_outcomes {
+                outcomes.push(proto::encode_outcome(&outcome));
+            }
+        }
+        Ok(outcomes)
+    }
+
+    fn conversation(
+        &mut self,
+        id: ConversationId,
+        at: Timestamp,
+        command: &Command,
+        draft: &mut Draft,
+    ) -> Result<Outcome, Fatal> {
+        if !self.slots.contains(&id.slot()) {
+            return Ok(Outcome::Refused(Refusal::WrongConversation));
+        }
+        let name_taken = match command {
+            Command::CreateGroup { group, .. } => self.is_user(group)?,
+            _ => false,
+        };
+        let tables = &*self.tables;
+        let talk = load_talk(&mut self.talks, tables, id)?;
+        let mut known = Known { earlier: None, name_taken };
+        let mut place = None;
+        if let Command::Send(message) = command {
+            let key = keys::message_ref(id, &message.message_id, message.device);
+            // A device that never spoke here has used no message id here.
+            let spoke = |state: &Conversation| state.producers.contains_key(&message.device);
+            if talk.state.as_ref().is_some_and(spoke) {
+                known.earlier = match draft.place(&key) {
+                    Some(earlier) => Some(earlier),
+                    None => match tables.get(&key)? {
+                        Some(value) => Some(row::decode_earlier(&value).map_err(undecodable)?),
+                        None => None,
+                    },
+                };
+            }
+            place = Some(key);
+        }
+        let applied = chat::apply(&mut talk.state, id, at, command, &known);
+        if !applied.changed.members.is_empty() {
+            talk.audience = None;
+        }
+        draft.conversation(id, &applied.changed, place);
+        draft.owe(self.group, &mut self.counters, &applied.owed);
+        draft.events.extend(applied.event.and_then(|event| shard_event(id, talk, event)));
+        Ok(applied.outcome)
+    }
+
+    fn user(
+        &mut self,
+        id: UserId,
+        at: Timestamp,
+        command: &UserCommand,
+        draft: &mut Draft,
+    ) -> Result<Outcome, Fatal> {
+        if !self.slots.contains(&id.slot()) {
+            return Ok(Outcome::Refused(Refusal::NoSuchUser));
+        }
+        let name_taken = match command {
+            UserCommand::Create { .. } => self.is_group(&id)?,
+            _ => false,
+        };
+        let person = load_person(&mut self.people, &*self.tables, &id)?;
+        let applied = chat::apply_user(&mut person.state, at, command, name_taken);
+        draft.user(&id, &applied.changed);
+        draft.events.extend(applied.event.map(|event| ShardEvent::User { user: id, event }));
+        Ok(applied.outcome)
+    }
+
+    /// What was carried out twice was carried out; what was never owed was not, and is not taken for done.
+    fn outbox_done(&mut self, at: Timestamp, up_to: u64, draft: &mut Draft) -> Outcome {
+        let up_to = up_to.min(self.counters.next - 1);
+        draft.settle(self.group, &mut self.counters, up_to);
+        Outcome::Accepted(Place { at, ..Place::default() })
+    }
+
+    /// Users and groups share one namespace, and hence one slot and this shard.
+    fn is_user(&mut self, group: &ChatGroup) -> Result<bool, Fatal> {
+        let user = UserId::parse(group.as_str()).expect("users and groups are named alike");
+        Ok(load_person(&mut self.people, &*self.tables, &user)?.state.is_some())
+    }
+
+    fn is_group(&mut self, user: &UserId) -> Result<bool, Fatal> {
+        let group = ChatGroup::parse(user.as_str()).expect("users and groups are named alike");
+        let id = ConversationId::group(&group);
+        Ok(load_talk(&mut self.talks, &*self.tables, id)?.state.is_some())
+    }
+}
+
+fn load_talk<'a>(
+    talks: &'a mut Cache<ConversationId, Talk>,
+    tables: &dyn Tables,
+    id: ConversationId,
+) -> Result<&'a mut Talk, Fatal> {
+    talks.load(&id, || {
+        let state = load::conversation(tables, id)?;
+        Ok(Talk { state, audience: None })
+    })
+}
+
+fn load_person<'a>(
+    people: &'a mut Cache<UserId, Person>,
+    tables: &dyn Tables,
+    id: &UserId,
+) -> Result<&'a mut Person, Fatal> {
+    people.load(id, || Ok(Person { state: load::user(tables, id)? }))
+}
+
+/// What the rest of the node is told, if it is worth telling.
+fn shard_event(id: ConversationId, talk: &mut Talk, event: Event) -> Option<ShardEvent> {
+    let audience = talk.audience();
+    let members = |added, removed| ShardEvent::Members {
+        conversation: id,
+        audience: Arc::clone(&audience),
+        added,
+        removed,
+    };
+    match event {
+        Event::MessageSent(message) => Some(ShardEvent::Message { message, audience }),
+        Event::CursorMoved { best_before, best_after, .. } if best_before == best_after => None,
+        Event::CursorMoved { user, best_before, best_after, floors, .. } => {
+            Some(ShardEvent::Cursors {
+                conversation: id,
+                user,
+                delivered: (best_before.delivered, best_after.delivered),
+                read: (best_before.read, best_after.read),
+                audience,
+                floors: Arc::new(floors),
+            })
+        }
+        Event::MembersAdded { members: added, .. } => {
+            Some(members(added.into_iter().collect(), Vec::new()))
+        }
+        Event::MemberRemoved { member, .. } => Some(members(Vec::new(), vec![member])),
+        Event::GroupCreated => {
+            Some(members(audience.members.keys().cloned().collect(), Vec::new()))
+        }
+    }
+}
+
+fn undecodable(error: proto::DecodeError) -> Fatal {
+    Fatal::new(format!("a committed command cannot be understood: {error}"))
+}

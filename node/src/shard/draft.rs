@@ -1,0 +1,161 @@
+//! What one batch will write. Rows that come into being once (messages, places, outbox items) are encoded as they come;
+//! rows that change again and again within a batch (heads, producers, cursors) are only noted, and encoded once, at the
+//! end, as they are then.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use chat::{Changed, ConversationId, DeviceId, Earlier, Message, Owed, UserChanged, UserId};
+use proto::row::Account;
+use proto::{keys, row};
+use raft::GroupId;
+use store::tables::Batch;
+
+use super::applied::Counters;
+use super::cache::Cache;
+use super::decide::{Person, Talk};
+use super::event::ShardEvent;
+
+/// One batch in the making.
+#[derive(Default)]
+pub(super) struct Draft {
+    once: Batch,
+    /// Places of message ids that this batch writes, so that a later command of the batch finds them.
+    places: BTreeMap<Bytes, Earlier>,
+    heads: BTreeSet<ConversationId>,
+    members: BTreeSet<(ConversationId, UserId)>,
+    producers: BTreeSet<(ConversationId, DeviceId)>,
+    cursors: BTreeSet<(ConversationId, DeviceId)>,
+    accounts: BTreeSet<UserId>,
+    devices: BTreeSet<(UserId, DeviceId)>,
+    links: BTreeSet<(UserId, ConversationId)>,
+    pub(super) events: Vec<ShardEvent>,
+    /// Everything that was changed, for the caches to weigh again.
+    pub(super) talks: BTreeSet<ConversationId>,
+    pub(super) people: BTreeSet<UserId>,
+}
+
+impl Draft {
+    /// The place under this key, if this batch made it.
+    pub(super) fn place(&self, key: &Bytes) -> Option<Earlier> {
+        self.places.get(key).copied()
+    }
+
+    /// Notes what a decision changed in a conversation. `place` is the key of the message id's place, if the command was
+    /// a message.
+    pub(super) fn conversation(
+        &mut self,
+        id: ConversationId,
+        changed: &Changed,
+        place: Option<Bytes>,
+    ) {
+        if changed.is_empty() {
+            return;
+        }
+        if let Some(message) = &changed.message {
+            let place = place.expect("only a message command makes a message");
+            self.message(id, message, place);
+        }
+        if changed.head {
+            self.heads.insert(id);
+        }
+        self.members.extend(changed.members.iter().map(|user| (id, user.clone())));
+        self.producers.extend(changed.producer.map(|device| (id, device)));
+        self.cursors.extend(changed.cursor.map(|device| (id, device)));
+        self.talks.insert(id);
+    }
+
+    fn message(&mut self, id: ConversationId, message: &Message, place: Bytes) {
+        let earlier = Earlier {
+            seq: message.seq,
+            at: message.at,
+            order: message.order,
+            digest: message.body.digest(),
+        };
+        self.once.put(keys::message(id, message.seq), row::encode_message(message));
+        self.once.put(place.clone(), row::encode_earlier(&earlier));
+        let before = self.places.insert(place, earlier);
+        assert!(before.is_none(), "a message id has one place");
+    }
+
+    /// Notes what a decision changed in a user record.
+    pub(super) fn user(&mut self, id: &UserId, changed: &UserChanged) {
+        if *changed == UserChanged::default() {
+            return;
+        }
+        if changed.account {
+            self.accounts.insert(id.clone());
+        }
+        self.devices.extend(changed.device.map(|device| (id.clone(), device)));
+        self.links.extend(changed.link.map(|conversation| (id.clone(), conversation)));
+        self.people.insert(id.clone());
+    }
+
+    /// Puts what is owed at the end of the outbox.
+    pub(super) fn owe(&mut self, group: GroupId, counters: &mut Counters, owed: &[Owed]) {
+        for owed in owed {
+            self.once.put(keys::outbox(group, counters.next), row::encode_owed(owed));
+            counters.next += 1;
+        }
+    }
+
+    /// Takes what is carried out off the beginning of the outbox.
+    pub(super) fn settle(&mut self, group: GroupId, counters: &mut Counters, up_to: u64) {
+        assert!(up_to < counters.next, "only what was owed can be done");
+        while counters.done < up_to {
+            counters.done += 1;
+            self.once.delete(keys::outbox(group, counters.done));
+        }
+    }
+
+    /// All rows of the batch, as the values are now.
+    pub(super) fn rows(
+        &mut self,
+        talks: &Cache<ConversationId, Talk>,
+        people: &Cache<UserId, Person>,
+    ) -> Batch {
+        let mut batch = std::mem::take(&mut self.once);
+        let talk =
+            |id: &ConversationId| talks.loaded(id).state.as_ref().expect("what was changed exists");
+        for id in &self.heads {
+            batch.put(keys::head(*id), row::encode_head(&talk(id).head));
+        }
+        for (id, user) in &self.members {
+            let member = talk(id).members.get(user).map(row::encode_member);
+            put_or_delete(&mut batch, keys::member(*id, user), member);
+        }
+        for (id, device) in &self.producers {
+            let producer = talk(id).producers.get(device).map(row::encode_producer);
+            put_or_delete(&mut batch, keys::producer(*id, *device), producer);
+        }
+        for (id, device) in &self.cursors {
+            let cursor = talk(id).cursors.get(device).map(row::encode_cursor);
+            put_or_delete(&mut batch, keys::cursor(*id, *device), cursor);
+        }
+        self.user_rows(people, &mut batch);
+        batch
+    }
+
+    fn user_rows(&self, people: &Cache<UserId, Person>, batch: &mut Batch) {
+        let person =
+            |id: &UserId| people.loaded(id).state.as_ref().expect("what was changed exists");
+        for id in &self.accounts {
+            batch.put(keys::user(id), row::encode_account(&Account::from(person(id))));
+        }
+        for (id, device) in &self.devices {
+            let value = person(id).devices.get(device).map(row::encode_device);
+            put_or_delete(batch, keys::device(id, *device), value);
+        }
+        for (id, conversation) in &self.links {
+            let value = person(id).conversations.get(conversation).map(row::encode_link);
+            put_or_delete(batch, keys::link(id, *conversation), value);
+        }
+    }
+}
+
+fn put_or_delete(batch: &mut Batch, key: Bytes, value: Option<Bytes>) {
+    match value {
+        Some(value) => batch.put(key, value),
+        None => batch.delete(key),
+    }
+}

@@ -1,0 +1,149 @@
+//! Reads of applied state, of any shard that this node has. What it answers was applied here; whether that is fresh
+//! enough is for the caller to settle before, with a linearizable read of the shard's group.
+
+use std::sync::Arc;
+
+use chat::{
+    Conversation, ConversationId, Cursor, Device, DeviceId, Earlier, Head, Link, Member, Message,
+    MessageId, Seq, UserId,
+};
+use proto::DecodeError;
+use proto::keys;
+use proto::row::{self, Account};
+use store::StoreError;
+use store::tables::{Direction, KeyRange, Tables};
+
+use super::load::{self, damaged};
+
+/// A cheap handle on the tables, in terms of `chat`. Every call is one read of one moment; none of them waits for a
+/// machine. Errors are always fatal ones: the disk failed, or a row is damaged.
+#[derive(Clone)]
+pub(crate) struct Reader {
+    tables: Arc<dyn Tables>,
+}
+
+impl Reader {
+    /// Reads from `tables`.
+    pub(crate) fn new(tables: Arc<dyn Tables>) -> Self {
+        Self { tables }
+    }
+
+    /// Everything about a conversation but its messages. Costs a row for each member and device; for a single fact ask
+    /// for that fact.
+    pub(crate) fn conversation(
+        &self,
+        id: ConversationId,
+    ) -> Result<Option<Conversation>, StoreError> {
+        load::conversation(&*self.tables, id)
+    }
+
+    /// The head of a conversation.
+    pub(crate) fn head(&self, id: ConversationId) -> Result<Option<Head>, StoreError> {
+        self.one(&keys::head(id), row::decode_head)
+    }
+
+    /// One membership.
+    pub(crate) fn member(
+        &self,
+        id: ConversationId,
+        user: &UserId,
+    ) -> Result<Option<Member>, StoreError> {
+        self.one(&keys::member(id, user), row::decode_member)
+    }
+
+    /// One device's cursor; `None` stands for a cursor at 0.
+    pub(crate) fn cursor(
+        &self,
+        id: ConversationId,
+        device: DeviceId,
+    ) -> Result<Option<Cursor>, StoreError> {
+        self.one(&keys::cursor(id, device), row::decode_cursor)
+    }
+
+    /// Up to `limit` messages with `after < seq < before`; without `before`, up to the end. The oldest of them ascending,
+    /// or the newest of them descending.
+    pub(crate) fn messages(
+        &self,
+        id: ConversationId,
+        after: Seq,
+        before: Option<Seq>,
+        limit: usize,
+        newest_first: bool,
+    ) -> Result<Vec<Message>, StoreError> {
+        let end = before.unwrap_or(Seq(u64::MAX));
+        if end.0 <= after.0.saturating_add(1) {
+            return Ok(Vec::new());
+        }
+        let range = keys::message_range(id, after.next(), end);
+        let direction = if newest_first { Direction::Descending } else { Direction::Ascending };
+        let rows = self.tables.scan(KeyRange::new(range.start, range.end), direction, limit)?;
+        rows.iter()
+            .map(|(key, value)| {
+                let (id, seq) = keys::decode_message(key).map_err(damaged)?;
+                row::decode_message(id, seq, value).map_err(damaged)
+            })
+            .collect()
+    }
+
+    /// Where messages of this id stand, one for each device that used it, in the order of the devices.
+    pub(crate) fn places(
+        &self,
+        id: ConversationId,
+        message_id: &MessageId,
+    ) -> Result<Vec<(DeviceId, Earlier)>, StoreError> {
+        let rows = load::all(&*self.tables, keys::message_ref_range(id, message_id))?;
+        rows.iter()
+            .map(|(key, value)| {
+                let (_, _, device) = keys::decode_message_ref(key).map_err(damaged)?;
+                Ok((device, row::decode_earlier(value).map_err(damaged)?))
+            })
+            .collect()
+    }
+
+    /// An account without its devices and links.
+    pub(crate) fn user(&self, user: &UserId) -> Result<Option<Account>, StoreError> {
+        self.one(&keys::user(user), row::decode_account)
+    }
+
+    /// One device of a user; `None` when its session has ended.
+    pub(crate) fn device(
+        &self,
+        user: &UserId,
+        device: DeviceId,
+    ) -> Result<Option<Device>, StoreError> {
+        self.one(&keys::device(user, device), row::decode_device)
+    }
+
+    /// All devices of a user, at most [`DEVICES_MAX`](chat::limits::DEVICES_MAX).
+    pub(crate) fn devices(&self, user: &UserId) -> Result<Vec<(DeviceId, Device)>, StoreError> {
+        let rows = load::all(&*self.tables, keys::device_range(user))?;
+        rows.iter()
+            .map(|(key, value)| {
+                let (_, device) = keys::decode_device(key).map_err(damaged)?;
+                Ok((device, row::decode_device(value).map_err(damaged)?))
+            })
+            .collect()
+    }
+
+    /// All conversations of a user, at most [`CONVERSATIONS_MAX`](chat::limits::CONVERSATIONS_MAX).
+    pub(crate) fn links(&self, user: &UserId) -> Result<Vec<(ConversationId, Link)>, StoreError> {
+        let rows = load::all(&*self.tables, keys::link_range(user))?;
+        rows.iter()
+            .map(|(key, value)| {
+                let (_, conversation) = keys::decode_link(key).map_err(damaged)?;
+                Ok((conversation, row::decode_link(value).map_err(damaged)?))
+            })
+            .collect()
+    }
+
+    fn one<T>(
+        &self,
+        key: &[u8],
+        decode: impl FnOnce(&[u8]) -> Result<T, DecodeError>,
+    ) -> Result<Option<T>, StoreError> {
+        let Some(value) = self.tables.get(key)? else {
+            return Ok(None);
+        };
+        decode(&value).map(Some).map_err(damaged)
+    }
+}

@@ -1,0 +1,117 @@
+//! What a message costs in rows read and written, and that nothing is told before it can be read.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use store::StoreError;
+use store::tables::{Batch, RowView};
+
+use super::*;
+
+/// Tables that count.
+#[derive(Default)]
+struct Counting {
+    inner: MemoryTables,
+    gets: AtomicUsize,
+    scans: AtomicUsize,
+    written: Mutex<Vec<Bytes>>,
+}
+
+impl Counting {
+    /// Single rows read, ranges read, rows written since the last call.
+    fn take(&self) -> (usize, usize, Vec<Bytes>) {
+        let gets = self.gets.swap(0, Ordering::Relaxed);
+        let scans = self.scans.swap(0, Ordering::Relaxed);
+        (gets, scans, std::mem::take(&mut *self.written.lock()))
+    }
+}
+
+impl Tables for Counting {
+    fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.gets.fetch_add(1, Ordering::Relaxed);
+        self.inner.get(key)
+    }
+    fn scan(
+        &self,
+        range: KeyRange,
+        direction: Direction,
+        rows_max: usize,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.scans.fetch_add(1, Ordering::Relaxed);
+        self.inner.scan(range, direction, rows_max)
+    }
+    fn write(&self, batch: Batch) -> Result<(), StoreError> {
+        self.written.lock().extend(batch.changes().iter().map(|change| change.key.clone()));
+        self.inner.write(batch)
+    }
+    fn flush(&self) -> Result<(), StoreError> {
+        self.inner.flush()
+    }
+    fn view(&self, range: KeyRange) -> Result<Box<dyn RowView>, StoreError> {
+        self.inner.view(range)
+    }
+}
+
+#[test]
+fn a_batch_writes_each_row_once() {
+    let tables = Arc::new(Counting::default());
+    let mut shard = Shard::open(tables.clone());
+    let sends: Vec<_> = (0..50).map(|n| say("alice", "bob", 1, &format!("m{n}"), None)).collect();
+    shard.run(&sends);
+    let (_, _, mut written) = tables.take();
+    // A message and its place for each; head, two members, producer, two links owed, applied state.
+    assert_eq!(written.len(), 2 * 50 + 7);
+    written.sort();
+    written.dedup();
+    assert_eq!(written.len(), 2 * 50 + 7);
+}
+
+#[test]
+fn a_message_in_a_known_conversation_reads_one_row_and_writes_five() {
+    let tables = Arc::new(Counting::default());
+    let mut shard = Shard::open(tables.clone());
+    shard.run(&[create("team", "alice", &["bob", "carol", "dave"])]);
+    let say = |device, id| {
+        let command = chat::Command::Send(message("alice", device, id, None));
+        Command::Conversation { id: team(), command }
+    };
+    tables.take();
+    shard.run(&[say(1, "m1")]);
+    let (gets, scans, written) = tables.take();
+    assert_eq!((gets, scans, written.len()), (0, 0, 5), "a device's first message is new for sure");
+    shard.run(&[say(1, "m2")]);
+    let (gets, scans, written) = tables.take();
+    assert_eq!((gets, scans), (1, 0), "only whether this id was used");
+    assert_eq!(written.len(), 5, "message, place, head, producer, applied state");
+}
+
+#[test]
+fn what_is_told_can_be_read() {
+    struct Reading(Reader, AtomicUsize);
+    impl Publish for Reading {
+        fn publish(&self, events: Vec<ShardEvent>) {
+            for event in events {
+                if let ShardEvent::Message { message, audience } = event {
+                    let id = message.conversation;
+                    let read = self.0.messages(id, Seq(message.seq.0 - 1), None, 1, false);
+                    assert_eq!(read.expect("sound"), [Message::clone(&message)]);
+                    let members =
+                        self.0.conversation(id).expect("sound").expect("it exists").members;
+                    assert_eq!(audience.members, members);
+                    self.1.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+        }
+    }
+    use chat::Message;
+    let tables: Arc<dyn Tables> = Arc::new(MemoryTables::new());
+    let reading = Arc::new(Reading(Reader::new(Arc::clone(&tables)), AtomicUsize::new(0)));
+    let mut shard = Shard::open(Arc::clone(&tables));
+    let publish = Arc::clone(&reading) as Arc<dyn Publish>;
+    let wake = shard.outbox.wake();
+    shard.machine =
+        ShardMachine::open(GROUP, 0..chat::SLOTS, tables, publish, wake).expect("sound");
+    for entry in Dice::new(7).entries(200) {
+        shard.apply(&[entry]).expect("the disk is sound");
+    }
+    assert!(reading.1.load(Ordering::Relaxed) > 50);
+}

@@ -1,0 +1,173 @@
+//! The same entries leave the same rows, answers and events, however they are cut into batches, whatever is cached, and
+//! wherever the machine was closed in between.
+
+use std::collections::BTreeMap;
+
+use chat::{Conversation, Earlier, Known};
+
+use super::*;
+
+const ENTRIES: usize = 120;
+
+/// Answers, events and rows after everything was applied.
+type Trace = (Vec<Vec<Outcome>>, Vec<String>, Vec<Row>);
+
+/// Cuts the entries into batches of 1 to `longest`; between batches, `between` may do something to the shard.
+fn trace(
+    entries: &[Bytes],
+    dice: &Dice,
+    longest: u64,
+    mut between: impl FnMut(Shard) -> Shard,
+) -> Trace {
+    let mut shard = Shard::new();
+    let (mut outcomes, mut told) = (Vec::new(), Vec::new());
+    let mut rest = entries;
+    while !rest.is_empty() {
+        let count = (1 + dice.below(longest) as usize).min(rest.len());
+        let (batch, after) = rest.split_at(count);
+        outcomes.extend(shard.apply(batch).expect("the disk is sound"));
+        rest = after;
+        told.append(&mut shard.told.0.lock());
+        shard = between(shard);
+    }
+    (outcomes, told, shard.rows())
+}
+
+#[test]
+fn however_entries_are_cut_into_batches_the_rows_are_the_same() {
+    for seed in 0..30 {
+        let dice = Dice::new(seed);
+        let entries = dice.entries(ENTRIES);
+        let one_by_one = trace(&entries, &dice, 1, |shard| shard);
+        assert!(one_by_one.2.len() > 30, "seed {seed}: much is written");
+        assert_eq!(trace(&entries, &dice, 7, |shard| shard), one_by_one, "seed {seed}: batches");
+        let all = trace(&entries, &dice, u64::MAX, |shard| shard);
+        assert_eq!(all, one_by_one, "seed {seed}: one batch");
+    }
+}
+
+#[test]
+fn a_restart_equals_a_continuous_run() {
+    for seed in 0..30 {
+        let dice = Dice::new(seed);
+        let entries = dice.entries(ENTRIES);
+        let continuous = trace(&entries, &dice, 4, |shard| shard);
+        let reopened = trace(&entries, &dice, 4, |shard| match dice.below(3) {
+            0 => shard.reopen(),
+            _ => shard,
+        });
+        assert_eq!(reopened, continuous, "seed {seed}");
+    }
+}
+
+#[test]
+fn a_small_cache_decides_like_a_large_one() {
+    for seed in 0..30 {
+        let dice = Dice::new(seed);
+        let entries = dice.entries(ENTRIES);
+        let large = trace(&entries, &dice, 6, |shard| shard);
+        let small = trace(&entries, &dice, 6, |mut shard| {
+            shard.machine.remember_at_most(4);
+            shard
+        });
+        assert_eq!(small, large, "seed {seed}");
+    }
+}
+
+/// The decisions of `chat` with a memory that forgets nothing and that no row or cache stands in between.
+#[test]
+fn the_shard_answers_like_the_machine_it_drives() {
+    for seed in 0..30 {
+        let dice = Dice::new(seed);
+        let mut shard = Shard::new();
+        let mut talks: BTreeMap<ConversationId, Option<Conversation>> = BTreeMap::new();
+        let mut places: BTreeMap<_, Earlier> = BTreeMap::new();
+        for at in 0..400 {
+            let command = dice.command();
+            let Command::Conversation { id, command: inner } = &command else { continue };
+            let place = |send: &SendMessage| (*id, send.device, send.message_id.clone());
+            let earlier = match inner {
+                chat::Command::Send(send) => places.get(&place(send)).copied(),
+                _ => None,
+            };
+            let talk = talks.entry(*id).or_default();
+            let known = Known { earlier, name_taken: false };
+            let expected = chat::apply(talk, *id, Timestamp(at), inner, &known);
+            if let Some(message) = &expected.changed.message {
+                let digest = message.body.digest();
+                let (seq, at, order) = (message.seq, message.at, message.order);
+                let key = (*id, message.device, message.message_id.clone());
+                places.insert(key, Earlier { seq, at, order, digest });
+            }
+            let entry = entry(at, std::slice::from_ref(&command));
+            let outcomes = shard.apply(&[entry]).expect("the disk is sound");
+            assert_eq!(outcomes, [[expected.outcome]], "seed {seed}: {command:?}");
+        }
+        for (id, talk) in talks {
+            assert_eq!(shard.reader().conversation(id).expect("sound"), talk, "seed {seed}");
+        }
+    }
+}
+
+#[test]
+fn outcomes_are_answered_only_to_who_wants_them() {
+    let mut shard = Shard::new();
+    let mut unwanted = committed(0, entry(1000, &[say("alice", "bob", 1, "m1", None)]));
+    unwanted.wants_outcomes = false;
+    let wanted = committed(1, entry(1000, &[say("alice", "bob", 1, "m2", None)]));
+    let answers = shard.machine.apply(vec![unwanted, wanted]).expect("the disk is sound");
+    assert_eq!((answers[0].len(), answers[1].len()), (0, 1));
+}
+
+#[test]
+fn entries_that_say_nothing_move_the_applied_state() {
+    let mut shard = Shard::new();
+    let mut blank = committed(0, Bytes::new());
+    blank.payload = Payload::Blank;
+    let mut membership = committed(1, Bytes::new());
+    membership.payload = Payload::Membership(Bytes::from_static(b"new"));
+    membership.applied_membership = Bytes::from_static(b"new");
+    shard.machine.apply(vec![blank, membership]).expect("the disk is sound");
+    let applied = shard.reopen().machine.applied().expect("it was read");
+    assert_eq!(applied.position.map(|at| at.index), Some(1));
+    assert_eq!(applied.membership, "new");
+}
+
+#[test]
+fn a_hole_in_the_log_is_fatal() {
+    let mut shard = Shard::new();
+    shard.run(&[]);
+    assert!(shard.machine.apply(vec![committed(2, entry(1000, &[]))]).is_err());
+    assert!(shard.machine.apply(vec![committed(0, entry(1000, &[]))]).is_err(), "nor backwards");
+}
+
+#[test]
+fn a_committed_command_that_cannot_be_understood_is_fatal() {
+    for bytes in [&b"\xff\xff"[..], b""] {
+        let entry = proto::encode_entry(1000, &[Bytes::from_static(bytes)]);
+        let mut shard = Shard::new();
+        let before = shard.rows();
+        assert!(shard.apply(&[entry]).is_err(), "{bytes:?}");
+        assert_eq!(shard.rows(), before, "nothing was written");
+    }
+}
+
+#[test]
+fn a_command_for_another_shards_slot_is_refused() {
+    let tables: Arc<dyn Tables> = Arc::new(MemoryTables::new());
+    let slot = direct("alice", "bob").slot();
+    assert_ne!(slot, user("alice").slot(), "the names were chosen for that");
+    let mut shard = Shard::open(Arc::clone(&tables));
+    let told = Arc::new(Told::default());
+    let outbox = Outbox::new(GROUP, Arc::clone(&tables), Router::new(Arc::new(Nowhere)));
+    shard.machine =
+        ShardMachine::open(GROUP, slot..slot + 1, tables, told, outbox.wake()).expect("sound");
+    let outcomes = shard.run(&[
+        say("alice", "bob", 1, "m1", None),
+        say("alice", "carol", 1, "m1", None),
+        register("alice"),
+    ]);
+    assert!(matches!(outcomes[0], Outcome::Accepted(_)));
+    assert_eq!(outcomes[1], Outcome::Refused(chat::Refusal::WrongConversation));
+    assert_eq!(outcomes[2], Outcome::Refused(chat::Refusal::NoSuchUser));
+}

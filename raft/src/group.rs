@@ -1,0 +1,110 @@
+//! One group of this node, as the rest of the node sees it.
+
+use std::{
+    collections::BTreeSet,
+    fmt,
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use tokio::sync::watch;
+
+use crate::{Error, GroupId, NodeId, ProposeError, ReadError, core::Core, line::AnswerReceiver};
+
+/// How a group stands on this node.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GroupStatus {
+    /// Who leads, as far as this replica knows. Never a node that the detector holds for dead.
+    pub leader: Option<NodeId>,
+    /// This replica leads.
+    pub is_leader: bool,
+    /// The current term.
+    pub term: u64,
+    /// The last index in the log here.
+    pub last_index: Option<u64>,
+    /// The last index applied here.
+    pub applied_index: Option<u64>,
+    /// The voters in force.
+    pub voters: BTreeSet<NodeId>,
+}
+
+/// A handle on one group. Cheap to clone.
+#[derive(Clone)]
+pub struct Group(pub(crate) Arc<Core>);
+
+/// A submitted command; resolves to its outcome.
+#[must_use = "the outcome of a command is only known here"]
+pub struct Pending(AnswerReceiver);
+
+impl Future for Pending {
+    type Output = Result<Bytes, ProposeError>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Pin::new(&mut self.0).poll(cx).map(|answer| answer.unwrap_or(Err(ProposeError::Unknown)))
+    }
+}
+
+impl fmt::Debug for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Pending")
+    }
+}
+
+impl Group {
+    /// Which group this is.
+    pub fn id(&self) -> GroupId {
+        self.0.id
+    }
+
+    /// Takes a permit and a place in line now: the order of calls is the order of proposals. A command
+    /// that finds the line empty is proposed before this returns.
+    ///
+    /// # Errors
+    /// All definite, nothing was written: this replica does not lead, too much waits, no quorum is
+    /// alive or the entry in flight takes too long, the group has stopped.
+    pub fn submit(&self, command: Bytes) -> Result<Pending, ProposeError> {
+        self.0.line.submit(command).map(Pending)
+    }
+
+    /// Submits and waits for the outcome.
+    ///
+    /// # Errors
+    /// Those of [`Group::submit`], and [`ProposeError::Unknown`] when the command was handed over and
+    /// its outcome is not known.
+    pub async fn propose(&self, command: Bytes) -> Result<Bytes, ProposeError> {
+        self.submit(command)?.await
+    }
+
+    /// Returns when the local machine has applied everything that was committed when this was called.
+    /// Works on leaders and followers; callers at the same time share one round.
+    ///
+    /// # Errors
+    /// When no leader confirms, or this replica is too far behind. Nothing was read.
+    pub async fn linearize(&self) -> Result<(), ReadError> {
+        self.0.linearize().await
+    }
+
+    /// How the group stands here, now.
+    pub fn status(&self) -> GroupStatus {
+        self.0.known()
+    }
+
+    /// The same, as it changes. Leadership is told at once, indexes within a tenth of a second.
+    pub fn watch(&self) -> watch::Receiver<GroupStatus> {
+        self.0.status.subscribe()
+    }
+
+    /// Hands leadership over, gracefully. Returns when another replica leads.
+    ///
+    /// # Errors
+    /// When this replica does not lead, the other cannot take over or does not in time. In the last
+    /// case this replica proposes nothing more in its term.
+    pub async fn transfer_leader(&self, to: NodeId) -> Result<(), Error> {
+        let core = self.0.clone();
+        let transfer = self.0.runtime.spawn(async move { core.transfer(to).await });
+        transfer.await.unwrap_or(Err(Error::Stopped))
+    }
+}

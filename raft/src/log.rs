@@ -1,0 +1,341 @@
+//! The engine's log over one group of the shared journal. Station 6: record.
+//!
+//! Laws: an append is reported as done only after the barrier that covers it, in order; a vote is
+//! durable when `save_vote` returns; nothing is purged beyond what the machine has made durable.
+
+use std::{
+    collections::VecDeque,
+    fmt::Debug,
+    io,
+    ops::{Bound, RangeBounds},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use futures::{Stream, stream};
+use openraft::{
+    OptionalSend, RaftLogReader,
+    storage::{IOFlushed, LogState, RaftLogStorage},
+};
+use parking_lot::Mutex;
+use store::{GroupLog, LogPosition, LogRecord, StoreError};
+use tokio::sync::oneshot;
+
+use crate::{
+    Fatal, GroupId, Position, codec,
+    stop::Stop,
+    types::{Entry, LogId, Types, Vote, log_id},
+};
+
+/// Bytes of entries that one read hands to replication or to the machine: bounds memory per lane.
+const READ_BYTES_MAX: usize = 1 << 20;
+/// Entries in one such read: bounds memory when entries are small.
+const READ_ENTRIES_MAX: u64 = 1024;
+/// Appended bytes between two marks of [`Weights`].
+const MARK_BYTES: u64 = 1 << 20;
+
+/// What the log knows that others need: shared with the machine's driver and with the steward.
+pub(crate) struct LogFacts {
+    group: GroupId,
+    stop: Stop,
+    /// Index after the last entry that the machine has made durable; 0 = none.
+    durable_next: AtomicU64,
+    weights: Mutex<Weights>,
+}
+
+impl LogFacts {
+    pub(crate) fn new(group: GroupId, stop: Stop) -> Arc<Self> {
+        let weights = Mutex::new(Weights::default());
+        Arc::new(Self { group, stop, durable_next: AtomicU64::new(0), weights })
+    }
+
+    /// The machine is durable up to and including `index`.
+    pub(crate) fn durable(&self, index: u64) {
+        self.durable_next.fetch_max(index + 1, Ordering::AcqRel);
+    }
+
+    fn is_durable(&self, index: u64) -> bool {
+        index < self.durable_next.load(Ordering::Acquire)
+    }
+
+    /// Bytes appended since the last snapshot.
+    pub(crate) fn bytes_since_snapshot(&self) -> u64 {
+        let weights = self.weights.lock();
+        weights.total - weights.at_snapshot
+    }
+
+    /// A snapshot was taken: what is in the log now is covered, apart from a few entries in flight.
+    pub(crate) fn snapshot_taken(&self) {
+        let mut weights = self.weights.lock();
+        weights.at_snapshot = weights.total;
+    }
+
+    /// The first index of the newest `bytes` of the log, as far as this process has seen them.
+    pub(crate) fn index_before_last(&self, bytes: u64) -> u64 {
+        self.weights.lock().index_before_last(bytes)
+    }
+}
+
+/// How heavy the log is, in steps of [`MARK_BYTES`]. What an earlier process wrote counts as nothing.
+#[derive(Default)]
+struct Weights {
+    total: u64,
+    at_snapshot: u64,
+    /// `(index, total before it)`, ascending.
+    marks: VecDeque<(u64, u64)>,
+}
+
+impl Weights {
+    fn add(&mut self, index: u64, bytes: u64) {
+        if self.marks.back().is_none_or(|(_, before)| self.total - before >= MARK_BYTES) {
+            self.marks.push_back((index, self.total));
+        }
+        self.total += bytes;
+    }
+
+    fn index_before_last(&mut self, bytes: u64) -> u64 {
+        let floor = self.total.saturating_sub(bytes);
+        // Keep the newest mark at or below the floor; older ones will not be asked for again.
+        while self.marks.get(1).is_some_and(|(_, before)| *before <= floor) {
+            self.marks.pop_front();
+        }
+        match self.marks.front() {
+            Some((index, before)) if *before <= floor => *index,
+            _ => 0,
+        }
+    }
+}
+
+/// The log of one group. Clones share it.
+#[derive(Clone)]
+pub(crate) struct LogStore {
+    log: GroupLog,
+    facts: Arc<LogFacts>,
+}
+
+impl LogStore {
+    pub(crate) fn new(log: GroupLog, facts: Arc<LogFacts>) -> Self {
+        Self { log, facts }
+    }
+
+    /// Whether the group has never written anything here.
+    pub(crate) fn is_new(&self) -> bool {
+        let state = self.log.state();
+        state.last.is_none() && state.vote.is_none() && state.purged.is_none()
+    }
+
+    /// Writes the first entry of a new group, the same bytes at the same position on every node, and
+    /// waits until it is durable.
+    pub(crate) async fn found(&self, first: Entry) -> Result<(), StoreError> {
+        let (done, durable) = oneshot::channel();
+        self.log.append(vec![codec::encode_record(first)], Box::new(move |r| drop(done.send(r))));
+        durable.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Reports a failure that ends the group, in the words the engine understands.
+    fn fatal(&self, error: impl ToString) -> io::Error {
+        let text = format!("log of group {}: {}", self.facts.group, error.to_string());
+        self.facts.stop.report(Fatal::new(&text));
+        io::Error::other(text)
+    }
+
+    fn read(&self, from: u64, to: u64, bytes_max: usize) -> Result<Vec<Entry>, io::Error> {
+        let records = self.log.read(from, to, bytes_max).map_err(|e| self.fatal(e))?;
+        self.decode(from, to, records)
+    }
+
+    /// Decodes records that must be dense from `from`.
+    fn decode(&self, from: u64, to: u64, records: Vec<LogRecord>) -> Result<Vec<Entry>, io::Error> {
+        let mut entries = Vec::with_capacity(records.len());
+        for (index, record) in (from..to).zip(records) {
+            if record.index != index {
+                return Err(self.fatal(format!("entry {index} is missing")));
+            }
+            entries.push(codec::decode_record(record).map_err(|e| self.fatal(e))?);
+        }
+        Ok(entries)
+    }
+
+    /// One bounded read; an error when nothing is there although something must be.
+    fn read_some(&self, from: u64, to: u64) -> Result<Vec<Entry>, io::Error> {
+        let to = to.min(from.saturating_add(READ_ENTRIES_MAX));
+        let entries = self.read(from, to, READ_BYTES_MAX)?;
+        if entries.is_empty() && from < to {
+            return Err(self.fatal(format!("entry {from} is missing")));
+        }
+        Ok(entries)
+    }
+
+    fn bounds<R: RangeBounds<u64>>(&self, range: &R) -> (u64, u64) {
+        let state_end = || self.log.state().last.map_or(0, |last| last.index + 1);
+        let from = match range.start_bound() {
+            Bound::Included(index) => *index,
+            Bound::Excluded(index) => index + 1,
+            Bound::Unbounded => self.log.state().first,
+        };
+        let to = match range.end_bound() {
+            Bound::Included(index) => index + 1,
+            Bound::Excluded(index) => *index,
+            Bound::Unbounded => state_end(),
+        };
+        (from, to)
+    }
+}
+
+fn journal_position(id: &LogId) -> LogPosition {
+    LogPosition { term: id.leader_id.term, node: id.leader_id.node_id, index: id.index }
+}
+
+fn engine_position(at: LogPosition) -> LogId {
+    log_id(Position { term: at.term, node: at.node, index: at.index })
+}
+
+impl RaftLogReader<Types> for LogStore {
+    async fn try_get_log_entries<R>(&mut self, range: R) -> Result<Vec<Entry>, io::Error>
+    where
+        R: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let (mut from, to) = self.bounds(&range);
+        let mut entries = Vec::new();
+        while from < to {
+            let some = self.read(from, to, READ_BYTES_MAX)?;
+            if some.is_empty() {
+                break;
+            }
+            from += some.len() as u64;
+            entries.extend(some);
+        }
+        Ok(entries)
+    }
+
+    async fn limited_get_log_entries(
+        &mut self,
+        start: u64,
+        end: u64,
+    ) -> Result<Vec<Entry>, io::Error> {
+        self.read_some(start, end)
+    }
+
+    /// In bounded pieces: a machine that is far behind must not load its whole backlog.
+    async fn entries_stream<R>(
+        &mut self,
+        range: R,
+    ) -> impl Stream<Item = Result<Entry, io::Error>> + OptionalSend
+    where
+        R: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let (from, to) = self.bounds(&range);
+        let state = (self.clone(), from, to, Vec::new().into_iter());
+        stream::try_unfold(state, |(log, mut from, to, mut some)| async move {
+            if some.len() == 0 && from < to {
+                some = log.read_some(from, to)?.into_iter();
+                from += some.len() as u64;
+            }
+            let next: Option<Entry> = some.next();
+            Ok(next.map(|entry| (entry, (log, from, to, some))))
+        })
+    }
+
+    async fn read_vote(&mut self) -> Result<Option<Vote>, io::Error> {
+        let vote = self.log.state().vote;
+        vote.map(codec::decode_vote).transpose().map_err(|e| self.fatal(e))
+    }
+}
+
+impl RaftLogStorage<Types> for LogStore {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> Result<LogState<Types>, io::Error> {
+        let state = self.log.state();
+        let last_purged_log_id = state.purged.map(engine_position);
+        let last_log_id = state.last.map(engine_position).or(last_purged_log_id);
+        Ok(LogState { last_purged_log_id, last_log_id })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        let (done, durable) = oneshot::channel();
+        self.log.save_vote(codec::encode_vote(vote), Box::new(move |r| drop(done.send(r))));
+        durable.await.unwrap_or(Err(StoreError::Closed)).map_err(|e| self.fatal(e))
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> Result<(), io::Error> {
+        if let Some(committed) = committed {
+            self.log.save_committed(codec::encode_position(&committed));
+        }
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> Result<Option<LogId>, io::Error> {
+        let committed = self.log.state().committed;
+        committed.map(codec::decode_position).transpose().map_err(|e| self.fatal(e))
+    }
+
+    async fn append<I>(&mut self, entries: I, callback: IOFlushed<Types>) -> Result<(), io::Error>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let records: Vec<_> = entries.into_iter().map(codec::encode_record).collect();
+        let mut weights = self.facts.weights.lock();
+        for record in &records {
+            weights.add(record.index, codec::weight(&record.payload));
+        }
+        drop(weights);
+        let facts = self.facts.clone();
+        let done = move |result: Result<(), StoreError>| {
+            if let Err(error) = &result {
+                facts.stop.report(Fatal::new(format!("append to group {}: {error}", facts.group)));
+            }
+            callback.io_completed(result.map_err(io::Error::other));
+        };
+        self.log.append(records, Box::new(done));
+        Ok(())
+    }
+
+    async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
+        let (done, durable) = oneshot::channel();
+        let after = last.map(|id| id.index);
+        self.log.truncate_after(after, Box::new(move |r| drop(done.send(r))));
+        durable.await.unwrap_or(Err(StoreError::Closed)).map_err(|e| self.fatal(e))
+    }
+
+    async fn purge(&mut self, upto: LogId) -> Result<(), io::Error> {
+        assert!(
+            self.facts.is_durable(upto.index),
+            "group {}: purge up to {} but the machine is not durable that far",
+            self.facts.group,
+            upto.index
+        );
+        // Space is given back some time; nobody has to wait for it.
+        let facts = self.facts.clone();
+        let done = move |result: Result<(), StoreError>| {
+            if let Err(error) = result {
+                facts.stop.report(Fatal::new(format!("purge of group {}: {error}", facts.group)));
+            }
+        };
+        self.log.purge(journal_position(&upto), Box::new(done));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tail_is_found_by_bytes() {
+        let mut weights = Weights::default();
+        for index in 0..100 {
+            weights.add(index, MARK_BYTES);
+        }
+        assert_eq!(weights.index_before_last(10 * MARK_BYTES), 90);
+        assert_eq!(weights.index_before_last(0), 99, "never beyond the last mark");
+        assert_eq!(weights.index_before_last(1000 * MARK_BYTES), 0, "unknown is kept");
+    }
+}

@@ -1,0 +1,202 @@
+//! All groups of one node: starts and ends them, and gives calls of other nodes to the right one.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, atomic::Ordering},
+};
+
+use bytes::Bytes;
+use futures::{
+    FutureExt as _,
+    future::{BoxFuture, join_all},
+    stream::BoxStream,
+};
+use parking_lot::Mutex;
+use tokio::{sync::Semaphore, task::JoinHandle};
+
+use crate::{
+    Clock, Config, Error, Fatal, Group, GroupId, Machine, Network, NetworkError, NodeId, codec,
+    core::Core,
+    inbox, peers, start,
+    steward::{self, Groups},
+    stop::Stop,
+    threads::Threads,
+};
+
+/// A handle on all groups of this node. Cheap to clone.
+#[derive(Clone)]
+pub struct Raft {
+    inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) config: Arc<Config>,
+    pub(crate) engine_config: Arc<openraft::Config>,
+    pub(crate) journal: store::Journal,
+    pub(crate) network: Arc<dyn Network>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) sending: Arc<Semaphore>,
+    pub(crate) groups: Arc<Groups>,
+    pub(crate) stop: Stop,
+    threads: Threads,
+    steward: JoinHandle<()>,
+    /// Groups that are being opened.
+    starting: Mutex<BTreeSet<GroupId>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.steward.abort();
+    }
+}
+
+impl Raft {
+    /// Opens the room; starts its threads, but no group yet. With no threads of its own it must be
+    /// called on the runtime that is to run the groups. Takes the journal's hook for fatal errors.
+    ///
+    /// # Errors
+    /// When a thread cannot be started or the settings contradict each other.
+    pub fn open(
+        config: Config,
+        journal: store::Journal,
+        network: Arc<dyn Network>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, Error> {
+        config.check()?;
+        let engine_config = Arc::new(config.engine()?);
+        let threads = Threads::open(config.threads)?;
+        let stop = Stop::new();
+        let hook = stop.clone();
+        journal.set_on_fatal(Box::new(move |error| hook.report(error.clone().into())));
+        let groups = Arc::new(Groups::new(BTreeMap::new()));
+        let steward = steward::run(Arc::downgrade(&groups), journal.clone());
+        let steward = threads.common().spawn(steward);
+        let inner = Inner {
+            config: Arc::new(config),
+            engine_config,
+            journal,
+            network,
+            clock,
+            sending: Arc::new(Semaphore::new(peers::SENDING_MAX)),
+            groups,
+            stop,
+            threads,
+            steward,
+            starting: Mutex::default(),
+        };
+        Ok(Self { inner: Arc::new(inner) })
+    }
+
+    /// Starts one group. `members` is the first membership and is used only if the log is empty; every
+    /// node must name the same. `preferred` should lead while it is alive; on a new group it begins to
+    /// campaign at once.
+    ///
+    /// # Errors
+    /// When the group runs already, or the log or the machine cannot be read or do not fit together.
+    pub async fn start(
+        &self,
+        group: GroupId,
+        machine: Box<dyn Machine>,
+        members: &BTreeSet<NodeId>,
+        preferred: NodeId,
+    ) -> Result<Group, Error> {
+        let free = self.group(group).is_none() && self.inner.starting.lock().insert(group);
+        if !free {
+            return Err(Error::StartedTwice(group));
+        }
+        let runtime = self.inner.threads.of(group);
+        let start = start::Start {
+            group,
+            machine,
+            members: members.clone(),
+            preferred,
+            runtime: runtime.clone(),
+        };
+        let inner = self.inner.clone();
+        let started = runtime.spawn(async move { start.run(&inner).await }).await;
+        self.inner.starting.lock().remove(&group);
+        let core = started.unwrap_or_else(|error| {
+            Err(Fatal::new(format!("group {group} could not start: {error}")).into())
+        })?;
+        Ok(Group(core))
+    }
+
+    /// The handle of a started group.
+    pub fn group(&self, id: GroupId) -> Option<Group> {
+        self.inner.groups.read().get(&id).cloned().map(Group)
+    }
+
+    /// All started groups, in order.
+    pub fn groups(&self) -> Vec<GroupId> {
+        self.inner.groups.read().keys().copied().collect()
+    }
+
+    /// A call on the raft lane that arrived from `from`. It takes its place in the group's queue before
+    /// this returns, so the order of calls is kept per group. Must be called, and the answer awaited,
+    /// within a runtime.
+    pub fn handle(&self, from: NodeId, request: Bytes) -> BoxFuture<'static, Result<Bytes, Error>> {
+        match codec::decode_call(request) {
+            Ok((group, call)) => match self.group(group) {
+                Some(Group(core)) => core.handle(from, call),
+                None => inbox::no_such_group(),
+            },
+            Err(error) => std::future::ready(Err(error)).boxed(),
+        }
+    }
+
+    /// A snapshot on the bulk lane that arrives from `from`.
+    pub fn receive_snapshot(
+        &self,
+        from: NodeId,
+        header: Bytes,
+        chunks: BoxStream<'static, Result<Bytes, NetworkError>>,
+    ) -> BoxFuture<'static, Result<Bytes, Error>> {
+        let receive = codec::decode_head(header).and_then(|head| {
+            let Group(core) = self.group(head.group).ok_or(Error::NoSuchGroup(head.group))?;
+            let runtime = core.runtime.clone();
+            // The machine belongs to the group's thread.
+            Ok(runtime.spawn(core.receive(from, head, chunks)))
+        });
+        async move { receive?.await.unwrap_or(Err(Error::Stopped)) }.boxed()
+    }
+
+    /// The node-level detector holds this node for dead: its groups need new leaders now.
+    /// [`Network::alive`] must already say so.
+    pub fn peer_lost(&self, node: NodeId) {
+        self.liveness_changed(node, false);
+    }
+
+    /// The node-level detector hears this node again. [`Network::alive`] must already say so.
+    pub fn peer_back(&self, node: NodeId) {
+        self.liveness_changed(node, true);
+    }
+
+    fn liveness_changed(&self, node: NodeId, alive: bool) {
+        let cores: Vec<_> = self.inner.groups.read().values().cloned().collect();
+        for core in cores {
+            core.liveness_changed(node, alive);
+        }
+    }
+
+    /// Resolves when any group died, or the journal: the process must stop with this reason.
+    pub async fn stopped(&self) -> Fatal {
+        self.inner.stop.wait().await
+    }
+
+    /// Stops all groups and threads. Commands in flight end as unknown.
+    pub async fn shutdown(&self) {
+        self.inner.steward.abort();
+        let cores = std::mem::take(&mut *self.inner.groups.write());
+        let ends = cores.into_values().map(|core: Arc<Core>| {
+            core.closing.store(true, Ordering::Release);
+            core.end();
+            let runtime = core.runtime.clone();
+            runtime.spawn(async move {
+                // Its only error is that the engine's task panicked, which `follow` has noticed.
+                let _ = core.engine.shutdown().await;
+            })
+        });
+        join_all(ends.collect::<Vec<_>>()).await;
+        self.inner.threads.close().await;
+    }
+}

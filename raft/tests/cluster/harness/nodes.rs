@@ -1,0 +1,204 @@
+//! Nodes that can be started, killed, cut off and restarted.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use raft::{Certainty, Clock, Config, Group, GroupId, NodeId, ProposeError, Raft};
+use store::{Journal, JournalConfig, MemoryDisk, disk::Pace};
+
+use super::{eventually, table::Table, wire::Wire};
+
+pub(crate) const ALL: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
+
+/// Small, so that the tests go through several segments.
+const SEGMENT_BYTES: u64 = 256 << 10;
+
+/// Counts; nothing decides by it.
+pub(crate) struct CountingClock(AtomicU64);
+
+impl Clock for CountingClock {
+    fn now_ms(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+struct Node {
+    disk: MemoryDisk,
+    tables: BTreeMap<GroupId, Table>,
+    raft: Option<Raft>,
+}
+
+/// Three nodes and the groups that run on all of them.
+pub(crate) struct Cluster {
+    pub(crate) wire: Arc<Wire>,
+    nodes: BTreeMap<NodeId, Node>,
+    groups: u32,
+    adjust: fn(&mut Config),
+}
+
+/// Settings under which nothing happens by timers within a test, unless it asks for it.
+fn config(node: NodeId, threads: usize) -> Config {
+    Config { threads, ..Config::new(node) }
+}
+
+impl Cluster {
+    /// Starts three nodes with groups `1..=groups`; group `g` prefers node `(g - 1) % 3 + 1`.
+    pub(crate) async fn start(groups: u32, adjust: fn(&mut Config)) -> Self {
+        let mut cluster =
+            Self { wire: Arc::default(), nodes: BTreeMap::new(), groups, adjust };
+        for node in ALL {
+            let disk = MemoryDisk::new(Pace::Inline);
+            cluster.nodes.insert(node, Node { disk, tables: BTreeMap::new(), raft: None });
+        }
+        for node in ALL {
+            cluster.boot(node).await;
+        }
+        cluster
+    }
+
+    /// Starts or restarts a node on what its disks hold.
+    pub(crate) async fn boot(&mut self, id: NodeId) {
+        let mut config = config(id, 0);
+        (self.adjust)(&mut config);
+        let node = self.nodes.get_mut(&id).expect("one of all");
+        assert!(node.raft.is_none(), "it does not run");
+        let journal = JournalConfig { segment_bytes: SEGMENT_BYTES, ..JournalConfig::new([1; 16]) };
+        let journal = Journal::open(Arc::new(node.disk.clone()), journal);
+        let clock = Arc::new(CountingClock(AtomicU64::new(0)));
+        let journal = journal.expect("the disk is sound");
+        let raft = Raft::open(config, journal, self.wire.end(id), clock);
+        let raft = raft.expect("the settings are sound");
+        self.wire.plug(id, raft.clone());
+        for number in 1..=self.groups {
+            let group = GroupId(number);
+            let table = node.tables.entry(group).or_default();
+            let members = BTreeSet::from(ALL);
+            let started = raft.start(group, table.machine(), &members, preferred(group)).await;
+            started.expect("a group starts");
+        }
+        node.raft = Some(raft);
+    }
+
+    pub(crate) fn raft(&self, node: NodeId) -> &Raft {
+        self.nodes[&node].raft.as_ref().expect("it runs")
+    }
+
+    pub(crate) fn group(&self, node: NodeId, group: GroupId) -> Group {
+        self.raft(node).group(group).expect("it was started")
+    }
+
+    pub(crate) fn table(&self, node: NodeId, group: GroupId) -> Table {
+        self.nodes[&node].tables[&group].clone()
+    }
+
+    pub(crate) fn running(&self) -> Vec<NodeId> {
+        ALL.into_iter().filter(|id| self.nodes[id].raft.is_some()).collect()
+    }
+
+    /// Ends a node without a word to the others: its process is gone, its disks stay.
+    pub(crate) async fn kill(&mut self, id: NodeId) {
+        self.wire.unplug(id);
+        let node = self.nodes.get_mut(&id).expect("one of all");
+        node.raft.take().expect("it runs").shutdown().await;
+        node.disk = node.disk.kill();
+    }
+
+    /// After a kill: the power was lost as well, so only what was flushed is left of the tables, and
+    /// of the journal what its barriers covered, with a random part of the rest.
+    pub(crate) fn lose_power(&mut self, id: NodeId, seed: u64) {
+        let node = self.nodes.get_mut(&id).expect("one of all");
+        assert!(node.raft.is_none(), "it was killed");
+        node.disk = node.disk.power_loss(seed);
+        node.tables.values().for_each(Table::lose_power);
+    }
+
+    /// The detectors of the other nodes, and of nobody else, notice that a node is gone.
+    pub(crate) fn notice_lost(&self, id: NodeId) {
+        for other in self.running().into_iter().filter(|other| *other != id) {
+            self.believe(other, id, false);
+        }
+    }
+
+    pub(crate) fn notice_back(&self, id: NodeId) {
+        for other in self.running().into_iter().filter(|other| *other != id) {
+            self.believe(other, id, true);
+        }
+    }
+
+    /// One detector changes its opinion.
+    pub(crate) fn believe(&self, who: NodeId, of: NodeId, alive: bool) {
+        self.wire.believe(who, of, alive);
+        if alive {
+            self.raft(who).peer_back(of);
+        } else {
+            self.raft(who).peer_lost(of);
+        }
+    }
+
+    /// Nothing reaches this node or leaves it. No detector notices by itself.
+    pub(crate) fn isolate(&self, id: NodeId) {
+        for other in ALL.into_iter().filter(|other| *other != id) {
+            self.wire.cut(id, other);
+            self.wire.cut(other, id);
+        }
+    }
+
+    /// Waits until one of the running nodes leads the group, with its first entry applied everywhere.
+    pub(crate) async fn leader(&self, group: GroupId) -> NodeId {
+        self.leader_among(&self.running(), group).await
+    }
+
+    pub(crate) async fn leader_among(&self, nodes: &[NodeId], group: GroupId) -> NodeId {
+        let found = || {
+            let mut leaders = nodes.iter().filter(|id| self.group(**id, group).status().is_leader);
+            let leader = leaders.next().copied()?;
+            let known = |id: &NodeId| self.group(*id, group).status().leader == Some(leader);
+            nodes.iter().all(known).then_some(leader)
+        };
+        eventually("the nodes agree on a leader", || async { found().is_some() }).await;
+        found().expect("just seen")
+    }
+
+    /// Proposes until it is accepted, as a client would that knows its command was not written.
+    pub(crate) async fn write(&self, group: GroupId, command: &str) -> Bytes {
+        let command = Bytes::copy_from_slice(command.as_bytes());
+        loop {
+            let leader = self.leader(group).await;
+            match self.group(leader, group).propose(command.clone()).await {
+                Ok(outcome) => return outcome,
+                Err(ProposeError::Unknown) => panic!("nothing disturbs this write"),
+                Err(error) => assert_eq!(error.certainty(), Certainty::Definite),
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// Waits until all these nodes have the same list, and gives it.
+    pub(crate) async fn converged(&self, nodes: &[NodeId], group: GroupId, len: usize) -> Vec<Bytes> {
+        let lists = || nodes.iter().map(|id| self.table(*id, group).list()).collect::<Vec<_>>();
+        eventually("the nodes have the same list", || async {
+            let lists = lists();
+            lists.iter().all(|list| list.len() >= len && *list == lists[0])
+        })
+        .await;
+        lists().swap_remove(0)
+    }
+
+    pub(crate) async fn stop(mut self) {
+        for id in self.running() {
+            self.kill(id).await;
+        }
+    }
+}
+
+/// Which node should lead a group.
+pub(crate) fn preferred(group: GroupId) -> NodeId {
+    ALL[(group.0 as usize - 1) % ALL.len()]
+}

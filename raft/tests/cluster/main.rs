@@ -1,0 +1,9 @@
+//! Several nodes in one process, over a network in memory that can be cut. Each test is a claim about
+//! what a caller of this room may rely on; all wait for conditions with a deadline.
+
+mod failover;
+mod harness;
+mod propose;
+mod reads;
+mod restart;
+mod snapshots;

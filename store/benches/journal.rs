@@ -1,0 +1,4 @@
+//! Micro-benchmarks of the journal. (Being written.)
+fn main() {
+    divan::main();
+}

@@ -1,0 +1,93 @@
+//! The port to files: everything that the journal asks of an operating system, and nothing more.
+//!
+//! Law: `write_at` and names are volatile until `sync_data` and `sync_folder` say otherwise.
+//! Adapters: [`FsDisk`] (one folder of a real file system, real threads) and [`MemoryDisk`] (a
+//! simulation that can be killed or lose power). The port has no notion of records, segments or
+//! groups.
+
+use std::io;
+use std::sync::Arc;
+
+mod fs;
+mod memory;
+
+pub use fs::FsDisk;
+pub use memory::{Fault, MemoryDisk};
+
+/// Who runs the work that a journal does besides its callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// [`Disk::spawn`] gives threads.
+    Threads,
+    /// No threads: the call that brings work also does it, before it returns.
+    Inline,
+    /// No threads: work waits until `Journal::step` is called. For simulations in which a barrier
+    /// takes time.
+    Stepped,
+}
+
+/// One open file. Clones of the `Arc` share it.
+pub trait DiskFile: Send + Sync + 'static {
+    /// Fills `into` from `offset`; an end of file inside the range is an error.
+    fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()>;
+    /// Writes all of `bytes` at `offset`. Volatile until [`DiskFile::sync_data`].
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
+    /// Barrier: all bytes written before, and the length, are on stable storage when it returns
+    /// `Ok`.
+    fn sync_data(&self) -> io::Result<()>;
+    /// Length in bytes.
+    fn len(&self) -> io::Result<u64>;
+    /// Whether the file has no bytes.
+    fn is_empty(&self) -> io::Result<bool> {
+        Ok(self.len()? == 0)
+    }
+    /// Grows (with zeros, not allocated) or shrinks the file.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+}
+
+/// Held while a folder is in use; dropping it releases the folder.
+pub trait DiskLock: Send + Sync + 'static {}
+
+/// A thread given by [`Disk::spawn`].
+pub trait DiskThread: Send + 'static {
+    /// Waits for its end.
+    fn join(self: Box<Self>);
+}
+
+/// Room on a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes free for this process.
+    pub free_bytes: u64,
+    /// Bytes in all.
+    pub total_bytes: u64,
+}
+
+/// What [`Disk::spawn`] runs.
+pub type Work = Box<dyn FnOnce() + Send>;
+
+/// One folder of files, named by plain names without separators.
+pub trait Disk: Send + Sync + 'static {
+    /// Opens an existing file for reading and writing.
+    fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+    /// Creates an empty file for reading and writing; an existing one is emptied.
+    fn create(&self, name: &str) -> io::Result<Arc<dyn DiskFile>>;
+    /// Renames a file over whatever has the new name. Durable after [`Disk::sync_folder`].
+    fn rename(&self, from: &str, to: &str) -> io::Result<()>;
+    /// Removes a file. Durable after [`Disk::sync_folder`].
+    fn remove(&self, name: &str) -> io::Result<()>;
+    /// Names of all files, sorted.
+    fn list(&self) -> io::Result<Vec<String>>;
+    /// Barrier for creations, renames and removals.
+    fn sync_folder(&self) -> io::Result<()>;
+    /// Takes the folder for this handle alone; `WouldBlock` when somebody else has it.
+    fn lock(&self, name: &str) -> io::Result<Box<dyn DiskLock>>;
+    /// Room on the disk, or `None` when the adapter cannot tell.
+    fn space(&self) -> Option<Space>;
+    /// For messages: where this is.
+    fn location(&self) -> String;
+    /// Who runs background work.
+    fn pace(&self) -> Pace;
+    /// Starts a thread. Only called when [`Disk::pace`] is [`Pace::Threads`].
+    fn spawn(&self, name: &str, work: Work) -> io::Result<Box<dyn DiskThread>>;
+}

@@ -1,0 +1,62 @@
+//! Opening: the folder is claimed, then the engine starts in it, then sealing is put around it.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::fjall::FjallTables;
+use super::marker::{Folder, Marker};
+use super::sled::SledTables;
+use super::{Engine, MemoryTables, Tables};
+use crate::StoreError;
+use crate::seal::{Sealed, Sealer};
+
+/// What a node may set about its tables. Two nodes may differ in it.
+#[derive(Clone, Debug)]
+pub struct TablesOptions {
+    /// Bytes of rows read from disk that stay in memory.
+    pub cache_bytes: u64,
+    /// Bytes of freshly written rows in memory before the engine writes them out as a sorted file
+    /// (fjall only). Smaller means less memory and more merging.
+    pub memtable_bytes: u64,
+    /// Seals values at rest. A folder is sealed from its first day or not at all.
+    pub sealer: Option<Arc<Sealer>>,
+}
+
+impl Default for TablesOptions {
+    /// Small, so that an idle node stays small; a node with memory to spare raises `cache_bytes`.
+    fn default() -> Self {
+        Self {
+            cache_bytes: 16 * 1024 * 1024,
+            memtable_bytes: 8 * 1024 * 1024,
+            sealer: None,
+        }
+    }
+}
+
+/// Opens the tables in the folder `path`, which is made when absent. [`Engine::Memory`] begins empty
+/// and ignores the folder.
+///
+/// # Errors
+/// [`StoreError::Locked`] when a process has the folder open; [`StoreError::WrongFolder`] or
+/// [`StoreError::WrongVersion`] when it is another engine's or format's, with advice; damage; or the
+/// disk failed.
+pub fn open_tables(
+    engine: Engine,
+    path: impl AsRef<Path>,
+    options: &TablesOptions,
+) -> Result<Arc<dyn Tables>, StoreError> {
+    let marker = Marker { engine, sealed: options.sealer.is_some() };
+    let claim = || Folder::claim(path.as_ref(), &marker);
+    Ok(match engine {
+        Engine::Fjall => sealed(FjallTables::open(claim()?, options)?, options),
+        Engine::Sled => sealed(SledTables::open(claim()?, options)?, options),
+        Engine::Memory => sealed(MemoryTables::new(), options),
+    })
+}
+
+fn sealed(tables: impl Tables, options: &TablesOptions) -> Arc<dyn Tables> {
+    match &options.sealer {
+        Some(sealer) => Arc::new(Sealed::new(tables, Arc::clone(sealer))),
+        None => Arc::new(tables),
+    }
+}

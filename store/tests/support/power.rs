@@ -1,0 +1,78 @@
+//! A disk whose plug can be pulled: an ext4 file system in a file, mounted by loop device, shut down
+//! by the kernel without writing what is only in memory. Needs root and loop devices; where they are
+//! missing the suites say so and go on.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A mounted file system that can lose power.
+pub struct Disk {
+    folder: tempfile::TempDir,
+}
+
+impl Disk {
+    /// Makes and mounts one of `megabytes`.
+    ///
+    /// # Errors
+    /// Why this machine cannot: no root, no loop device, a tool is missing.
+    pub fn plug_in(megabytes: u32) -> Result<Self, String> {
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        run("perl", &["-e", "exit 0"])?;
+        let disk = Self { folder };
+        let image = disk.image().display().to_string();
+        run("truncate", &["-s", &format!("{megabytes}M"), &image])?;
+        run("mkfs.ext4", &["-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", &image])?;
+        std::fs::create_dir(disk.path()).map_err(|error| error.to_string())?;
+        disk.mount()?;
+        Ok(disk)
+    }
+
+    /// Where it is mounted.
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("mounted")
+    }
+
+    /// Cuts the power: from here on nothing reaches the disk, and what was not synced is lost. The
+    /// file system answers errors until [`Disk::power_up`].
+    pub fn cut_power(&self) -> Result<(), String> {
+        // EXT4_IOC_SHUTDOWN with GOING_FLAGS_NOLOGFLUSH: the file system's journal is not flushed.
+        let script = "open(my $d, '<', $ARGV[0]) or die; \
+                      my $how = pack('L', 2); \
+                      ioctl($d, 0x8004587d, $how) or die \"shutdown: $!\"";
+        run("perl", &["-e", script, &path_text(&self.path())])
+    }
+
+    /// Mounts it again. Processes that had files open on it must be gone.
+    pub fn power_up(&self) -> Result<(), String> {
+        run("umount", &[&path_text(&self.path())])?;
+        self.mount()
+    }
+
+    fn image(&self) -> PathBuf {
+        self.folder.path().join("image")
+    }
+
+    fn mount(&self) -> Result<(), String> {
+        run("mount", &["-o", "loop", &path_text(&self.image()), &path_text(&self.path())])
+    }
+}
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        // Fails when the mount never succeeded, which plug_in has told already.
+        let _ = run("umount", &[&path_text(&self.path())]);
+    }
+}
+
+fn path_text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+fn run(program: &str, arguments: &[&str]) -> Result<(), String> {
+    let output = Command::new(program).args(arguments).output();
+    let output = output.map_err(|error| format!("{program}: {error}"))?;
+    match output.status.success() {
+        true => Ok(()),
+        false => Err(format!("{program}: {}", String::from_utf8_lossy(&output.stderr).trim())),
+    }
+}

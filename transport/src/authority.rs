@@ -1,0 +1,219 @@
+//! The cluster's own certificate authority: creates it, and issues certificates for listeners and nodes.
+//!
+//! Everything is ECDSA P-256 and PEM. This file holds no state: whoever keeps the authority's key
+//! decides who gets a certificate. Revocation is not here: a node that is no longer a member gets no
+//! answer, whatever it shows.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa,
+    Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256, PublicKeyData, SanType,
+};
+
+use crate::tls::{TlsError, certificates};
+
+/// Why a certificate could not be made. Correct the input; nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthorityError {
+    /// A name or PEM that cannot be used.
+    #[error("cannot make a certificate: {0}")]
+    Unusable(#[from] rcgen::Error),
+    /// A certificate's PEM cannot be read.
+    #[error(transparent)]
+    Pem(#[from] TlsError),
+    /// The certificate is not the one of this cluster and key.
+    #[error("this certificate belongs to another {0}")]
+    Mismatch(&'static str),
+}
+
+/// A certificate or chain with its private key, both PEM.
+#[derive(Clone)]
+pub struct Issued {
+    /// The certificate, PEM.
+    pub certificate_pem: String,
+    /// Its private key (PKCS#8), PEM. Secret.
+    pub key_pem: String,
+}
+
+impl std::fmt::Debug for Issued {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Issued")
+            .field("certificate_pem", &self.certificate_pem)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A certificate authority that can sign.
+pub struct Authority {
+    certificate_pem: String,
+    issuer: Issuer<'static, KeyPair>,
+}
+
+impl std::fmt::Debug for Authority {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Authority").finish_non_exhaustive()
+    }
+}
+
+/// The name in a node's certificate on the peer plane: `node-<id>.<cluster>.synod`.
+#[must_use]
+pub fn node_name(cluster: &str, node: u64) -> String {
+    format!("node-{node}.{cluster}.synod")
+}
+
+impl Authority {
+    /// Creates the authority of a new cluster.
+    ///
+    /// # Errors
+    /// When the cluster's name cannot stand in a certificate.
+    pub fn create(cluster: &str) -> Result<(Self, Issued), AuthorityError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let params = authority_params(cluster)?;
+        let certificate_pem = params.self_signed(&key)?.pem();
+        let issued =
+            Issued { certificate_pem: certificate_pem.clone(), key_pem: key.serialize_pem() };
+        let issuer = Issuer::new(params, key);
+        Ok((Self { certificate_pem, issuer }, issued))
+    }
+
+    /// Opens the authority of `cluster` from its certificate and key.
+    ///
+    /// # Errors
+    /// When either PEM cannot be read, or they do not belong to each other or to this cluster.
+    pub fn from_pem(
+        cluster: &str,
+        certificate_pem: &str,
+        key_pem: &str,
+    ) -> Result<Self, AuthorityError> {
+        let key = KeyPair::from_pem(key_pem)?;
+        let certificate = certificates(certificate_pem.as_bytes(), "the cluster's authority")?;
+        // What a certificate says of its key and its name stands in it literally, as DER.
+        if !contains(&certificate[0], &key.subject_public_key_info()) {
+            return Err(AuthorityError::Mismatch("key"));
+        }
+        if !contains(&certificate[0], authority_name(cluster).as_bytes()) {
+            return Err(AuthorityError::Mismatch("cluster"));
+        }
+        let issuer = Issuer::new(authority_params(cluster)?, key);
+        Ok(Self { certificate_pem: certificate_pem.to_owned(), issuer })
+    }
+
+    /// The authority's own certificate, PEM: what clients and nodes pin.
+    #[must_use]
+    pub fn certificate_pem(&self) -> &str {
+        &self.certificate_pem
+    }
+
+    /// A certificate for a client plane: 127.0.0.1, ::1, localhost and the given host names or addresses.
+    ///
+    /// # Errors
+    /// When a name cannot stand in a certificate.
+    pub fn issue_client_plane(&self, names: &[String]) -> Result<Issued, AuthorityError> {
+        let mut all = vec![
+            SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            SanType::IpAddress(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+            SanType::DnsName("localhost".try_into()?),
+        ];
+        for name in names {
+            let name = match name.parse::<IpAddr>() {
+                Ok(address) => SanType::IpAddress(address),
+                Err(_) => SanType::DnsName(name.as_str().try_into()?),
+            };
+            if !all.contains(&name) {
+                all.push(name);
+            }
+        }
+        self.issue("synod client plane", all, vec![ExtendedKeyUsagePurpose::ServerAuth])
+    }
+
+    /// A certificate for one node on the peer plane, for both directions of a connection.
+    ///
+    /// # Errors
+    /// When the cluster's name cannot stand in a certificate.
+    pub fn issue_node(&self, cluster: &str, node: u64) -> Result<Issued, AuthorityError> {
+        let name = node_name(cluster, node);
+        let san = vec![SanType::DnsName(name.as_str().try_into()?)];
+        let both = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+        self.issue(&name, san, both)
+    }
+
+    fn issue(
+        &self,
+        name: &str,
+        names: Vec<SanType>,
+        uses: Vec<ExtendedKeyUsagePurpose>,
+    ) -> Result<Issued, AuthorityError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let mut params = CertificateParams::new(Vec::<String>::new())?;
+        params.distinguished_name = named(name);
+        params.subject_alt_names = names;
+        params.is_ca = IsCa::ExplicitNoCa;
+        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
+        params.extended_key_usages = uses;
+        params.use_authority_key_identifier_extension = true;
+        let certificate = params.signed_by(&key, &self.issuer)?;
+        Ok(Issued { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
+    }
+}
+
+fn authority_name(cluster: &str) -> String {
+    format!("synod cluster {cluster}")
+}
+
+fn authority_params(cluster: &str) -> Result<CertificateParams, rcgen::Error> {
+    let mut params = CertificateParams::new(Vec::<String>::new())?;
+    params.distinguished_name = named(&authority_name(cluster));
+    // May sign certificates of nodes and listeners, but no further authorities.
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+    Ok(params)
+}
+
+fn contains(haystack: &[u8], needle: &[u8]) -> bool {
+    haystack.windows(needle.len()).any(|window| window == needle)
+}
+
+fn named(common_name: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, common_name);
+    name
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_authority_survives_its_files() {
+        let (created, files) = Authority::create("north").unwrap();
+        let opened = Authority::from_pem("north", &files.certificate_pem, &files.key_pem).unwrap();
+        assert_eq!(opened.certificate_pem(), created.certificate_pem());
+        let node = opened.issue_node("north", 3).unwrap();
+        assert!(node.certificate_pem.contains("BEGIN CERTIFICATE"));
+        assert!(!format!("{node:?}").contains("PRIVATE"));
+    }
+
+    #[test]
+    fn a_key_of_another_authority_is_noticed() {
+        let (_, north) = Authority::create("north").unwrap();
+        let (_, south) = Authority::create("south").unwrap();
+        let mixed = Authority::from_pem("north", &north.certificate_pem, &south.key_pem);
+        assert!(matches!(mixed, Err(AuthorityError::Mismatch("key"))), "{mixed:?}");
+        let renamed = Authority::from_pem("south", &north.certificate_pem, &north.key_pem);
+        assert!(matches!(renamed, Err(AuthorityError::Mismatch("cluster"))), "{renamed:?}");
+    }
+
+    #[test]
+    fn names_that_cannot_stand_in_a_certificate_are_refused() {
+        let (authority, _) = Authority::create("north").unwrap();
+        assert!(authority.issue_client_plane(&["chat.example.org".into(), "::1".into()]).is_ok());
+        assert!(authority.issue_client_plane(&["grüße".into()]).is_err());
+    }
+
+    #[test]
+    fn a_node_is_named_by_cluster_and_number() {
+        assert_eq!(node_name("north", 7), "node-7.north.synod");
+    }
+}
