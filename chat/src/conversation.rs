@@ -137,13 +137,7 @@ impl Conversation {
         cursors: BTreeMap<DeviceId, Cursor>,
     ) -> Self {
         let progress = progress::Progress::of(&members, &cursors);
-        let conversation = Self {
-            head,
-            members,
-            producers,
-            cursors,
-            progress,
-        };
+        let conversation = Self { head, members, producers, cursors, progress };
         conversation.assert_lawful();
         conversation
     }
@@ -160,15 +154,8 @@ impl Conversation {
 
     fn visible_to(&self, member: &Member) -> Seq {
         match self.head.kind {
-            Kind::Group {
-                history: History::SinceJoin,
-                ..
-            } => member.joined_at.next(),
-            Kind::Group {
-                history: History::All,
-                ..
-            }
-            | Kind::Direct { .. } => Seq(1),
+            Kind::Group { history: History::SinceJoin, .. } => member.joined_at.next(),
+            Kind::Group { history: History::All, .. } | Kind::Direct { .. } => Seq(1),
         }
     }
 
@@ -227,11 +214,7 @@ impl Conversation {
         let reached = |(user, member): &(&UserId, &Member)| {
             self.visible_to(member) <= seq && mark(&self.best(user)) >= seq
         };
-        self.members
-            .iter()
-            .filter(reached)
-            .map(|(user, _)| user)
-            .collect()
+        self.members.iter().filter(reached).map(|(user, _)| user).collect()
     }
 
     /// Every law that the state alone can break. Walks everything: for tests, not for the path of a
@@ -243,64 +226,28 @@ impl Conversation {
 
     fn assert_rows(&self) {
         let last_seq = self.head.last_seq;
-        assert!(
-            self.head.created_at <= self.head.last_at,
-            "time ran backwards"
-        );
-        assert!(
-            self.members.len() <= crate::limits::MEMBERS_MAX,
-            "too many members"
-        );
+        assert!(self.head.created_at <= self.head.last_at, "time ran backwards");
+        assert!(self.members.len() <= crate::limits::MEMBERS_MAX, "too many members");
         match &self.head.kind {
             Kind::Direct { low, high } => {
                 assert!(low <= high, "the two users are in order");
                 let both: BTreeSet<_> = [low, high].into_iter().collect();
-                assert!(
-                    self.members.keys().eq(both),
-                    "the two users are the members"
-                );
-                assert!(
-                    last_seq > Seq(0),
-                    "a direct conversation begins with a message"
-                );
+                assert!(self.members.keys().eq(both), "the two users are the members");
+                assert!(last_seq > Seq(0), "a direct conversation begins with a message");
             }
             Kind::Group { .. } => {
-                let owned = self
-                    .members
-                    .values()
-                    .any(|member| member.role == Role::Owner);
-                assert!(
-                    owned || self.members.is_empty(),
-                    "a group with members has an owner"
-                );
+                let owned = self.members.values().any(|member| member.role == Role::Owner);
+                assert!(owned || self.members.is_empty(), "a group with members has an owner");
             }
         }
-        assert_eq!(
-            last_seq == Seq(0),
-            self.head.chain == Chain::default(),
-            "chain and seq agree"
-        );
-        assert!(
-            self.members
-                .values()
-                .all(|member| member.joined_at <= last_seq)
-        );
+        assert_eq!(last_seq == Seq(0), self.head.chain == Chain::default(), "chain and seq agree");
+        assert!(self.members.values().all(|member| member.joined_at <= last_seq));
         for cursor in self.cursors.values() {
             assert!(cursor.read <= cursor.delivered && cursor.delivered <= last_seq);
         }
-        let said = self
-            .producers
-            .values()
-            .map(|producer| producer.last_order.0)
-            .sum::<u64>();
-        assert_eq!(
-            said, last_seq.0,
-            "every message has one producer and one order"
-        );
-        assert_eq!(
-            self.progress,
-            progress::Progress::of(&self.members, &self.cursors)
-        );
+        let said = self.producers.values().map(|producer| producer.last_order.0).sum::<u64>();
+        assert_eq!(said, last_seq.0, "every message has one producer and one order");
+        assert_eq!(self.progress, progress::Progress::of(&self.members, &self.cursors));
     }
 }
 
@@ -317,24 +264,10 @@ pub fn apply(
     command: &Command,
     known: &Known,
 ) -> Applied {
-    let before = this
-        .as_ref()
-        .map(|conversation| Mark::of(&conversation.head));
+    let before = this.as_ref().map(|conversation| Mark::of(&conversation.head));
     let applied = match command {
-        Command::CreateGroup {
-            group,
-            name,
-            owner,
-            members,
-            history,
-        } => {
-            let new = membership::NewGroup {
-                group,
-                name,
-                owner,
-                members,
-                history: *history,
-            };
+        Command::CreateGroup { group, name, owner, members, history } => {
+            let new = membership::NewGroup { group, name, owner, members, history: *history };
             membership::create_group(this, id, at, &new, known)
         }
         Command::AddMembers { by, members } => match this {
@@ -346,12 +279,7 @@ pub fn apply(
             None => refused(Refusal::NoSuchConversation),
         },
         Command::Send(message) => send::send(this, id, at, message, known),
-        Command::Confirm {
-            user,
-            device,
-            seq,
-            read,
-        } => match this {
+        Command::Confirm { user, device, seq, read } => match this {
             Some(conversation) => confirm::confirm(conversation, user, *device, *seq, *read),
             None => refused(Refusal::NoSuchConversation),
         },
@@ -369,74 +297,39 @@ struct Mark {
 
 impl Mark {
     fn of(head: &Head) -> Self {
-        Self {
-            last_seq: head.last_seq,
-            last_at: head.last_at,
-            chain: head.chain,
-        }
+        Self { last_seq: head.last_seq, last_at: head.last_at, chain: head.chain }
     }
 }
 
 /// The laws of one step, at a cost that does not grow with the conversation.
 fn assert_step(before: Option<Mark>, after: Option<&Conversation>, applied: &Applied) {
     let accepted = matches!(applied.outcome, Outcome::Accepted(_));
-    assert!(
-        accepted || applied.changed.is_empty(),
-        "only what is accepted is written"
-    );
-    assert!(
-        accepted || applied.event.is_none(),
-        "only what is accepted has happened"
-    );
-    assert!(
-        accepted || applied.owed.is_empty(),
-        "only what is accepted owes"
-    );
+    assert!(accepted || applied.changed.is_empty(), "only what is accepted is written");
+    assert!(accepted || applied.event.is_none(), "only what is accepted has happened");
+    assert!(accepted || applied.owed.is_empty(), "only what is accepted owes");
     let Some(after) = after else {
-        assert!(
-            before.is_none() && !accepted,
-            "a conversation never ceases to exist"
-        );
+        assert!(before.is_none() && !accepted, "a conversation never ceases to exist");
         return;
     };
     let existed = before.is_some();
-    let before = before.unwrap_or(Mark {
-        last_seq: Seq(0),
-        last_at: Timestamp(0),
-        chain: Chain::default(),
-    });
-    assert!(
-        existed || applied.changed.head,
-        "a new conversation writes its head"
-    );
+    let before =
+        before.unwrap_or(Mark { last_seq: Seq(0), last_at: Timestamp(0), chain: Chain::default() });
+    assert!(existed || applied.changed.head, "a new conversation writes its head");
     assert!(before.last_at <= after.head.last_at, "time runs forwards");
     match &applied.changed.message {
         Some(message) => {
-            assert_eq!(
-                after.head.last_seq,
-                before.last_seq.next(),
-                "sequences are dense"
-            );
-            assert_eq!(
-                message.seq, after.head.last_seq,
-                "the message has the new sequence"
-            );
+            assert_eq!(after.head.last_seq, before.last_seq.next(), "sequences are dense");
+            assert_eq!(message.seq, after.head.last_seq, "the message has the new sequence");
+            let place = applied.changed.place.map(|place| (place.seq, place.order));
+            assert_eq!(place, Some((message.seq, message.order)), "its place is its own");
             assert_eq!(message.chain, after.head.chain, "the head ends the chain");
-            assert_eq!(
-                message.at, after.head.last_at,
-                "the head has the message's time"
-            );
+            assert_eq!(message.at, after.head.last_at, "the head has the message's time");
             assert_ne!(before.chain, after.head.chain, "the chain has grown");
         }
         None => {
-            assert_eq!(
-                after.head.last_seq, before.last_seq,
-                "only messages take sequences"
-            );
-            assert_eq!(
-                after.head.chain, before.chain,
-                "only messages extend the chain"
-            );
+            assert!(applied.changed.place.is_none(), "only messages have places");
+            assert_eq!(after.head.last_seq, before.last_seq, "only messages take sequences");
+            assert_eq!(after.head.chain, before.chain, "only messages extend the chain");
         }
     }
 }
@@ -447,19 +340,10 @@ fn refused(refusal: Refusal) -> Applied {
 
 /// An answer without any effect.
 fn answered(outcome: Outcome) -> Applied {
-    Applied {
-        outcome,
-        event: None,
-        changed: Default::default(),
-        owed: Vec::new(),
-    }
+    Applied { outcome, event: None, changed: Default::default(), owed: Vec::new() }
 }
 
 /// The place of a command that is no message and no confirmation.
 fn place_of(head: &Head) -> Place {
-    Place {
-        seq: head.last_seq,
-        at: head.last_at,
-        ..Place::default()
-    }
+    Place { seq: head.last_seq, at: head.last_at, ..Place::default() }
 }

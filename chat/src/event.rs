@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::command::Earlier;
 use crate::conversation::{Best, Cursor, Floors};
 use crate::id::{DeviceId, GroupId, UserId};
 use crate::message::Message;
@@ -72,6 +73,8 @@ pub struct Changed {
     pub head: bool,
     /// A message to be stored.
     pub message: Option<Arc<Message>>,
+    /// With it, its place: what must be found again by its device and message id.
+    pub place: Option<Earlier>,
     /// Memberships; a user who is absent from the members now has their row deleted.
     pub members: BTreeSet<UserId>,
     /// The producer of this device.

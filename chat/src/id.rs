@@ -143,9 +143,7 @@ impl FromStr for DeviceId {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        hex::read(text)
-            .map(|bytes| Self(u64::from_be_bytes(bytes)))
-            .ok_or(IdError::NotHex)
+        hex::read(text).map(|bytes| Self(u64::from_be_bytes(bytes))).ok_or(IdError::NotHex)
     }
 }
 
@@ -155,14 +153,7 @@ mod tests {
 
     #[test]
     fn names_of_the_specification_are_legal() {
-        for name in [
-            "alice",
-            "a",
-            "AZaz09._-=+/",
-            "Zm9v+/==",
-            "...",
-            &"x".repeat(64),
-        ] {
+        for name in ["alice", "a", "AZaz09._-=+/", "Zm9v+/==", "...", &"x".repeat(64)] {
             assert_eq!(UserId::parse(name).expect("legal").as_str(), name);
             assert!(GroupId::parse(name).is_ok());
         }
@@ -185,10 +176,7 @@ mod tests {
             assert_eq!(MessageId::parse(id).expect("legal").as_str(), id);
         }
         assert_eq!(MessageId::parse(""), Err(IdError::Empty));
-        assert_eq!(
-            MessageId::parse(&"x".repeat(129)),
-            Err(IdError::TooLong(128))
-        );
+        assert_eq!(MessageId::parse(&"x".repeat(129)), Err(IdError::TooLong(128)));
         for id in ["a\n", "\u{7f}", "\u{85}", "a\0b"] {
             assert_eq!(MessageId::parse(id), Err(IdError::BadCharacter), "{id:?}");
         }
@@ -199,13 +187,7 @@ mod tests {
         let device = DeviceId(0x00ab_cdef_0123_4567);
         assert_eq!(device.to_string(), "00abcdef01234567");
         assert_eq!("00abcdef01234567".parse(), Ok(device));
-        for text in [
-            "ABCDEF0123456789",
-            "abc",
-            "",
-            "00abcdef0123456g",
-            "00abcdef012345678",
-        ] {
+        for text in ["ABCDEF0123456789", "abc", "", "00abcdef0123456g", "00abcdef012345678"] {
             assert_eq!(text.parse::<DeviceId>(), Err(IdError::NotHex), "{text}");
         }
     }

@@ -52,7 +52,4 @@ const _: () = assert!(
     "the creation of the largest group must be no larger than the largest message"
 );
 const _: () = assert!(MEMBERS_MAX >= 2, "a direct conversation has two members");
-const _: () = assert!(
-    DEVICES_MAX >= 1,
-    "a user without a device could say nothing"
-);
+const _: () = assert!(DEVICES_MAX >= 1, "a user without a device could say nothing");

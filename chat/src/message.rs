@@ -52,9 +52,6 @@ pub struct Message {
 impl Message {
     /// Its name for ever.
     pub fn canonical_id(&self) -> CanonicalId {
-        CanonicalId {
-            conversation: self.conversation,
-            seq: self.seq,
-        }
+        CanonicalId { conversation: self.conversation, seq: self.seq }
     }
 }

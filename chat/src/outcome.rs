@@ -196,10 +196,7 @@ mod tests {
     fn every_refusal_survives_its_code_and_number() {
         let all = Refusal::each();
         for refusal in &all {
-            assert_eq!(
-                Refusal::from_code(refusal.code(), refusal.number()),
-                Some(*refusal)
-            );
+            assert_eq!(Refusal::from_code(refusal.code(), refusal.number()), Some(*refusal));
         }
         let codes: std::collections::BTreeSet<_> = all.iter().map(Refusal::code).collect();
         assert_eq!(codes.len(), all.len(), "codes are distinct");
@@ -208,11 +205,7 @@ mod tests {
 
     #[test]
     fn every_conflict_survives_its_code() {
-        for conflict in [
-            Conflict::OrderUsed,
-            Conflict::MessageIdUsed,
-            Conflict::DeviceUsed,
-        ] {
+        for conflict in [Conflict::OrderUsed, Conflict::MessageIdUsed, Conflict::DeviceUsed] {
             assert_eq!(Conflict::from_code(conflict.code()), Some(conflict));
         }
         assert_eq!(Conflict::from_code("not_a_member"), None);

@@ -14,18 +14,12 @@ use crate::number::Seq;
 /// Slots of the key space. A power of two, so that every two bytes of a hash fall evenly.
 pub const SLOTS: u16 = 16384;
 
-const _: () = assert!(
-    SLOTS.is_power_of_two(),
-    "slots are cut from a hash by masking"
-);
+const _: () = assert!(SLOTS.is_power_of_two(), "slots are cut from a hash by masking");
 
 /// The slot of a user's or group's name. Both kinds share one namespace and hence one slot, so that
 /// one shard can say whether a name is taken.
 pub fn slot_of(name: &[u8]) -> u16 {
-    let hash = Sha256::new()
-        .chain_update(b"synod/slot/1")
-        .chain_update(name)
-        .finalize();
+    let hash = Sha256::new().chain_update(b"synod/slot/1").chain_update(name).finalize();
     u16::from_be_bytes([hash[0], hash[1]]) % SLOTS
 }
 
@@ -45,11 +39,7 @@ impl ConversationId {
     /// The conversation of two users, whoever writes first; of one user with themselves when both
     /// are the same.
     pub fn direct(one: &UserId, other: &UserId) -> Self {
-        let (low, high) = if one <= other {
-            (one, other)
-        } else {
-            (other, one)
-        };
+        let (low, high) = if one <= other { (one, other) } else { (other, one) };
         let hash = hash_names(b"synod/direct/1", &[low.as_str(), high.as_str()]);
         Self::cut(u16::from_be_bytes([hash[0], hash[1]]) % SLOTS, &hash)
     }
@@ -81,11 +71,7 @@ impl ConversationId {
     /// Takes 16 bytes whose first two name a slot.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, IdError> {
         let id = Self(bytes.try_into().map_err(|_| IdError::NotHex)?);
-        if id.slot() < SLOTS {
-            Ok(id)
-        } else {
-            Err(IdError::BadSlot)
-        }
+        if id.slot() < SLOTS { Ok(id) } else { Err(IdError::BadSlot) }
     }
 }
 
@@ -146,10 +132,7 @@ impl FromStr for CanonicalId {
         if number == 0 || seq != number.to_string() {
             return Err(IdError::BadCharacter);
         }
-        Ok(Self {
-            conversation: conversation.parse()?,
-            seq: Seq(number),
-        })
+        Ok(Self { conversation: conversation.parse()?, seq: Seq(number) })
     }
 }
 
@@ -164,14 +147,8 @@ mod tests {
     #[test]
     fn two_users_meet_whoever_writes_first() {
         let (alice, bob) = (user("alice"), user("bob"));
-        assert_eq!(
-            ConversationId::direct(&alice, &bob),
-            ConversationId::direct(&bob, &alice)
-        );
-        assert_ne!(
-            ConversationId::direct(&alice, &bob),
-            ConversationId::direct(&alice, &alice)
-        );
+        assert_eq!(ConversationId::direct(&alice, &bob), ConversationId::direct(&bob, &alice));
+        assert_ne!(ConversationId::direct(&alice, &bob), ConversationId::direct(&alice, &alice));
     }
 
     #[test]
@@ -194,16 +171,8 @@ mod tests {
         assert_eq!(id.to_string().parse(), Ok(id));
         assert_eq!(ConversationId::from_bytes(id.as_bytes()), Ok(id));
         assert_eq!(ConversationId::from_bytes(&[0; 15]), Err(IdError::NotHex));
-        assert_eq!(
-            ConversationId::from_bytes(&[0xff; 16]),
-            Err(IdError::BadSlot)
-        );
-        assert!(
-            id.to_string()
-                .to_uppercase()
-                .parse::<ConversationId>()
-                .is_err()
-        );
+        assert_eq!(ConversationId::from_bytes(&[0xff; 16]), Err(IdError::BadSlot));
+        assert!(id.to_string().to_uppercase().parse::<ConversationId>().is_err());
     }
 
     /// Keys on disk are made of these; they may never change.
@@ -218,18 +187,10 @@ mod tests {
     #[test]
     fn canonical_ids_have_one_spelling_and_survive_it() {
         let conversation = ConversationId::direct(&user("alice"), &user("bob"));
-        let id = CanonicalId {
-            conversation,
-            seq: Seq(17),
-        };
+        let id = CanonicalId { conversation, seq: Seq(17) };
         assert_eq!(id.to_string().parse(), Ok(id));
         for seq in ["0", "01", "+1", "-1", "", "1x", "18446744073709551616"] {
-            assert!(
-                format!("{conversation}-{seq}")
-                    .parse::<CanonicalId>()
-                    .is_err(),
-                "{seq}"
-            );
+            assert!(format!("{conversation}-{seq}").parse::<CanonicalId>().is_err(), "{seq}");
         }
     }
 

@@ -171,18 +171,9 @@ pub fn apply_user(
         (Some(user), command) => change(user, at, command),
     };
     let accepted = matches!(applied.outcome, Outcome::Accepted(_));
-    assert!(
-        !existed || this.is_some(),
-        "an account never ceases to exist"
-    );
-    assert!(
-        accepted || applied.changed == UserChanged::default(),
-        "only the accepted is written"
-    );
-    assert!(
-        accepted || applied.event.is_none(),
-        "only the accepted has happened"
-    );
+    assert!(!existed || this.is_some(), "an account never ceases to exist");
+    assert!(accepted || applied.changed == UserChanged::default(), "only the accepted is written");
+    assert!(accepted || applied.event.is_none(), "only the accepted has happened");
     applied
 }
 
@@ -191,9 +182,7 @@ fn create(this: &mut Option<User>, at: Timestamp, password_hash: &str, taken: bo
         return refused(Refusal::NameTaken);
     }
     if password_hash.len() > PASSWORD_HASH_BYTES_MAX {
-        return refused(Refusal::TooLarge {
-            limit: PASSWORD_HASH_BYTES_MAX as u64,
-        });
+        return refused(Refusal::TooLarge { limit: PASSWORD_HASH_BYTES_MAX as u64 });
     }
     *this = Some(User {
         password_hash: password_hash.to_owned(),
@@ -202,22 +191,14 @@ fn create(this: &mut Option<User>, at: Timestamp, password_hash: &str, taken: bo
         devices: BTreeMap::new(),
         conversations: BTreeMap::new(),
     });
-    let changed = UserChanged {
-        account: true,
-        ..UserChanged::default()
-    };
+    let changed = UserChanged { account: true, ..UserChanged::default() };
     accepted(at, Some(UserEvent::Created), changed)
 }
 
 fn change(this: &mut User, at: Timestamp, command: &UserCommand) -> AppliedUser {
     match command {
         UserCommand::Create { .. } => refused(Refusal::NameTaken),
-        UserCommand::OpenSession {
-            device,
-            name,
-            refresh,
-            starts,
-        } => {
+        UserCommand::OpenSession { device, name, refresh, starts } => {
             let new = Device {
                 name: name.clone(),
                 created_at: at,
@@ -237,23 +218,14 @@ fn change(this: &mut User, at: Timestamp, command: &UserCommand) -> AppliedUser 
         UserCommand::Link { conversation, to } => link(this, at, *conversation, to),
         UserCommand::Unlink { conversation } => match this.conversations.remove(conversation) {
             Some(_) => {
-                let event = UserEvent::Unlinked {
-                    conversation: *conversation,
-                };
+                let event = UserEvent::Unlinked { conversation: *conversation };
                 accepted(at, Some(event), link_changed(*conversation))
             }
             None => nothing_to_do(at),
         },
         UserCommand::MarkSeen { at: seen } if *seen > this.last_seen => {
             this.last_seen = *seen;
-            accepted(
-                at,
-                None,
-                UserChanged {
-                    account: true,
-                    ..UserChanged::default()
-                },
-            )
+            accepted(at, None, UserChanged { account: true, ..UserChanged::default() })
         }
         UserCommand::MarkSeen { .. } => nothing_to_do(at),
     }
@@ -262,37 +234,24 @@ fn change(this: &mut User, at: Timestamp, command: &UserCommand) -> AppliedUser 
 fn open_session(this: &mut User, at: Timestamp, device: DeviceId, new: Device) -> AppliedUser {
     if let Some(existing) = this.devices.get(&device) {
         let same = existing.refresh == new.refresh && existing.name == new.name;
-        let place = Place {
-            at: existing.created_at,
-            ..Place::default()
-        };
+        let place = Place { at: existing.created_at, ..Place::default() };
         return answered(match same {
             true => Outcome::Duplicate(place),
             false => Outcome::Conflict(Conflict::DeviceUsed),
         });
     }
     if new.name.len() > NAME_BYTES_MAX {
-        return refused(Refusal::TooLarge {
-            limit: NAME_BYTES_MAX as u64,
-        });
+        return refused(Refusal::TooLarge { limit: NAME_BYTES_MAX as u64 });
     }
     if new.starts.len() > CONVERSATIONS_MAX {
-        return refused(Refusal::TooManyConversations {
-            limit: CONVERSATIONS_MAX as u64,
-        });
+        return refused(Refusal::TooManyConversations { limit: CONVERSATIONS_MAX as u64 });
     }
     if this.devices.len() >= DEVICES_MAX {
-        return refused(Refusal::TooManyDevices {
-            limit: DEVICES_MAX as u64,
-        });
+        return refused(Refusal::TooManyDevices { limit: DEVICES_MAX as u64 });
     }
     this.devices.insert(device, new);
     assert!(this.devices.len() <= DEVICES_MAX, "devices are bounded");
-    accepted(
-        at,
-        Some(UserEvent::SessionOpened { device }),
-        device_changed(device),
-    )
+    accepted(at, Some(UserEvent::SessionOpened { device }), device_changed(device))
 }
 
 /// A token is good once. The exchange that was already made is answered again, so that an answer
@@ -308,10 +267,7 @@ fn refresh(
         return refused(Refusal::NoSuchDevice);
     };
     if session.refresh == *new {
-        return answered(Outcome::Duplicate(Place {
-            at,
-            ..Place::default()
-        }));
+        return answered(Outcome::Duplicate(Place { at, ..Place::default() }));
     }
     if session.refresh != *old {
         return refused(Refusal::StaleRefresh);
@@ -325,42 +281,24 @@ fn link(this: &mut User, at: Timestamp, id: ConversationId, to: &LinkTo) -> Appl
         return nothing_to_do(at);
     }
     if this.conversations.len() >= CONVERSATIONS_MAX {
-        return refused(Refusal::TooManyConversations {
-            limit: CONVERSATIONS_MAX as u64,
-        });
+        return refused(Refusal::TooManyConversations { limit: CONVERSATIONS_MAX as u64 });
     }
     this.conversations.insert(id, Link { to: to.clone(), at });
-    let event = UserEvent::Linked {
-        conversation: id,
-        to: to.clone(),
-    };
+    let event = UserEvent::Linked { conversation: id, to: to.clone() };
     accepted(at, Some(event), link_changed(id))
 }
 
 fn device_changed(device: DeviceId) -> UserChanged {
-    UserChanged {
-        device: Some(device),
-        ..UserChanged::default()
-    }
+    UserChanged { device: Some(device), ..UserChanged::default() }
 }
 
 fn link_changed(conversation: ConversationId) -> UserChanged {
-    UserChanged {
-        link: Some(conversation),
-        ..UserChanged::default()
-    }
+    UserChanged { link: Some(conversation), ..UserChanged::default() }
 }
 
 fn accepted(at: Timestamp, event: Option<UserEvent>, changed: UserChanged) -> AppliedUser {
-    let outcome = Outcome::Accepted(Place {
-        at,
-        ..Place::default()
-    });
-    AppliedUser {
-        outcome,
-        event,
-        changed,
-    }
+    let outcome = Outcome::Accepted(Place { at, ..Place::default() });
+    AppliedUser { outcome, event, changed }
 }
 
 fn nothing_to_do(at: Timestamp) -> AppliedUser {
@@ -372,9 +310,5 @@ fn refused(refusal: Refusal) -> AppliedUser {
 }
 
 fn answered(outcome: Outcome) -> AppliedUser {
-    AppliedUser {
-        outcome,
-        event: None,
-        changed: UserChanged::default(),
-    }
+    AppliedUser { outcome, event: None, changed: UserChanged::default() }
 }

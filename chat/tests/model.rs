@@ -20,54 +20,18 @@ const TEXTS: [&str; 2] = ["one", "two"];
 /// What one step asks for, in small numbers.
 #[derive(Clone, Debug)]
 enum Step {
-    Say {
-        user: usize,
-        device: u64,
-        id: u64,
-        order: Option<u64>,
-        text: usize,
-    },
-    Confirm {
-        user: usize,
-        device: u64,
-        seq: u64,
-        read: bool,
-    },
-    Add {
-        by: usize,
-        members: Vec<usize>,
-    },
-    Remove {
-        by: usize,
-        member: usize,
-    },
+    Say { user: usize, device: u64, id: u64, order: Option<u64>, text: usize },
+    Confirm { user: usize, device: u64, seq: u64, read: bool },
+    Add { by: usize, members: Vec<usize> },
+    Remove { by: usize, member: usize },
 }
 
 fn steps() -> impl Strategy<Value = Vec<(u64, Step)>> {
     let user = 0..USERS.len();
-    let say = (
-        user.clone(),
-        0..2_u64,
-        0..6_u64,
-        prop::option::of(0..6_u64),
-        0..TEXTS.len(),
-    )
-        .prop_map(|(user, device, id, order, text)| Step::Say {
-            user,
-            device,
-            id,
-            order,
-            text,
-        });
-    let confirm =
-        (user.clone(), 0..2_u64, 0..9_u64, any::<bool>()).prop_map(|(user, device, seq, read)| {
-            Step::Confirm {
-                user,
-                device,
-                seq,
-                read,
-            }
-        });
+    let say = (user.clone(), 0..2_u64, 0..6_u64, prop::option::of(0..6_u64), 0..TEXTS.len())
+        .prop_map(|(user, device, id, order, text)| Step::Say { user, device, id, order, text });
+    let confirm = (user.clone(), 0..2_u64, 0..9_u64, any::<bool>())
+        .prop_map(|(user, device, seq, read)| Step::Confirm { user, device, seq, read });
     let add = (user.clone(), prop::collection::vec(user.clone(), 0..3))
         .prop_map(|(by, members)| Step::Add { by, members });
     let remove = (user.clone(), user).prop_map(|(by, member)| Step::Remove { by, member });
@@ -113,10 +77,7 @@ impl Model {
     fn cursor(&self, device: DeviceId) -> (Seq, Seq) {
         let own = || self.confirmed.iter().filter(|(_, of, _, _)| *of == device);
         let delivered = own().map(|(_, _, seq, _)| *seq).max();
-        let read = own()
-            .filter(|(_, _, _, read)| *read)
-            .map(|(_, _, seq, _)| *seq)
-            .max();
+        let read = own().filter(|(_, _, _, read)| *read).map(|(_, _, seq, _)| *seq).max();
         (delivered.unwrap_or_default(), read.unwrap_or_default())
     }
 
@@ -128,10 +89,7 @@ impl Model {
                 .confirmed
                 .iter()
                 .filter(|(of, _, _, read)| of == user && (*read || !read_only));
-            own.map(|(_, _, seq, _)| *seq)
-                .max()
-                .unwrap_or_default()
-                .max(member.joined_at)
+            own.map(|(_, _, seq, _)| *seq).max().unwrap_or_default().max(member.joined_at)
         });
         marks.min().unwrap_or(this.head.last_seq)
     }
@@ -147,33 +105,19 @@ struct Pair {
 impl Pair {
     fn step(&mut self, at: u64, step: &Step, direct: bool) {
         let command = self.command(step, direct);
-        let known = Known {
-            earlier: self.earlier(&command),
-            name_taken: false,
-        };
+        let known = Known { earlier: self.earlier(&command), name_taken: false };
         let (before, at) = (self.machine.clone(), Timestamp(at));
         let applied = apply(&mut self.machine, self.id, at, &command, &known);
 
         let mut again = before.clone();
-        assert_eq!(
-            apply(&mut again, self.id, at, &command, &known),
-            applied,
-            "deterministic"
-        );
+        assert_eq!(apply(&mut again, self.id, at, &command, &known), applied, "deterministic");
         assert_eq!(again, self.machine, "deterministic");
         assert_rows(before.as_ref(), self.machine.as_ref(), &applied);
         match &command {
             Command::Send(send) => self.compare_send(before.as_ref(), send, &applied),
-            Command::Confirm {
-                user,
-                device,
-                seq,
-                read,
-            } => {
+            Command::Confirm { user, device, seq, read } => {
                 if let Outcome::Accepted(place) = applied.outcome {
-                    self.model
-                        .confirmed
-                        .push((user.clone(), *device, *seq, *read));
+                    self.model.confirmed.push((user.clone(), *device, *seq, *read));
                     let cursor = self.model.cursor(*device);
                     assert_eq!((place.delivered, place.read), cursor, "cursors are maxima");
                 }
@@ -189,29 +133,15 @@ impl Pair {
 
     fn command(&self, step: &Step, direct: bool) -> Command {
         match step {
-            Step::Say {
-                user: by,
-                device,
-                id,
-                order,
-                text,
-            } => Command::Send(SendMessage {
+            Step::Say { user: by, device, id, order, text } => Command::Send(SendMessage {
                 sender: user(*by),
                 device: device_of(*by, *device),
                 receiver: direct.then(|| user(1 - *by % 2)),
                 order: order.map(Order),
                 message_id: MessageId::parse(&format!("m{id}")).expect("legal"),
-                body: Body {
-                    text: TEXTS[*text].to_owned(),
-                    ..Body::default()
-                },
+                body: Body { text: TEXTS[*text].to_owned(), ..Body::default() },
             }),
-            Step::Confirm {
-                user: by,
-                device,
-                seq,
-                read,
-            } => Command::Confirm {
+            Step::Confirm { user: by, device, seq, read } => Command::Confirm {
                 user: user(*by),
                 device: device_of(*by, *device),
                 seq: Seq(*seq),
@@ -221,10 +151,9 @@ impl Pair {
                 by: user(*by),
                 members: members.iter().map(|member| user(*member)).collect(),
             },
-            Step::Remove { by, member } => Command::RemoveMember {
-                by: user(*by),
-                member: user(*member),
-            },
+            Step::Remove { by, member } => {
+                Command::RemoveMember { by: user(*by), member: user(*member) }
+            }
         }
     }
 
@@ -264,10 +193,7 @@ impl Pair {
         if let Some(Event::MessageSent(message)) = &applied.event {
             let last = self.model.said.last();
             assert_eq!(message.seq.0, self.model.said.len() as u64 + 1, "dense");
-            assert!(
-                last.is_none_or(|last| last.at <= message.at),
-                "time runs forwards"
-            );
+            assert!(last.is_none_or(|last| last.at <= message.at), "time runs forwards");
             let chain = last.map(|last| last.chain).unwrap_or_default();
             assert_eq!(message.chain, chain.extend(message), "the chain covers all");
             self.model.said.push(Message::clone(message));
@@ -279,11 +205,7 @@ impl Pair {
             let user = user(name);
             let floors = (this.delivered_floor(&user), this.read_floor(&user));
             let model = |read| self.model.floor(this, &user, read);
-            assert_eq!(
-                floors,
-                (model(false), model(true)),
-                "floors of all but {user}"
-            );
+            assert_eq!(floors, (model(false), model(true)), "floors of all but {user}");
         }
     }
 
@@ -291,10 +213,7 @@ impl Pair {
     fn assert_floors_stay(&self, before: Option<&Conversation>, this: &Conversation) {
         for (user, _) in before.iter().flat_map(|before| &before.members) {
             let before = before.expect("it has members");
-            assert!(
-                before.delivered_floor(user) <= this.delivered_floor(user),
-                "{user}"
-            );
+            assert!(before.delivered_floor(user) <= this.delivered_floor(user), "{user}");
             assert!(before.read_floor(user) <= this.read_floor(user), "{user}");
         }
     }
@@ -306,10 +225,7 @@ fn assert_rows(before: Option<&Conversation>, after: Option<&Conversation>, appl
         return assert!(applied.changed.is_empty());
     };
     let changed = &applied.changed;
-    assert_eq!(
-        before.map(|this| &this.head) != Some(&after.head),
-        changed.head
-    );
+    assert_eq!(before.map(|this| &this.head) != Some(&after.head), changed.head);
     let empty = BTreeMap::new();
     let members = before.map_or(&empty, |this| &this.members);
     let differ: BTreeSet<UserId> = members
@@ -319,9 +235,7 @@ fn assert_rows(before: Option<&Conversation>, after: Option<&Conversation>, appl
         .cloned()
         .collect();
     assert_eq!(differ, changed.members);
-    let producers = before
-        .map(|this| this.producers.clone())
-        .unwrap_or_default();
+    let producers = before.map(|this| this.producers.clone()).unwrap_or_default();
     let cursors: BTreeMap<_, Cursor> = before.map(|this| this.cursors.clone()).unwrap_or_default();
     for device in (0..10).map(DeviceId) {
         let same = producers.get(&device) == after.producers.get(&device);

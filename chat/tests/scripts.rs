@@ -35,10 +35,7 @@ fn scripts_say_what_the_machines_do() {
         if std::env::var_os("BLESS").is_some() {
             std::fs::write(&path, printed).expect("the script can be written");
         } else if let Some(line) = first_difference(&written, &printed) {
-            panic!(
-                "{}:{line}: the machines now say:\n\n{printed}",
-                path.display()
-            );
+            panic!("{}:{line}: the machines now say:\n\n{printed}", path.display());
         }
     }
 }
@@ -60,10 +57,7 @@ fn run(script: &str) -> String {
             printed.push_str(line);
             printed.push('\n');
         } else {
-            assert!(
-                expected,
-                "neither prose nor a command nor below one: {line}"
-            );
+            assert!(expected, "neither prose nor a command nor below one: {line}");
         }
     }
     printed

@@ -124,7 +124,7 @@ pub(crate) struct Cluster {
     #[arg(long, value_name = "NAME", default_value = "demo")]
     pub(crate) ctx: String,
     /// Client address of a node, instead of a context; may be repeated
-    #[arg(long, value_name = "HOST:PORT", requires = "ca")]
+    #[arg(long, value_name = "HOST:PORT", requires = "ca", value_delimiter = ',')]
     pub(crate) addr: Vec<SocketAddr>,
     /// Certificate of the authority that signs the nodes
     #[arg(long, value_name = "FILE", requires = "addr")]
@@ -270,9 +270,9 @@ pub(crate) struct BenchSend {
 pub(crate) struct BenchHistory {
     #[command(flatten)]
     pub(crate) load: Load,
-    /// Messages in the conversation that is read
-    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(50..=1_000_000))]
-    pub(crate) messages: u32,
+    /// Pages in the conversation that is read
+    #[arg(long, default_value_t = 40, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) pages: u32,
     /// Messages in a page
     #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100))]
     pub(crate) page: u32,

@@ -5,6 +5,8 @@
 
 use clap::Parser as _;
 
+#[macro_use]
+mod say;
 mod args;
 mod bench;
 mod context;

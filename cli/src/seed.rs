@@ -38,6 +38,7 @@ impl Dice {
 }
 
 /// A seed nobody has seen.
+#[expect(clippy::disallowed_methods, reason = "a seed nobody chose")]
 pub(crate) fn fresh() -> u64 {
     let mut bytes = [0; 4];
     getrandom::fill(&mut bytes).expect("the operating system gives randomness");
@@ -46,6 +47,7 @@ pub(crate) fn fresh() -> u64 {
 }
 
 /// A secret of `letters` letters and digits, five bits each.
+#[expect(clippy::disallowed_methods, reason = "passwords are not from a seed")]
 pub(crate) fn secret(letters: usize) -> String {
     const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     let mut bytes = vec![0; letters];

@@ -43,7 +43,7 @@ pub(crate) fn start(args: &Start) -> Outcome {
 /// Says whether a node could start with this file.
 pub(crate) fn check(path: &Path) -> Outcome {
     let config = load(path)?;
-    println!(
+    say!(
         "{}: node {} of cluster {}, {} founders, {} shards, {} replicas",
         path.display(),
         config.node,

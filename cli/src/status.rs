@@ -59,8 +59,10 @@ async fn ask(args: &Operations) -> Result<Answers, Failure> {
     let answers = futures::future::join_all(asked).await;
     let nodes: Vec<_> = addresses.into_iter().zip(answers).collect();
     if nodes.iter().all(|(_, answer)| answer.is_err()) {
-        let why: Vec<String> =
-            nodes.iter().filter_map(|(_, answer)| Some(answer.as_ref().err()?.to_string())).collect();
+        let why: Vec<String> = nodes
+            .iter()
+            .filter_map(|(_, answer)| Some(answer.as_ref().err()?.to_string()))
+            .collect();
         return Err(Failure::unavailable(why.join("; ")));
     }
     Ok(Answers { nodes })
@@ -127,12 +129,12 @@ impl Answers {
 pub(crate) async fn status(args: Operations) -> Outcome {
     let answers = ask(&args).await?;
     if args.json {
-        println!("{}", answers.json());
+        say!("{}", answers.json());
         return Ok(Exit::Ok);
     }
     let shards = answers.shards();
     let cluster = answers.living().next().map_or("", |node| node.cluster.as_str());
-    println!("cluster {cluster}: {}, {} groups", answers.health().word(), shards.len());
+    say!("cluster {cluster}: {}, {} groups", answers.health().word(), shards.len());
     print_nodes(&answers);
     Ok(Exit::Ok)
 }
@@ -148,9 +150,9 @@ pub(crate) async fn health(args: Operations) -> Outcome {
     };
     let health = answers.health();
     if args.json {
-        println!("{}", json!({ "schema": "synod/health/v1", "health": health.word() }));
+        say!("{}", json!({ "schema": "synod/health/v1", "health": health.word() }));
     } else {
-        println!("{}", health.word());
+        say!("{}", health.word());
     }
     Ok(health.exit())
 }
@@ -160,7 +162,7 @@ pub(crate) async fn nodes(args: Operations) -> Outcome {
     let answers = ask(&args).await?;
     if args.json {
         let nodes = answers.json()["nodes"].take();
-        println!("{}", json!({ "schema": "synod/nodes/v1", "nodes": nodes }));
+        say!("{}", json!({ "schema": "synod/nodes/v1", "nodes": nodes }));
     } else {
         print_nodes(&answers);
     }
@@ -168,10 +170,10 @@ pub(crate) async fn nodes(args: Operations) -> Outcome {
 }
 
 fn print_nodes(answers: &Answers) {
-    println!("{:<6} {:<10} {:>6} {:>7} {:>6}  operations", "node", "state", "leads", "groups", "links");
+    say!("{:<6} {:<10} {:>6} {:>7} {:>6}  operations", "node", "state", "leads", "groups", "links");
     for (address, answer) in &answers.nodes {
         match answer {
-            Ok(node) => println!(
+            Ok(node) => say!(
                 "{:<6} {:<10} {:>6} {:>7} {:>6}  {address}",
                 node.node,
                 "serves",
@@ -179,7 +181,7 @@ fn print_nodes(answers: &Answers) {
                 node.shards.len(),
                 node.links
             ),
-            Err(_) => println!("{:<6} {:<10} {:>6} {:>7} {:>6}  {address}", "?", "away", "", "", ""),
+            Err(_) => say!("{:<6} {:<10} {:>6} {:>7} {:>6}  {address}", "?", "away", "", "", ""),
         }
     }
 }
@@ -195,14 +197,14 @@ pub(crate) async fn shards(args: Operations) -> Outcome {
                 json!({ "group": group, "term": term, "leader": leader, "nodes": nodes })
             })
             .collect();
-        println!("{}", json!({ "schema": "synod/shards/v1", "shards": list }));
+        say!("{}", json!({ "schema": "synod/shards/v1", "shards": list }));
         return Ok(Exit::Ok);
     }
-    println!("{:<6} {:>6} {:>7}  carried by", "group", "term", "leader");
+    say!("{:<6} {:>6} {:>7}  carried by", "group", "term", "leader");
     for (group, (term, leader, nodes)) in shards {
         let leader = leader.map_or("none".to_owned(), |leader| leader.to_string());
         let nodes: Vec<String> = nodes.iter().map(u64::to_string).collect();
-        println!("{group:<6} {term:>6} {leader:>7}  {}", nodes.join(" "));
+        say!("{group:<6} {term:>6} {leader:>7}  {}", nodes.join(" "));
     }
     Ok(Exit::Ok)
 }
@@ -241,7 +243,10 @@ mod tests {
     #[test]
     fn the_newest_term_tells_who_leads() {
         let told = answers(
-            vec![node(1, &[(0, 3, Some(1)), (1, 5, None)], true), node(2, &[(0, 4, Some(2)), (1, 5, Some(2))], true)],
+            vec![
+                node(1, &[(0, 3, Some(1)), (1, 5, None)], true),
+                node(2, &[(0, 4, Some(2)), (1, 5, Some(2))], true),
+            ],
             false,
         );
         let shards = told.shards();

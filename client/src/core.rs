@@ -29,6 +29,7 @@ use proto::frame::SendRequest;
 use crate::{AskError, Config, Credentials, Incoming, SendError};
 
 pub(crate) use action::{Action, Settled, Ticket};
+pub(crate) use confirms::Reached;
 pub(crate) use limits::COMMANDS_MAX;
 pub(crate) use links::LinkId;
 pub(crate) use reads::Query;
@@ -65,12 +66,12 @@ impl Core {
         Core {
             send_patience: config.send_patience,
             ask_patience: config.ask_patience,
+            delivery: Delivery::new(credentials.device),
             session: Session::new(credentials),
             links: Links::new(config.nodes.clone()),
             outbox: Outbox::default(),
             confirms: Confirms::default(),
             reads: Reads::default(),
-            delivery: Delivery::default(),
             jitter: Jitter::new(seed),
             actions: VecDeque::new(),
             incoming: VecDeque::new(),
@@ -104,8 +105,11 @@ impl Core {
         now: Duration,
         ticket: Option<Ticket>,
         conversation: ConversationId,
-        reached: confirms::Reached,
+        mut reached: Reached,
     ) {
+        if !reached.read {
+            reached.seq = self.delivery.confirmable(conversation, reached.seq);
+        }
         let refused = match (self.stopped, self.confirms.is_full()) {
             (true, _) => Some(AskError::Stopped),
             (_, true) if ticket.is_some() => Some(AskError::Busy),
@@ -175,6 +179,7 @@ impl Core {
             self.outbox.timeout(),
             self.confirms.timeout(),
             self.reads.timeout(),
+            self.delivery.timeout(),
             self.session.timeout(),
         ];
         times.into_iter().flatten().min()
@@ -195,6 +200,7 @@ impl Core {
         self.settle_all(settled);
         let settled = self.reads.expire(now);
         self.settle_all(settled);
+        self.delivery.expire(now);
         self.flush(now);
     }
 

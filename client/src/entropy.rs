@@ -1,7 +1,7 @@
 //! Adapter for randomness: message ids that nobody guesses and pauses that do not coincide. Nothing else draws any.
 
 /// 64 random bits.
-#[allow(clippy::disallowed_methods, reason = "this is the adapter for entropy")]
+#[expect(clippy::disallowed_methods, reason = "this is the adapter for entropy")]
 pub(crate) fn draw() -> u64 {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).expect("the system gives random bytes, or nothing here is safe");

@@ -80,9 +80,10 @@ pub struct Standing {
 }
 
 /// What comes in, in order.
+#[expect(clippy::large_enum_variant, reason = "nearly all items are messages")]
 #[derive(Debug, Clone, PartialEq)]
 pub enum Incoming {
-    /// A message, the next of its conversation: each exactly once, without a gap. Ids in it are legal.
+    /// A message, the next of its conversation: each exactly once, without a gap.
     Message(frames::Message),
     /// Own messages of a conversation have got further with everybody else. Never goes back.
     Status {
@@ -142,7 +143,7 @@ pub enum Consistency {
 /// A page of history, ascending.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Page {
-    /// The messages. Ids in them are legal.
+    /// The messages.
     pub messages: Vec<frames::Message>,
     /// The conversation's last sequence as far as the read saw.
     pub last_seq: Seq,

@@ -37,43 +37,19 @@ pub fn apply(
             config.epoch = epoch_before + 1;
             record(config, at_ms, actor, describe(&event, config));
             config.assert_sound();
-            Applied {
-                outcome: Outcome::Accepted {
-                    epoch: config.epoch,
-                },
-                event: Some(event),
-            }
+            Applied { outcome: Outcome::Accepted { epoch: config.epoch }, event: Some(event) }
         }
-        (Ok(_), _) => Applied {
-            outcome: Outcome::Unchanged {
-                epoch: epoch_before,
-            },
-            event: None,
-        },
-        (Err(refusal), _) => Applied {
-            outcome: Outcome::Refused(refusal),
-            event: None,
-        },
+        (Ok(_), _) => Applied { outcome: Outcome::Unchanged { epoch: epoch_before }, event: None },
+        (Err(refusal), _) => Applied { outcome: Outcome::Refused(refusal), event: None },
     };
     let epoch_after = this.as_ref().map_or(0, |config| config.epoch);
     let accepted = matches!(applied.outcome, Outcome::Accepted { .. });
-    assert_eq!(
-        epoch_after,
-        epoch_before + u64::from(accepted),
-        "an epoch is an accepted command"
-    );
+    assert_eq!(epoch_after, epoch_before + u64::from(accepted), "an epoch is an accepted command");
     applied
 }
 
 fn found(command: &Command) -> Result<ClusterConfig, Refusal> {
-    let Command::Bootstrap {
-        cluster,
-        nodes,
-        shards,
-        replication,
-        token_key,
-    } = command
-    else {
+    let Command::Bootstrap { cluster, nodes, shards, replication, token_key } = command else {
         unreachable!("called for Bootstrap alone");
     };
     within((1..=NODES_MAX).contains(&nodes.len()), "nodes")?;
@@ -82,10 +58,7 @@ fn found(command: &Command) -> Result<ClusterConfig, Refusal> {
     within(!token_key.retired, "token_key")?;
     for founder in nodes.values() {
         within(founder.weight >= 1, "weight")?;
-        within(
-            founder.zone.as_ref().is_none_or(|zone| is_name(zone)),
-            "zone",
-        )?;
+        within(founder.zone.as_ref().is_none_or(|zone| is_name(zone)), "zone")?;
         check_addresses(&founder.addresses)?;
     }
     let node = |founder: &crate::Founder| Node {
@@ -110,18 +83,9 @@ fn found(command: &Command) -> Result<ClusterConfig, Refusal> {
 
 /// The voters of group 0: spread like one shard's replicas, an odd number unless there are but two nodes.
 fn voters(nodes: &BTreeMap<NodeId, Node>) -> Vec<NodeId> {
-    let count = u32::try_from(nodes.len())
-        .expect("nodes are bounded")
-        .min(CLUSTER_VOTERS_MAX);
-    let count = if count > 2 && count.is_multiple_of(2) {
-        count - 1
-    } else {
-        count
-    };
-    place(nodes, 1, count)
-        .remove(&GroupId(1))
-        .expect("one shard was asked for")
-        .replicas
+    let count = u32::try_from(nodes.len()).expect("nodes are bounded").min(CLUSTER_VOTERS_MAX);
+    let count = if count > 2 && count.is_multiple_of(2) { count - 1 } else { count };
+    place(nodes, 1, count).remove(&GroupId(1)).expect("one shard was asked for").replicas
 }
 
 /// `None`: it was so already.
@@ -131,10 +95,7 @@ fn change(config: &mut ClusterConfig, command: &Command) -> Result<Option<Event>
         Command::SetNodeState { node, state } => set_node_state(config, *node, *state),
         Command::SetAddresses { node, addresses } => {
             check_addresses(addresses)?;
-            let known = config
-                .nodes
-                .get_mut(node)
-                .ok_or(Refusal::NoSuchNode(*node))?;
+            let known = config.nodes.get_mut(node).ok_or(Refusal::NoSuchNode(*node))?;
             if known.addresses == *addresses {
                 return Ok(None);
             }
@@ -157,10 +118,7 @@ fn set_node_state(
     node: NodeId,
     to: NodeState,
 ) -> Result<Option<Event>, Refusal> {
-    let known = config
-        .nodes
-        .get_mut(&node)
-        .ok_or(Refusal::NoSuchNode(node))?;
+    let known = config.nodes.get_mut(&node).ok_or(Refusal::NoSuchNode(node))?;
     let from = known.state;
     if from == to {
         return Ok(None);
@@ -179,32 +137,19 @@ fn set_node_state(
         return Err(Refusal::NoSuchStep { node, from, to });
     }
     known.state = to;
-    Ok(Some(Event::NodeStateChanged {
-        node,
-        before: from,
-        after: to,
-    }))
+    Ok(Some(Event::NodeStateChanged { node, before: from, after: to }))
 }
 
 fn add_token_key(config: &mut ClusterConfig, key: &TokenKey) -> Result<Option<Event>, Refusal> {
     within(!key.retired, "token_key")?;
     if let Some(known) = config.keys.iter().find(|known| known.id == key.id) {
-        return if known == key {
-            Ok(None)
-        } else {
-            Err(Refusal::KeyExists(key.id))
-        };
+        return if known == key { Ok(None) } else { Err(Refusal::KeyExists(key.id)) };
     }
     // Ids rise, so that an id that was dropped below is never taken again.
-    within(
-        config.keys.last().is_none_or(|newest| key.id > newest.id),
-        "token_key id",
-    )?;
+    within(config.keys.last().is_none_or(|newest| key.id > newest.id), "token_key id")?;
     if config.keys.len() == TOKEN_KEYS_MAX {
         let oldest_retired = config.keys.iter().position(|known| known.retired);
-        config
-            .keys
-            .remove(oldest_retired.ok_or_else(|| out_of_bounds("token keys"))?);
+        config.keys.remove(oldest_retired.ok_or_else(|| out_of_bounds("token keys"))?);
     }
     config.keys.push(key.clone());
     Ok(Some(Event::TokenKeyAdded(key.id)))
@@ -212,11 +157,7 @@ fn add_token_key(config: &mut ClusterConfig, key: &TokenKey) -> Result<Option<Ev
 
 fn retire_token_key(config: &mut ClusterConfig, id: u64) -> Result<Option<Event>, Refusal> {
     let live = config.keys.iter().filter(|key| !key.retired).count();
-    let key = config
-        .keys
-        .iter_mut()
-        .find(|key| key.id == id)
-        .ok_or(Refusal::NoSuchKey(id))?;
+    let key = config.keys.iter_mut().find(|key| key.id == id).ok_or(Refusal::NoSuchKey(id))?;
     if key.retired {
         return Ok(None);
     }
@@ -229,17 +170,10 @@ fn retire_token_key(config: &mut ClusterConfig, id: u64) -> Result<Option<Event>
 
 fn record(config: &mut ClusterConfig, at_ms: u64, actor: &str, what: String) {
     if config.audit.len() >= AUDIT_RECORDS_MAX {
-        config
-            .audit
-            .drain(..=config.audit.len() - AUDIT_RECORDS_MAX);
+        config.audit.drain(..=config.audit.len() - AUDIT_RECORDS_MAX);
     }
     let actor = actor.chars().take(NAME_BYTES_MAX / 4).collect();
-    config.audit.push(AuditRecord {
-        epoch: config.epoch,
-        at_ms,
-        actor,
-        what,
-    });
+    config.audit.push(AuditRecord { epoch: config.epoch, at_ms, actor, what });
 }
 
 /// One line for the audit log. Names no secret.
@@ -251,11 +185,7 @@ fn describe(event: &Event, config: &ClusterConfig) -> String {
             config.nodes.len(),
             config.shards.len()
         ),
-        Event::NodeStateChanged {
-            node,
-            before,
-            after,
-        } => {
+        Event::NodeStateChanged { node, before, after } => {
             format!("node {node}: {} -> {}", before.as_str(), after.as_str())
         }
         Event::AddressesChanged { node } => format!("node {node}: new addresses"),
@@ -282,15 +212,9 @@ fn is_name(text: &str) -> bool {
 }
 
 fn within(holds: bool, what: &str) -> Result<(), Refusal> {
-    if holds {
-        Ok(())
-    } else {
-        Err(out_of_bounds(what))
-    }
+    if holds { Ok(()) } else { Err(out_of_bounds(what)) }
 }
 
 fn out_of_bounds(what: &str) -> Refusal {
-    Refusal::OutOfBounds {
-        what: what.to_owned(),
-    }
+    Refusal::OutOfBounds { what: what.to_owned() }
 }

@@ -21,19 +21,10 @@ pub const TOKEN_KEYS_MAX: usize = 8;
 /// Audit records kept; the oldest gives way. About 100 KiB, small beside a snapshot of any shard.
 pub const AUDIT_RECORDS_MAX: usize = 512;
 
-const _: () = assert!(
-    SHARDS_MAX <= SLOTS as u32,
-    "every shard owns at least one slot"
-);
+const _: () = assert!(SHARDS_MAX <= SLOTS as u32, "every shard owns at least one slot");
 const _: () = assert!(SLOTS.is_power_of_two(), "a slot is a prefix of a hash");
-const _: () = assert!(
-    SLOTS <= 1 << 14,
-    "two bits of a key prefix stay free for rows of no slot"
-);
-const _: () = assert!(
-    CLUSTER_VOTERS_MAX <= REPLICATION_MAX,
-    "one bound for every group"
-);
+const _: () = assert!(SLOTS <= 1 << 14, "two bits of a key prefix stay free for rows of no slot");
+const _: () = assert!(CLUSTER_VOTERS_MAX <= REPLICATION_MAX, "one bound for every group");
 
 /// A contiguous set of slots and the nodes that carry it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,13 +77,8 @@ impl ClusterConfig {
     pub fn shard_of(&self, slot: Slot) -> GroupId {
         assert!(slot.0 < SLOTS, "slot {slot} does not exist");
         // Shards lie in the order of their slots, so that the map is its own index.
-        let owner = self
-            .shards
-            .iter()
-            .find(|(_, shard)| shard.slots.contains(&slot.0));
-        *owner
-            .expect("shards cover all slots: checked by every change")
-            .0
+        let owner = self.shards.iter().find(|(_, shard)| shard.slots.contains(&slot.0));
+        *owner.expect("shards cover all slots: checked by every change").0
     }
 
     /// Who votes in a group, preferred leader first. Empty for a group that does not exist.
@@ -106,13 +92,8 @@ impl ClusterConfig {
     /// The groups that a node carries, group 0 included.
     pub fn groups_of(&self, node: NodeId) -> Vec<GroupId> {
         let own = self.voters.contains(&node).then_some(GroupId::CLUSTER);
-        let shards = self
-            .shards
-            .iter()
-            .filter(|(_, shard)| shard.replicas.contains(&node));
-        own.into_iter()
-            .chain(shards.map(|(group, _)| *group))
-            .collect()
+        let shards = self.shards.iter().filter(|(_, shard)| shard.replicas.contains(&node));
+        own.into_iter().chain(shards.map(|(group, _)| *group)).collect()
     }
 
     /// The key that signs new tokens.
@@ -128,26 +109,15 @@ impl ClusterConfig {
 
     /// Breaks the process when a law of this state does not hold.
     pub(crate) fn assert_sound(&self) {
-        assert!(
-            !self.nodes.is_empty() && self.nodes.len() <= NODES_MAX,
-            "nodes are bounded"
-        );
+        assert!(!self.nodes.is_empty() && self.nodes.len() <= NODES_MAX, "nodes are bounded");
         assert!(!self.voters.is_empty(), "group 0 has voters");
         let mut next = 0;
         for (place, (group, shard)) in self.shards.iter().enumerate() {
             assert_eq!(group.0 as usize, place + 1, "shard s is group s");
-            assert_eq!(
-                shard.slots.start, next,
-                "no gap and no overlap between shards"
-            );
+            assert_eq!(shard.slots.start, next, "no gap and no overlap between shards");
             assert!(shard.slots.start < shard.slots.end, "a shard owns a slot");
             assert!(!shard.replicas.is_empty(), "a shard has replicas");
-            assert!(
-                shard
-                    .replicas
-                    .iter()
-                    .all(|node| self.nodes.contains_key(node))
-            );
+            assert!(shard.replicas.iter().all(|node| self.nodes.contains_key(node)));
             next = shard.slots.end;
         }
         assert_eq!(next, SLOTS, "shards cover all slots");

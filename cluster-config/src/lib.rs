@@ -2,7 +2,7 @@
 //!
 //! This is the state machine of group 0, which stands where other systems need a coordination service beside them. It is
 //! pure: values in, values out. It opens no connection, reads no clock, draws no random number, and does not know how its
-//! commands become bytes ([`proto`](../proto) does) or how they are agreed upon (`raft` does).
+//! commands become bytes (`proto` does) or how they are agreed upon (`raft` does).
 //!
 //! Moving replicas later only adds commands: each step of such a plan is one small accepted change.
 

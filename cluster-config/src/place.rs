@@ -17,10 +17,7 @@ pub fn place(
     shards: u32,
     replication: u32,
 ) -> BTreeMap<GroupId, Shard> {
-    assert!(
-        shards >= 1 && shards <= u32::from(SLOTS),
-        "checked by the machine"
-    );
+    assert!(shards >= 1 && shards <= u32::from(SLOTS), "checked by the machine");
     let nodes: BTreeMap<NodeId, &Node> = nodes
         .iter()
         .filter(|(_, node)| node.state.takes_replicas())
@@ -39,22 +36,12 @@ pub fn place(
         replicas.push(set);
     }
     let leaders = leaders(&nodes, &replicas);
-    let plan = replicas
-        .into_iter()
-        .zip(leaders)
-        .enumerate()
-        .map(|(place, (set, leader))| {
-            let place = u32::try_from(place).expect("there are at most SLOTS shards");
-            let others = set.into_iter().filter(|id| *id != leader);
-            let replicas = rotate(std::iter::once(leader).chain(others).collect(), place);
-            (
-                GroupId(place + 1),
-                Shard {
-                    slots: slots(place, shards),
-                    replicas,
-                },
-            )
-        });
+    let plan = replicas.into_iter().zip(leaders).enumerate().map(|(place, (set, leader))| {
+        let place = u32::try_from(place).expect("there are at most SLOTS shards");
+        let others = set.into_iter().filter(|id| *id != leader);
+        let replicas = rotate(std::iter::once(leader).chain(others).collect(), place);
+        (GroupId(place + 1), Shard { slots: slots(place, shards), replicas })
+    });
     plan.collect()
 }
 
@@ -88,10 +75,8 @@ fn choose(
         let free = nodes.iter().filter(|(id, _)| !chosen.contains(*id));
         let best = free.min_by_key(|(id, node)| {
             // A node without a zone fails alone.
-            let neighbours = node
-                .zone
-                .as_deref()
-                .map_or(0, |zone| *in_zone.get(zone).unwrap_or(&0));
+            let neighbours =
+                node.zone.as_deref().map_or(0, |zone| *in_zone.get(zone).unwrap_or(&0));
             (neighbours, load(carried[*id], node), **id)
         });
         let (id, node) = best.expect("wanted is at most the number of nodes");
@@ -114,13 +99,9 @@ fn leaders(nodes: &BTreeMap<NodeId, &Node>, replicas: &[BTreeSet<NodeId>]) -> Ve
     let mut leads: BTreeMap<NodeId, u32> = nodes.keys().map(|id| (*id, 0)).collect();
     let mut leaders = Vec::with_capacity(replicas.len());
     for set in replicas {
-        let least = set
-            .iter()
-            .min_by_key(|id| (load(leads[*id], nodes[*id]), **id));
+        let least = set.iter().min_by_key(|id| (load(leads[*id], nodes[*id]), **id));
         let leader = *least.expect("a replica set is never empty");
-        *leads
-            .get_mut(&leader)
-            .expect("replicas are among the nodes") += 1;
+        *leads.get_mut(&leader).expect("replicas are among the nodes") += 1;
         leaders.push(leader);
     }
     // Each hand-over lowers the sum of squares of the loads, so that this ends; the bound is a net below.
@@ -156,11 +137,7 @@ fn hand_over(
                 *leads.get_mut(&at).expect("it is a node") += 1;
                 return true;
             }
-            for (shard, set) in replicas
-                .iter()
-                .enumerate()
-                .filter(|(s, _)| leaders[*s] == at)
-            {
+            for (shard, set) in replicas.iter().enumerate().filter(|(s, _)| leaders[*s] == at) {
                 for next in set {
                     if !reached.contains_key(next) {
                         reached.insert(*next, Some((shard, at)));

@@ -87,10 +87,7 @@ impl Setting {
 impl Settings {
     /// Takes a value that is within its bounds.
     pub(crate) fn change(&mut self, setting: Setting) {
-        assert!(
-            setting.is_within_bounds(),
-            "bounds are checked before a setting is changed"
-        );
+        assert!(setting.is_within_bounds(), "bounds are checked before a setting is changed");
         match setting {
             Setting::AccessTokenTtl(ttl) => self.access_token_ttl = ttl,
             Setting::RefreshTokenTtl(ttl) => self.refresh_token_ttl = ttl,

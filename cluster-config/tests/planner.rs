@@ -8,35 +8,20 @@ use proptest::prelude::*;
 
 fn node(zone: Option<String>, weight: u32, state: NodeState) -> Node {
     let at = || "h:1".to_owned();
-    let addresses = Addresses {
-        client: at(),
-        peer: at(),
-        operations: at(),
-    };
-    Node {
-        addresses,
-        zone,
-        weight,
-        state,
-    }
+    let addresses = Addresses { client: at(), peer: at(), operations: at() };
+    Node { addresses, zone, weight, state }
 }
 
 fn plain(count: u64) -> BTreeMap<NodeId, Node> {
-    (1..=count)
-        .map(|id| (NodeId(id), node(None, 1, NodeState::Ready)))
-        .collect()
+    (1..=count).map(|id| (NodeId(id), node(None, 1, NodeState::Ready))).collect()
 }
 
 fn carried(plan: &BTreeMap<GroupId, Shard>, id: NodeId) -> usize {
-    plan.values()
-        .filter(|shard| shard.replicas.contains(&id))
-        .count()
+    plan.values().filter(|shard| shard.replicas.contains(&id)).count()
 }
 
 fn led(plan: &BTreeMap<GroupId, Shard>, id: NodeId) -> usize {
-    plan.values()
-        .filter(|shard| shard.replicas[0] == id)
-        .count()
+    plan.values().filter(|shard| shard.replicas[0] == id).count()
 }
 
 fn spread(counts: impl Iterator<Item = usize>) -> usize {
@@ -124,10 +109,7 @@ fn leaders_follow_weight() {
     let mut nodes = plain(3);
     nodes.get_mut(&NodeId(1)).expect("there").weight = 2;
     let plan = place(&nodes, 16, 3);
-    assert_eq!(
-        nodes.keys().map(|id| led(&plan, *id)).collect::<Vec<_>>(),
-        [8, 4, 4]
-    );
+    assert_eq!(nodes.keys().map(|id| led(&plan, *id)).collect::<Vec<_>>(), [8, 4, 4]);
 }
 
 #[test]

@@ -34,21 +34,13 @@ fn every_script_comes_to_what_it_says() {
         for (at, (said, came)) in text.lines().zip(run.lines()).enumerate() {
             assert_eq!(came, said, "{}:{}", path.display(), at + 1);
         }
-        assert_eq!(
-            run.lines().count(),
-            text.lines().count(),
-            "{} is whole",
-            path.display()
-        );
+        assert_eq!(run.lines().count(), text.lines().count(), "{} is whole", path.display());
     }
 }
 
 /// The script with the answers that its commands come to. Comments and blank lines stay.
 fn run(text: &str) -> String {
-    let mut world = World {
-        config: None,
-        at_ms: 0,
-    };
+    let mut world = World { config: None, at_ms: 0 };
     let mut out = String::new();
     for line in text.lines() {
         if let Some(command) = line.strip_prefix("> ") {
@@ -84,11 +76,7 @@ impl World {
     fn show(&self, what: &[&str]) -> String {
         let config = self.config.as_ref().expect("a cluster to show");
         let lines: Vec<String> = match what {
-            ["shards"] => config
-                .shards
-                .iter()
-                .map(|(id, shard)| shard_line(*id, shard))
-                .collect(),
+            ["shards"] => config.shards.iter().map(|(id, shard)| shard_line(*id, shard)).collect(),
             ["voters"] => vec![ids(&config.voters)],
             ["nodes"] => config
                 .nodes
@@ -98,13 +86,7 @@ impl World {
             ["keys"] => config
                 .keys
                 .iter()
-                .map(|key| {
-                    format!(
-                        "{} {}",
-                        key.id,
-                        if key.retired { "retired" } else { "good" }
-                    )
-                })
+                .map(|key| format!("{} {}", key.id, if key.retired { "retired" } else { "good" }))
                 .chain([format!("{} signs", config.signing_key().id)])
                 .collect(),
             ["audit"] => config
@@ -115,13 +97,7 @@ impl World {
             ["owner", slot] => vec![config.shard_of(Slot(number(slot))).to_string()],
             ["groups", node] => {
                 let groups = config.groups_of(NodeId(number(node)));
-                vec![
-                    groups
-                        .iter()
-                        .map(GroupId::to_string)
-                        .collect::<Vec<_>>()
-                        .join(" "),
-                ]
+                vec![groups.iter().map(GroupId::to_string).collect::<Vec<_>>().join(" ")]
             }
             other => panic!("show what? {other:?}"),
         };
@@ -130,51 +106,32 @@ impl World {
 }
 
 fn shard_line(id: GroupId, shard: &cluster_config::Shard) -> String {
-    format!(
-        "{id}: {}..{} on {}",
-        shard.slots.start,
-        shard.slots.end,
-        ids(&shard.replicas)
-    )
+    format!("{id}: {}..{} on {}", shard.slots.start, shard.slots.end, ids(&shard.replicas))
 }
 
 fn ids(nodes: &[NodeId]) -> String {
-    nodes
-        .iter()
-        .map(NodeId::to_string)
-        .collect::<Vec<_>>()
-        .join(" ")
+    nodes.iter().map(NodeId::to_string).collect::<Vec<_>>().join(" ")
 }
 
 fn number<T: std::str::FromStr>(text: &str) -> T {
-    text.parse()
-        .unwrap_or_else(|_| panic!("{text} is no number"))
+    text.parse().unwrap_or_else(|_| panic!("{text} is no number"))
 }
 
 fn command(words: &[&str]) -> Command {
     match words {
         ["bootstrap", cluster, shards, replication, nodes @ ..] => Command::Bootstrap {
             cluster: ClusterId::parse(cluster).expect("a legal name"),
-            nodes: nodes
-                .iter()
-                .map(|node| founder(node))
-                .collect::<BTreeMap<_, _>>(),
+            nodes: nodes.iter().map(|node| founder(node)).collect::<BTreeMap<_, _>>(),
             shards: number(shards.strip_prefix("shards=").expect("shards=")),
-            replication: number(
-                replication
-                    .strip_prefix("replication=")
-                    .expect("replication="),
-            ),
+            replication: number(replication.strip_prefix("replication=").expect("replication=")),
             token_key: key("1"),
         },
-        ["node", node, state] => Command::SetNodeState {
-            node: NodeId(number(node)),
-            state: node_state(state),
-        },
-        ["address", node, port] => Command::SetAddresses {
-            node: NodeId(number(node)),
-            addresses: addresses(port),
-        },
+        ["node", node, state] => {
+            Command::SetNodeState { node: NodeId(number(node)), state: node_state(state) }
+        }
+        ["address", node, port] => {
+            Command::SetAddresses { node: NodeId(number(node)), addresses: addresses(port) }
+        }
         ["set", name, value] => Command::ChangeSetting(setting(name, value)),
         ["add-key", id] => Command::AddTokenKey(key(id)),
         ["retire-key", id] => Command::RetireTokenKey { id: number(id) },
@@ -190,31 +147,18 @@ fn founder(text: &str) -> (NodeId, Founder) {
         None => (text, None),
     };
     let port = (7400 + 10 * number::<u32>(id)).to_string();
-    (
-        NodeId(number(id)),
-        Founder {
-            addresses: addresses(&port),
-            zone,
-            weight: number(weight),
-        },
-    )
+    (NodeId(number(id)), Founder { addresses: addresses(&port), zone, weight: number(weight) })
 }
 
 fn addresses(port: &str) -> Addresses {
     let at = |plane: &str| format!("{plane}:{port}");
-    Addresses {
-        client: at("client"),
-        peer: at("peer"),
-        operations: at("operations"),
-    }
+    Addresses { client: at("client"), peer: at("peer"), operations: at("operations") }
 }
 
 fn node_state(text: &str) -> NodeState {
     use NodeState::{Draining, Joining, Leaving, Lost, Ready};
     let all = [Joining, Ready, Draining, Leaving, Lost];
-    all.into_iter()
-        .find(|state| state.as_str() == text)
-        .expect("a state")
+    all.into_iter().find(|state| state.as_str() == text).expect("a state")
 }
 
 fn setting(name: &str, value: &str) -> Setting {
@@ -229,10 +173,5 @@ fn setting(name: &str, value: &str) -> Setting {
 }
 
 fn key(id: &str) -> TokenKey {
-    TokenKey {
-        id: number(id),
-        seed: [1; 32],
-        created_at_ms: 0,
-        retired: false,
-    }
+    TokenKey { id: number(id), seed: [1; 32], created_at_ms: 0, retired: false }
 }

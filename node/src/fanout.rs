@@ -13,6 +13,8 @@ use std::sync::Arc;
 use chat::{ConversationId, Floors, Seq, UserEvent, UserId};
 
 pub(crate) use delivery::Delivery;
+#[cfg(test)]
+pub(crate) use directory::HINTS_MAX;
 pub(crate) use directory::{Directory, Lag, Mailbox};
 
 use crate::shard::{Publish, ShardEvent};

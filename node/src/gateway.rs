@@ -115,7 +115,9 @@ pub(crate) fn router(parts: Arc<Parts>) -> Router {
         .method_not_allowed_fallback(|| async {
             Failure(Problem::of(ProblemCode::MethodNotAllowed))
         })
-        .fallback(|| async { Failure(Problem::new(ProblemCode::NotFound, "there is no such path")) })
+        .fallback(|| async {
+            Failure(Problem::new(ProblemCode::NotFound, "there is no such path"))
+        })
         .with_state(parts)
 }
 

@@ -15,7 +15,9 @@ use chat::{CanonicalId, ConversationId, Kind, Message, MessageId, Seq, UserId};
 use proto::{Problem, ProblemCode};
 use tokio::time::Instant;
 
-pub(crate) use replica::{Order as Direction, Place, Replica, Span, visible_from};
+#[cfg(test)]
+pub(crate) use replica::Place;
+pub(crate) use replica::{Order as Direction, Replica, Span, visible_from};
 
 pub(crate) use resolve::{account, seen};
 pub(crate) use standing::Standings;
@@ -104,7 +106,10 @@ impl Page {
 
     /// Where the previous page ends, if there is more before this one.
     pub(crate) fn next_before(&self) -> Option<CanonicalId> {
-        self.messages.first().filter(|first| first.seq > self.visible_from).map(Message::canonical_id)
+        self.messages
+            .first()
+            .filter(|first| first.seq > self.visible_from)
+            .map(Message::canonical_id)
     }
 }
 
@@ -171,15 +176,17 @@ impl History {
         if consistency != Consistency::Local {
             self.router.linearize(name.slot()).await.map_err(|error| problems::of_route(&error))?;
         }
-        self.known_name(user, name)?
-            .ok_or_else(|| Problem::new(ProblemCode::NoSuchUser, "neither a user nor a group has this name"))
+        self.known_name(user, name)?.ok_or_else(|| {
+            Problem::new(ProblemCode::NoSuchUser, "neither a user nor a group has this name")
+        })
     }
 
     fn known_name(&self, user: &UserId, name: &UserId) -> Result<Option<ConversationId>, Problem> {
         if self.replica.user(name).map_err(|error| problems::of_store(&error))?.is_some() {
             return Ok(Some(ConversationId::direct(user, name)));
         }
-        let group = chat::GroupId::parse(name.as_str()).expect("users and groups share one alphabet");
+        let group =
+            chat::GroupId::parse(name.as_str()).expect("users and groups share one alphabet");
         let id = ConversationId::group(&group);
         let head = self.replica.head(id).map_err(|error| problems::of_store(&error))?;
         Ok(head.map(|_| id))
@@ -236,7 +243,9 @@ impl History {
     fn cut(&self, of: &Readable, query: &Query) -> Result<Page, Problem> {
         let (after, before, direction) = match &query.cut {
             Cut::After(None) => (Seq(0), None, Direction::OldestFirst),
-            Cut::After(Some(mark)) => (self.place(of, mark, "after_id")?, None, Direction::OldestFirst),
+            Cut::After(Some(mark)) => {
+                (self.place(of, mark, "after_id")?, None, Direction::OldestFirst)
+            }
             Cut::Before(mark) => {
                 (Seq(0), Some(self.place(of, mark, "before_id")?), Direction::NewestFirst)
             }
@@ -268,12 +277,13 @@ impl History {
             Mark::Seq(seq) => return Ok(*seq),
             Mark::Named(name) => name,
         };
-        if let Ok(canonical) = name.parse::<CanonicalId>() {
-            if canonical.conversation == of.id {
-                return Ok(canonical.seq);
-            }
+        if let Ok(canonical) = name.parse::<CanonicalId>()
+            && canonical.conversation == of.id
+        {
+            return Ok(canonical.seq);
         }
-        let invalid = |detail: String| Problem::new(ProblemCode::InvalidRequest, detail).about(field);
+        let invalid =
+            |detail: String| Problem::new(ProblemCode::InvalidRequest, detail).about(field);
         let id = MessageId::parse(name).map_err(|error| invalid(format!("{field} {error}")))?;
         let places = self.replica.places(of.id, &id).map_err(|error| problems::of_store(&error))?;
         let mut visible = places.iter().filter(|place| place.seq >= of.visible_from);

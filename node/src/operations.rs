@@ -105,7 +105,8 @@ async fn scrape(State(port): State<Port>) -> Response {
 async fn readyz(State(port): State<Port>) -> Response {
     let missing = missing(port.node.groups_expected(), &port.node.shards());
     let status = if missing.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    let body = json!({ "schema": "synod/ready/v1", "ready": missing.is_empty(), "missing": missing });
+    let body =
+        json!({ "schema": "synod/ready/v1", "ready": missing.is_empty(), "missing": missing });
     (status, Json(body)).into_response()
 }
 

@@ -13,7 +13,7 @@ use futures::future::BoxFuture;
 use lru::LruCache;
 use parking_lot::Mutex;
 use store::StoreError;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::clock::Clock;
 use crate::fanout::Directory;
@@ -93,29 +93,48 @@ impl Presence {
         Ok(Seen { online, last_seen })
     }
 
-    /// A link of `user` began or ended on this node: writes the mark if none was written just now.
-    /// The outcome is of no consequence; the next link writes the next mark.
-    pub(crate) async fn mark(&self, user: &UserId) {
-        if !self.due(user) {
-            return;
+    /// A link of `user` began on this node: writes the mark if none was written just now. The outcome is of no
+    /// consequence; the next link writes the next mark.
+    pub(crate) async fn began(&self, user: &UserId) {
+        if self.take_turn(user).is_ok() {
+            self.mark_at(user, self.clock.now()).await;
         }
-        let command = UserCommand::MarkSeen { at: self.clock.now() };
-        let command = proto::encode_user_command(user, &command);
+    }
+
+    /// The last link of `user` on this node ended: writes the mark, after the interval if one was written just now
+    /// and nobody came back meanwhile.
+    pub(crate) async fn left(&self, user: &UserId) {
+        let left_at = self.clock.now();
+        while let Err(due) = self.take_turn(user) {
+            sleep_until(due).await;
+            if self.directory.is_online(user) {
+                return;
+            }
+        }
+        self.mark_at(user, left_at).await;
+    }
+
+    async fn mark_at(&self, user: &UserId, at: Timestamp) {
+        let command = proto::encode_user_command(user, &UserCommand::MarkSeen { at });
         if let Err(error) = self.router.submit(user.slot(), command).await {
             tracing::debug!(%user, %error, "last seen was not marked");
         }
     }
 
-    fn due(&self, user: &UserId) -> bool {
+    /// Takes the right to write a mark now, or says when it will be there.
+    fn take_turn(&self, user: &UserId) -> Result<(), Instant> {
         let now = Instant::now();
         let mut marked = self.marked.lock();
-        if marked.get(user).is_some_and(|at| now - *at < MARK_INTERVAL_MIN) {
-            return false;
+        if let Some(at) = marked.get(user) {
+            let due = *at + MARK_INTERVAL_MIN;
+            if due > now {
+                return Err(due);
+            }
         }
         marked.put(user.clone(), now);
         if marked.len() > MARKED_MAX {
             marked.pop_lru();
         }
-        true
+        Ok(())
     }
 }

@@ -49,10 +49,7 @@ pub(crate) fn digest() -> impl Strategy<Value = Digest> {
 }
 
 pub(crate) fn link_to() -> impl Strategy<Value = LinkTo> {
-    prop_oneof![
-        user().prop_map(LinkTo::Peer),
-        group().prop_map(LinkTo::Group)
-    ]
+    prop_oneof![user().prop_map(LinkTo::Peer), group().prop_map(LinkTo::Group)]
 }
 
 pub(crate) fn body() -> impl Strategy<Value = Body> {

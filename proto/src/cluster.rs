@@ -18,10 +18,7 @@ pub struct ClusterCommand {
 
 /// The bytes of a command.
 pub fn encode_cluster_command(actor: &str, command: &Command) -> Bytes {
-    encode(&ClusterCommand {
-        actor: actor.to_owned(),
-        command: command.clone(),
-    })
+    encode(&ClusterCommand { actor: actor.to_owned(), command: command.clone() })
 }
 
 /// The command that these bytes mean.
@@ -59,9 +56,7 @@ pub fn decode_cluster_config(bytes: &[u8]) -> Result<ClusterConfig, DecodeError>
 }
 
 fn encode(value: &impl Serialize) -> Bytes {
-    serde_json::to_vec(value)
-        .expect("these types have text keys and no fallible parts")
-        .into()
+    serde_json::to_vec(value).expect("these types have text keys and no fallible parts").into()
 }
 
 #[cfg(test)]

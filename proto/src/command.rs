@@ -48,11 +48,7 @@ impl Command {
 /// The bytes of [`Command::OutboxDone`].
 pub fn encode_outbox_done(up_to: u64) -> Bytes {
     let command = log::command::Command::OutboxDone(log::OutboxDone { up_to });
-    log::Command {
-        command: Some(command),
-    }
-    .encode_to_vec()
-    .into()
+    log::Command { command: Some(command) }.encode_to_vec().into()
 }
 
 /// The command that these bytes mean. Strict: every id is checked, what must be there must be there, and a kind of command
@@ -62,10 +58,7 @@ pub fn encode_outbox_done(up_to: u64) -> Bytes {
 /// [`DecodeError`] with the field that is wrong.
 pub fn decode_command(bytes: &[u8]) -> Result<Command, DecodeError> {
     let decoded = log::Command::decode(bytes).map_err(DecodeError::of("command"))?;
-    match decoded
-        .command
-        .ok_or_else(|| DecodeError::missing("command"))?
-    {
+    match decoded.command.ok_or_else(|| DecodeError::missing("command"))? {
         log::command::Command::Conversation(command) => {
             let (id, command) = conversation::read(command)?;
             Ok(Command::Conversation { id, command })

@@ -13,10 +13,7 @@ pub struct DecodeError {
 impl DecodeError {
     /// An error about `field`.
     pub fn new(field: &'static str, reason: impl Into<String>) -> DecodeError {
-        DecodeError {
-            field,
-            reason: reason.into(),
-        }
+        DecodeError { field, reason: reason.into() }
     }
 
     /// A field that must be there is not.

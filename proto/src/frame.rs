@@ -19,9 +19,7 @@ pub const VERSION: u32 = 1;
 
 /// The bytes of a client's frame.
 pub fn encode_client_frame(frame: ClientFrame) -> Bytes {
-    frames::ClientFrame { frame: Some(frame) }
-        .encode_to_vec()
-        .into()
+    frames::ClientFrame { frame: Some(frame) }.encode_to_vec().into()
 }
 
 /// What a client said. Texts share the frame's bytes where they can.
@@ -30,16 +28,12 @@ pub fn encode_client_frame(frame: ClientFrame) -> Bytes {
 /// [`DecodeError`] when it is no frame, or of a kind that this version does not know.
 pub fn decode_client_frame(bytes: Bytes) -> Result<ClientFrame, DecodeError> {
     let decoded = frames::ClientFrame::decode(bytes).map_err(DecodeError::of("frame"))?;
-    decoded
-        .frame
-        .ok_or_else(|| DecodeError::new("frame", "empty, or of an unknown kind"))
+    decoded.frame.ok_or_else(|| DecodeError::new("frame", "empty, or of an unknown kind"))
 }
 
 /// The bytes of a node's frame.
 pub fn encode_server_frame(frame: ServerFrame) -> Bytes {
-    frames::ServerFrame { frame: Some(frame) }
-        .encode_to_vec()
-        .into()
+    frames::ServerFrame { frame: Some(frame) }.encode_to_vec().into()
 }
 
 /// What a node said. `None` when it is of a kind that this version does not know, which an older client passes over.

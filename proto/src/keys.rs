@@ -62,14 +62,8 @@ pub use staging::{decode_staging, staging, staging_range};
 use chat::ConversationId;
 use parts::{Key as Builder, RESERVED, STATE, successor};
 
-const _: () = assert!(
-    chat::SLOTS == cluster_config::SLOTS_OF_THE_CLUSTER,
-    "one key space"
-);
-const _: () = assert!(
-    chat::SLOTS < RESERVED,
-    "the reserved prefix lies above all slots"
-);
+const _: () = assert!(chat::SLOTS == cluster_config::SLOTS_OF_THE_CLUSTER, "one key space");
+const _: () = assert!(chat::SLOTS < RESERVED, "the reserved prefix lies above all slots");
 
 /// All rows of one conversation but its messages and their ids: head, members, producers, cursors. `start..end`, end exclusive.
 pub fn conversation_range(conversation: ConversationId) -> Range<Bytes> {
@@ -81,10 +75,7 @@ pub fn conversation_range(conversation: ConversationId) -> Range<Bytes> {
 /// # Panics
 /// When `from > to` or `to > SLOTS`.
 pub fn slot_range(from: u16, to: u16) -> Range<Bytes> {
-    assert!(
-        from <= to && to <= chat::SLOTS,
-        "slots {from}..{to} do not exist"
-    );
+    assert!(from <= to && to <= chat::SLOTS, "slots {from}..{to} do not exist");
     let edge = |slot: u16| Bytes::copy_from_slice(&slot.to_be_bytes());
     edge(from)..edge(to)
 }

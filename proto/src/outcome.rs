@@ -16,16 +16,11 @@ pub fn encode_outcome(outcome: &Outcome) -> Bytes {
             code: refusal.code().to_owned(),
             number: refusal.number(),
         }),
-        Outcome::Conflict(conflict) => Wire::Conflict(log::Refusal {
-            code: conflict.code().to_owned(),
-            number: 0,
-        }),
+        Outcome::Conflict(conflict) => {
+            Wire::Conflict(log::Refusal { code: conflict.code().to_owned(), number: 0 })
+        }
     };
-    log::Outcome {
-        outcome: Some(wire),
-    }
-    .encode_to_vec()
-    .into()
+    log::Outcome { outcome: Some(wire) }.encode_to_vec().into()
 }
 
 /// The outcome that these bytes mean.
@@ -34,10 +29,7 @@ pub fn encode_outcome(outcome: &Outcome) -> Bytes {
 /// [`DecodeError`] when they are no outcome, or one with a code that this version does not know.
 pub fn decode_outcome(bytes: &[u8]) -> Result<Outcome, DecodeError> {
     let decoded = log::Outcome::decode(bytes).map_err(DecodeError::of("outcome"))?;
-    match decoded
-        .outcome
-        .ok_or_else(|| DecodeError::missing("outcome"))?
-    {
+    match decoded.outcome.ok_or_else(|| DecodeError::missing("outcome"))? {
         Wire::Accepted(accepted) => Ok(Outcome::Accepted(place(&accepted))),
         Wire::Duplicate(accepted) => Ok(Outcome::Duplicate(place(&accepted))),
         Wire::Refused(refused) => Refusal::from_code(&refused.code, refused.number)
@@ -89,11 +81,7 @@ mod tests {
             read: Seq(5),
         };
         let refused = Refusal::each().into_iter().map(Outcome::Refused);
-        let conflicts = [
-            Conflict::OrderUsed,
-            Conflict::MessageIdUsed,
-            Conflict::DeviceUsed,
-        ];
+        let conflicts = [Conflict::OrderUsed, Conflict::MessageIdUsed, Conflict::DeviceUsed];
         let all = [Outcome::Accepted(place), Outcome::Duplicate(place)]
             .into_iter()
             .chain(refused)
@@ -105,14 +93,8 @@ mod tests {
 
     #[test]
     fn an_unknown_code_is_an_error_that_names_it() {
-        let wire = Wire::Refused(log::Refusal {
-            code: "from_the_future".into(),
-            number: 0,
-        });
-        let bytes = log::Outcome {
-            outcome: Some(wire),
-        }
-        .encode_to_vec();
+        let wire = Wire::Refused(log::Refusal { code: "from_the_future".into(), number: 0 });
+        let bytes = log::Outcome { outcome: Some(wire) }.encode_to_vec();
         let error = decode_outcome(&bytes).expect_err("the code is not known");
         assert_eq!(error.field, "outcome.refused");
         assert!(error.reason.contains("from_the_future"), "{error}");

@@ -29,13 +29,7 @@ pub struct Problem {
 impl Problem {
     /// A problem of this kind.
     pub fn new(code: ProblemCode, detail: impl Into<String>) -> Problem {
-        Problem {
-            code,
-            detail: detail.into(),
-            retry_after: None,
-            expected: None,
-            field: None,
-        }
+        Problem { code, detail: detail.into(), retry_after: None, expected: None, field: None }
     }
 
     /// A problem whose title says all there is to say.

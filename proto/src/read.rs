@@ -37,11 +37,7 @@ pub(crate) fn chain(field: &'static str, bytes: &[u8]) -> Result<Chain, DecodeEr
 
 /// 0 is no device: an id that was left out reads as 0.
 pub(crate) fn device(field: &'static str, number: u64) -> Result<DeviceId, DecodeError> {
-    if number == 0 {
-        Err(DecodeError::missing(field))
-    } else {
-        Ok(DeviceId(number))
-    }
+    if number == 0 { Err(DecodeError::missing(field)) } else { Ok(DeviceId(number)) }
 }
 
 /// 0 means that the sender does not count.
@@ -53,8 +49,7 @@ pub(crate) fn body(
     field: &'static str,
     body: Option<frames::MessageBody>,
 ) -> Result<Body, DecodeError> {
-    body.map(Body::from)
-        .ok_or_else(|| DecodeError::missing(field))
+    body.map(Body::from).ok_or_else(|| DecodeError::missing(field))
 }
 
 /// Exactly one of a peer and a group, the other being empty.
@@ -80,9 +75,7 @@ pub(crate) fn conversation_bytes(id: ConversationId) -> Bytes {
 }
 
 fn array(field: &'static str, bytes: &[u8]) -> Result<[u8; 32], DecodeError> {
-    bytes
-        .try_into()
-        .map_err(|_| DecodeError::new(field, "not 32 bytes"))
+    bytes.try_into().map_err(|_| DecodeError::new(field, "not 32 bytes"))
 }
 
 impl From<frames::MessageBody> for Body {

@@ -281,9 +281,7 @@ fn position_from_wire(at: wire::Position) -> Result<LogId, Error> {
 fn membership_to_wire(membership: &Membership) -> wire::Membership {
     let voters = membership.get_joint_config().iter();
     wire::Membership {
-        voters: voters
-            .map(|set| wire::VoterSet { nodes: set.iter().copied().collect() })
-            .collect(),
+        voters: voters.map(|set| wire::VoterSet { nodes: set.iter().copied().collect() }).collect(),
         learners: membership.learner_ids().collect(),
     }
 }

@@ -91,7 +91,6 @@ impl Config {
                     && self.propose_bytes_max <= ENTRY_BYTES_LIMIT,
                 "entry_bytes_max <= propose_bytes_max <= 32 MiB does not hold",
             ),
-            (self.commit_patience < self.election_min, "commit_patience reaches election_min"),
         ];
         match must.into_iter().find(|(holds, _)| !holds) {
             Some((_, what)) => Err(Fatal::new(format!("raft settings: {what}")).into()),

@@ -42,6 +42,8 @@ pub(crate) struct Core {
     pub(crate) stop: Stop,
     /// `shutdown` was called: the end of the engine is no failure.
     pub(crate) closing: AtomicBool,
+    /// The engine has ended or is about to; what it says does not count any more.
+    pub(crate) ended: AtomicBool,
     /// What the machine is to be told: whether it leads, and in which term.
     pub(crate) told: Arc<Mutex<(bool, u64)>>,
 }
@@ -108,6 +110,9 @@ impl Core {
 
     /// Takes note of what the engine says, and tells the line, the machine and the watchers.
     pub(crate) fn observe(&self) {
+        if self.ended.load(Ordering::Acquire) {
+            return;
+        }
         let view = self.view();
         let leader = self.live_leader(&view);
         let handing_over = self.lead.handing_over(view.leads, view.term);
@@ -127,7 +132,7 @@ impl Core {
             voters: view.voters,
         };
         self.status.send_if_modified(|known| {
-            let changed = *known != status;
+            let changed = *known != status && !self.ended.load(Ordering::Acquire);
             if changed {
                 known.clone_from(&status);
             }
@@ -169,13 +174,19 @@ impl Core {
         self.end();
         if !self.closing.load(Ordering::Acquire) {
             let running = self.engine.metrics().borrow_watched().running_state.clone();
-            let reason = running.err().map_or("its task panicked".into(), |fatal| fatal.to_string());
+            let reason =
+                running.err().map_or("its task panicked".into(), |fatal| fatal.to_string());
             self.stop.report(Fatal::new(format!("group {} stopped: {reason}", self.id)));
         }
     }
 
     /// Nobody will be served any more.
     pub(crate) fn end(&self) {
+        self.ended.store(true, Ordering::Release);
+        self.status.send_modify(|status| {
+            status.leader = None;
+            status.is_leader = false;
+        });
         self.line.set_role(Role::Stopped);
         self.rounds.close();
     }

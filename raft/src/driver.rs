@@ -18,8 +18,8 @@ use crate::{
     log::LogFacts,
     seat::{Seat, engine_state, our_state},
     types::{
-        Data, Entry, EntryPayload, LogId, Outcomes, Snapshot, SnapshotMeta, StoredMembership, Types,
-        position,
+        Data, Entry, EntryPayload, LogId, Outcomes, Snapshot, SnapshotMeta, StoredMembership,
+        Types, position,
     },
 };
 
@@ -202,9 +202,7 @@ impl RaftStateMachine<Types> for Driver {
         Ok(())
     }
 
-    async fn get_current_snapshot(
-        &mut self,
-    ) -> Result<Option<Snapshot<ShardSnapshot>>, io::Error> {
+    async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<ShardSnapshot>>, io::Error> {
         if self.seat.state().position.is_none() {
             return Ok(None);
         }
@@ -212,8 +210,9 @@ impl RaftStateMachine<Types> for Driver {
             let (state, rows) = self.seat.view().map_err(io::Error::other)?;
             (state, ShardSnapshot::View(rows))
         } else {
-            // At the start only the position is asked for, and opening the seat has flushed it.
-            (self.seat.state(), ShardSnapshot::Flushed)
+            // At the start only the position is asked for. By then committed entries may have been
+            // applied again, so it must be flushed like any other.
+            (self.seat.flush().map_err(io::Error::other)?, ShardSnapshot::Flushed)
         };
         Ok(Some(Snapshot { meta: Self::meta(&state)?, snapshot }))
     }

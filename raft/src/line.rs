@@ -78,6 +78,8 @@ struct State {
     quorum: bool,
     /// The disk has room.
     room: bool,
+    /// The entry in flight, or the first entry of this leadership, takes too long.
+    stuck: bool,
     waiting: VecDeque<Waiting>,
     /// Waiting or in flight, commands and bytes.
     held: (usize, usize),
@@ -130,6 +132,7 @@ impl Line {
             opened: None,
             quorum: true,
             room: true,
+            stuck: false,
             waiting: VecDeque::new(),
             held: (0, 0),
             flight: None,
@@ -147,7 +150,7 @@ impl Line {
     /// Takes a permit and a place.
     pub(crate) fn submit(self: &Arc<Self>, command: Bytes) -> Result<AnswerReceiver, ProposeError> {
         let mut state = self.state.lock();
-        self.admit(&state, command.len()).inspect_err(|error| count_refusal(error))?;
+        self.admit(&state, command.len()).inspect_err(count_refusal)?;
         let (answer, outcome) = oneshot::channel();
         state.held.0 += 1;
         state.held.1 += command.len();
@@ -164,7 +167,7 @@ impl Line {
             Role::Stopped => return Err(ProposeError::Stopped),
             Role::Leading { .. } => {}
         }
-        if !state.quorum || self.is_stuck(state, Instant::now()) {
+        if !state.quorum || state.stuck {
             return Err(ProposeError::Unavailable);
         }
         if !state.room {
@@ -175,13 +178,6 @@ impl Line {
             return Err(ProposeError::Overloaded { retry_after: RETRY_WHEN_FULL });
         }
         Ok(())
-    }
-
-    /// The entry in flight, or the first entry of this leadership, takes too long.
-    fn is_stuck(&self, state: &State, now: Instant) -> bool {
-        let late = |since: Instant| now.duration_since(since) > self.limits.patience;
-        let flight = state.flight.as_ref().is_some_and(|flight| late(flight.since));
-        flight || (!state.is_open() && late(state.since))
     }
 
     /// Takes what waits, up to one entry, if nothing is in flight.
@@ -241,6 +237,7 @@ impl Line {
         state.release(&answers, load.bytes);
         if state.flight.as_ref().is_some_and(|flight| flight.number == number) {
             state.flight = None;
+            state.stuck = false;
         }
         state.orphans.retain(|flight| flight.number != number);
         if matches!(verdict, Verdict::EngineGone) {
@@ -261,6 +258,7 @@ impl Line {
     pub(crate) fn opened(self: &Arc<Self>, term: u64) {
         let mut state = self.state.lock();
         state.opened = Some(term);
+        state.stuck &= state.flight.is_some();
         let departure = self.next(&mut state);
         drop(state);
         self.depart(departure);
@@ -272,12 +270,11 @@ impl Line {
         if state.role == role || state.role == Role::Stopped {
             return;
         }
-        let same_leadership = matches!(
-            (state.role, role),
-            (Role::Following { .. }, Role::Following { .. })
-        );
+        let same_leadership =
+            matches!((state.role, role), (Role::Following { .. }, Role::Following { .. }));
         state.role = role;
         state.since = Instant::now();
+        state.stuck = false;
         if !same_leadership && let Some(flight) = state.flight.take() {
             // Its outcome may still arrive. It must not hold up what a new leadership proposes.
             state.orphans.push(flight);
@@ -334,8 +331,11 @@ impl Line {
             // It stays in flight: nothing may overtake it.
             state.flight = Some(flight);
         }
-        let leads = matches!(state.role, Role::Leading { .. });
-        if leads && self.is_stuck(&state, now) {
+        let late_flight = state.flight.as_ref().is_some_and(late);
+        let opening = matches!(state.role, Role::Leading { .. }) && !state.is_open();
+        let late_opening = opening && now.duration_since(state.since) > self.limits.patience;
+        state.stuck = late_flight || late_opening;
+        if state.stuck {
             lost.extend(state.dismiss(ProposeError::Unavailable));
         }
         drop(state);

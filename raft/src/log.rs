@@ -56,7 +56,8 @@ impl LogFacts {
         self.durable_next.fetch_max(index + 1, Ordering::AcqRel);
     }
 
-    fn is_durable(&self, index: u64) -> bool {
+    /// Whether the machine is durable up to and including `index`.
+    pub(crate) fn is_durable(&self, index: u64) -> bool {
         index < self.durable_next.load(Ordering::Acquire)
     }
 
@@ -326,7 +327,24 @@ impl RaftLogStorage<Types> for LogStore {
 
 #[cfg(test)]
 mod tests {
+    use openraft::storage::RaftLogStorageExt as _;
+    use store::{Journal, JournalConfig, MemoryDisk, disk::Pace};
+
     use super::*;
+    use crate::types::{Data, EntryPayload};
+
+    fn entry(index: u64) -> Entry {
+        let at = Position { term: 1, node: 1, index };
+        let payload = EntryPayload::Normal(Data(format!("entry {index}").into()));
+        Entry { log_id: log_id(at), payload }
+    }
+
+    fn open() -> (LogStore, Arc<LogFacts>, Journal) {
+        let disk = Arc::new(MemoryDisk::new(Pace::Inline));
+        let journal = Journal::open(disk, JournalConfig::new([1; 16])).expect("an empty disk");
+        let facts = LogFacts::new(GroupId(1), Stop::new());
+        (LogStore::new(journal.group(1), facts.clone()), facts, journal)
+    }
 
     #[test]
     fn the_tail_is_found_by_bytes() {
@@ -337,5 +355,59 @@ mod tests {
         assert_eq!(weights.index_before_last(10 * MARK_BYTES), 90);
         assert_eq!(weights.index_before_last(0), 99, "never beyond the last mark");
         assert_eq!(weights.index_before_last(1000 * MARK_BYTES), 0, "unknown is kept");
+    }
+
+    #[tokio::test]
+    async fn what_was_appended_is_read_back_in_bounded_pieces() {
+        use futures::TryStreamExt as _;
+        let (mut log, _, _journal) = open();
+        let entries: Vec<_> = (0..READ_ENTRIES_MAX + 10).map(entry).collect();
+        log.blocking_append(entries.clone()).await.expect("appended");
+        let some = log.limited_get_log_entries(0, u64::MAX).await.expect("read");
+        assert_eq!(some, entries[..READ_ENTRIES_MAX as usize]);
+        let all = log.entries_stream(0..entries.len() as u64).await;
+        assert_eq!(all.try_collect::<Vec<_>>().await.expect("read"), entries);
+        assert_eq!(log.try_get_log_entries(3..5).await.expect("read"), entries[3..5]);
+    }
+
+    #[tokio::test]
+    async fn a_missing_entry_is_fatal_and_not_skipped() {
+        let (mut log, facts, _journal) = open();
+        log.blocking_append((0..5).map(entry)).await.expect("appended");
+        assert!(log.limited_get_log_entries(5, 6).await.is_err());
+        assert!(facts.stop.wait().await.reason().contains("entry 5 is missing"));
+    }
+
+    #[tokio::test]
+    async fn a_purge_within_what_is_durable_is_done() {
+        let (mut log, facts, _journal) = open();
+        log.blocking_append((0..5).map(entry)).await.expect("appended");
+        facts.durable(3);
+        log.purge(entry(3).log_id).await.expect("purged");
+        let state = log.get_log_state().await.expect("state");
+        assert_eq!(state.last_purged_log_id, Some(entry(3).log_id));
+        assert_eq!(state.last_log_id, Some(entry(4).log_id));
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "the machine is not durable that far")]
+    async fn a_purge_beyond_what_is_durable_panics() {
+        let (mut log, facts, _journal) = open();
+        log.blocking_append((0..5).map(entry)).await.expect("appended");
+        facts.durable(3);
+        // Whatever it answers, it must not get so far.
+        let _ = log.purge(entry(4).log_id).await;
+    }
+
+    #[tokio::test]
+    async fn vote_and_committed_mark_are_read_back() {
+        let (mut log, _, _journal) = open();
+        let vote = Vote { leader_id: crate::types::leader_id(3, 2), committed: true };
+        assert_eq!(log.read_vote().await.expect("read"), None);
+        log.save_vote(&vote).await.expect("saved");
+        assert_eq!(log.read_vote().await.expect("read"), Some(vote));
+        assert_eq!(log.read_committed().await.expect("read"), None);
+        log.save_committed(Some(entry(7).log_id)).await.expect("saved");
+        assert_eq!(log.read_committed().await.expect("read"), Some(entry(7).log_id));
     }
 }

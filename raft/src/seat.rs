@@ -98,8 +98,10 @@ impl Seat {
     /// Makes everything applied durable and says how far that is.
     pub(crate) fn flush(&self) -> Result<AppliedState, Fatal> {
         let state = self.state();
-        self.with(|machine| machine.flush())?;
-        if let Some(at) = state.position {
+        if let Some(at) = state.position
+            && !self.log.is_durable(at.index)
+        {
+            self.with(|machine| machine.flush())?;
             self.log.durable(at.index);
         }
         Ok(state)

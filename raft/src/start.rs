@@ -80,6 +80,7 @@ impl Start {
             lead: Lead::default(),
             stop: inner.stop.clone(),
             closing: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
             told: Arc::new(Mutex::new((false, 0))),
         });
         inner.groups.write().insert(group, core.clone());

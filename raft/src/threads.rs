@@ -63,7 +63,10 @@ impl Threads {
 }
 
 /// The adapter to the operating system's threads.
-#[allow(clippy::disallowed_methods, reason = "this is the adapter: groups need threads of their own")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "this is the adapter: groups need threads of their own"
+)]
 fn spawn(number: usize) -> Result<(Handle, Worker), Error> {
     let runtime = Builder::new_current_thread()
         .enable_time()

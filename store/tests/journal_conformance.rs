@@ -5,7 +5,7 @@ mod support;
 
 use bytes::Bytes;
 use std::sync::{Arc, Mutex};
-use store::{Disk, FsDisk, Journal, JournalConfig, LogPosition, MemoryDisk, StoreError};
+use store::{Disk, FsDisk, Journal, JournalConfig, LogPosition, LogRecord, MemoryDisk, StoreError};
 use support::{IDENTITY, Run, config, record, state, wait};
 
 /// Gives the same folder again and again.
@@ -36,6 +36,11 @@ fn open(folder: &mut dyn Folder) -> Journal {
 macro_rules! on_both_disks {
     ($($name:ident),* $(,)?) => {
         mod on_a_real_disk {
+            #[test] fn reads_that_race_with_recycling_never_fail() {
+                super::reads_that_race_with_recycling_never_fail(&mut super::Real(
+                    tempfile::tempdir().expect("a temporary folder"),
+                ));
+            }
             $(#[test] fn $name() {
                 super::$name(&mut super::Real(tempfile::tempdir().expect("a temporary folder")));
             })*
@@ -57,6 +62,7 @@ on_both_disks!(
     a_purge_beyond_the_end_moves_the_begin,
     committed_travels_with_the_next_batch,
     old_segments_go_after_a_purge,
+    a_large_purge_leaves_a_small_journal_that_opens,
     a_lagging_group_does_not_pin_old_segments,
     a_batch_larger_than_a_segment_is_written,
     a_second_opener_is_refused,
@@ -212,6 +218,21 @@ fn old_segments_go_after_a_purge(folder: &mut dyn Folder) {
     assert_eq!(journal.group(1).read(0, u64::MAX, usize::MAX).expect("readable").len(), 19);
 }
 
+fn a_large_purge_leaves_a_small_journal_that_opens(folder: &mut dyn Folder) {
+    let journal = open(folder);
+    let log = journal.group(1);
+    let empty = |index| LogRecord { payload: Bytes::new(), ..record(1, index, 2) };
+    for from in (0..20_000).step_by(1000) {
+        wait(|done| log.append((from..from + 1000).map(empty).collect(), done)).expect("durable");
+    }
+    // The newest segment begins with the state of before: of far more entries than will be left.
+    wait(|done| log.purge(empty(19_998).position(), done)).expect("durable");
+    support::wait_until("old segments go", || journal.stats().segments <= 3);
+    drop((journal, log));
+    let journal = open(folder);
+    assert_eq!(journal.group(1).read(0, u64::MAX, usize::MAX).expect("readable"), [empty(19_999)]);
+}
+
 fn a_lagging_group_does_not_pin_old_segments(folder: &mut dyn Folder) {
     let journal = open(folder);
     let (lagging, busy) = (journal.group(1), journal.group(2));
@@ -309,4 +330,37 @@ fn a_closed_journal_answers_closed(folder: &mut dyn Folder) {
     journal.close();
     assert_eq!(wait(|done| log.append(vec![record(1, 1, 1)], done)), Err(StoreError::Closed));
     assert_eq!(wait(|done| log.save_vote(Bytes::new(), done)), Err(StoreError::Closed));
+}
+
+/// Needs threads. A segment may go, and its file be used again, between the moment a reader learns
+/// where an entry is and the moment it reads.
+fn reads_that_race_with_recycling_never_fail(folder: &mut dyn Folder) {
+    let config = JournalConfig { cache_bytes_per_group: 0, ..config() };
+    let journal = Journal::open(folder.disk(), config).expect("opens");
+    let log = journal.group(1);
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            let (log, stop) = (log.clone(), &stop);
+            scope.spawn(move || {
+                while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                    for found in
+                        log.read(0, u64::MAX, usize::MAX).expect("whatever is there is readable")
+                    {
+                        assert_eq!(found, record(1, found.index, 1));
+                    }
+                }
+            });
+        }
+        let mut index = 1;
+        for _ in 0..120 {
+            let records = (index..index + 60).map(|index| record(1, index, 1)).collect();
+            wait(|done| log.append(records, done)).expect("durable");
+            index += 60;
+            let upto = record(1, index - 30, 1).position();
+            wait(|done| log.purge(upto, done)).expect("durable");
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert_eq!(journal.fatal(), None);
 }

@@ -4,6 +4,8 @@
 //! A kill keeps the page cache, so this proves framing, order and recovery, not the barrier (see
 //! `journal_plug.rs`).
 
+#![allow(clippy::disallowed_methods, reason = "a process is stopped at a moment of real time")]
+
 #[path = "support/child.rs"]
 mod child;
 #[path = "support/journal.rs"]

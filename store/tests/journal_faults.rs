@@ -5,40 +5,50 @@ mod support;
 
 use bytes::Bytes;
 use std::io;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use store::disk::{DiskFile, DiskLock, DiskThread, Fault, Space, Work};
 use store::{
     Disk, FsDisk, Journal, JournalConfig, LogPosition, MemoryDisk, Pace, RecordSeal, StoreError,
 };
 use support::{config, record, state, wait};
 
-/// A real disk of which one barrier fails, once.
-struct FailingDisk {
-    inner: FsDisk,
-    fail: Arc<AtomicBool>,
+/// A disk of which one barrier fails, once, and whose reads can be held up.
+struct TestDisk {
+    inner: Arc<dyn Disk>,
+    hooks: Arc<Hooks>,
 }
 
-struct FailingFile {
+#[derive(Default)]
+struct Hooks {
+    fail: AtomicBool,
+    reads: AtomicUsize,
+    /// Held by a test while reads shall wait.
+    gate: Mutex<()>,
+}
+
+struct TestFile {
     inner: Arc<dyn DiskFile>,
-    fail: Arc<AtomicBool>,
+    hooks: Arc<Hooks>,
 }
 
-impl FailingDisk {
+impl TestDisk {
     fn wrap(&self, inner: Arc<dyn DiskFile>) -> Arc<dyn DiskFile> {
-        Arc::new(FailingFile { inner, fail: Arc::clone(&self.fail) })
+        Arc::new(TestFile { inner, hooks: Arc::clone(&self.hooks) })
     }
 }
 
-impl DiskFile for FailingFile {
+impl DiskFile for TestFile {
     fn read_at(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
+        self.hooks.reads.fetch_add(1, Ordering::SeqCst);
+        drop(self.hooks.gate.lock());
         self.inner.read_at(into, offset)
     }
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.inner.write_at(bytes, offset)
     }
     fn sync_data(&self) -> io::Result<()> {
-        match self.fail.swap(false, Ordering::SeqCst) {
+        match self.hooks.fail.swap(false, Ordering::SeqCst) {
             true => Err(io::Error::other("the barrier failed, once")),
             false => self.inner.sync_data(),
         }
@@ -51,7 +61,7 @@ impl DiskFile for FailingFile {
     }
 }
 
-impl Disk for FailingDisk {
+impl Disk for TestDisk {
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
         Ok(self.wrap(self.inner.open(name)?))
     }
@@ -91,8 +101,8 @@ impl Disk for FailingDisk {
 fn after_one_failed_barrier_nothing_is_ever_acknowledged() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let inner = FsDisk::open(folder.path()).expect("opens");
-    let fail = Arc::new(AtomicBool::new(false));
-    let disk = FailingDisk { inner: inner.clone(), fail: Arc::clone(&fail) };
+    let hooks = Arc::new(Hooks::default());
+    let disk = TestDisk { inner: Arc::new(inner.clone()), hooks: Arc::clone(&hooks) };
     let journal = Journal::open(Arc::new(disk), config()).expect("opens");
     let (log, told) = (journal.group(1), Arc::new(AtomicUsize::new(0)));
     let count = Arc::clone(&told);
@@ -101,7 +111,7 @@ fn after_one_failed_barrier_nothing_is_ever_acknowledged() {
         count.fetch_add(1, Ordering::SeqCst);
     }));
     wait(|done| log.append(vec![record(1, 1, 1)], done)).expect("durable");
-    fail.store(true, Ordering::SeqCst);
+    hooks.fail.store(true, Ordering::SeqCst);
     let first =
         wait(|done| log.append(vec![record(1, 2, 1)], done)).expect_err("the barrier failed");
     assert!(first.is_fatal() && matches!(first, StoreError::Io { .. }));
@@ -144,6 +154,19 @@ fn a_hook_set_after_the_failure_is_told_at_once() {
 }
 
 #[test]
+fn a_completion_that_panics_does_not_leave_a_silent_journal() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let disk = FsDisk::open(folder.path()).expect("opens");
+    let journal =
+        std::mem::ManuallyDrop::new(Journal::open(Arc::new(disk), config()).expect("opens"));
+    journal.group(1).save_vote(Bytes::new(), Box::new(|_| panic!("planned, by a test")));
+    support::wait_until("the panic is told", || journal.fatal().is_some());
+    support::wait_until("later calls are answered", || {
+        wait(|done| journal.group(1).save_vote(Bytes::new(), done)).is_err()
+    });
+}
+
+#[test]
 fn a_failed_read_is_an_error_and_not_an_end_of_the_log() {
     let disk = MemoryDisk::default();
     let journal = support::open(disk.clone()).expect("opens");
@@ -176,6 +199,36 @@ fn fill(journal: &Journal, from: u64) -> u64 {
         }
     }
     unreachable!()
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a read that waits needs a thread to wait in")]
+fn a_segment_that_is_being_read_is_not_recycled() {
+    let (disk, hooks) = (MemoryDisk::default(), Arc::new(Hooks::default()));
+    let under_test = TestDisk { inner: Arc::new(disk.clone()), hooks: Arc::clone(&hooks) };
+    let config = JournalConfig { cache_bytes_per_group: 0, ..config() };
+    let journal = Journal::open(Arc::new(under_test), config).expect("opens");
+    let log = journal.group(1);
+    wait(|done| log.append((1..=100).map(|index| record(1, index, 1)).collect(), done))
+        .expect("durable");
+    let gate = hooks.gate.lock().expect("not poisoned");
+    let before = hooks.reads.load(Ordering::SeqCst);
+    let reader = {
+        let log = log.clone();
+        std::thread::spawn(move || log.read(50, 51, 1))
+    };
+    support::wait_until("the reader is at the disk", || {
+        hooks.reads.load(Ordering::SeqCst) > before
+    });
+    for index in 101..2000 {
+        wait(|done| log.append(vec![record(1, index, 1)], done)).expect("durable");
+        wait(|done| log.purge(record(1, index, 1).position(), done)).expect("durable");
+    }
+    let names = disk.list().expect("a live disk");
+    assert!(!names.contains(&"00000001.segment".to_owned()), "it has gone meanwhile: {names:?}");
+    drop(gate);
+    let read = reader.join().expect("no panic");
+    assert_eq!(read, Ok(vec![record(1, 50, 1)]));
 }
 
 #[test]
@@ -280,7 +333,7 @@ fn payloads_are_sealed_at_rest_and_opened_by_the_same_key_alone() {
     }
     let first =
         disk.list().expect("a live disk").into_iter().find(|name| name.ends_with("segment"));
-    assert!(first.expect("there are segments") > "00000001.segment".to_owned(), "they were copied");
+    assert!(first.expect("there are segments") != "00000001.segment", "they were copied");
     assert_eq!(
         journal.group(1).read(1, 3, 1 << 20).expect("readable"),
         [record(1, 1, 1), secret.clone()]
@@ -298,27 +351,31 @@ fn payloads_are_sealed_at_rest_and_opened_by_the_same_key_alone() {
 
 #[test]
 fn a_sealed_record_is_bound_to_group_index_and_term() {
-    let seal = Arc::new(Spy(std::sync::Mutex::default()));
+    let seal = Arc::new(Spy(Mutex::default()));
     let config = JournalConfig { seal: Some(seal.clone()), ..config() };
     let journal = Journal::open(Arc::new(MemoryDisk::default()), config).expect("opens");
-    for (group, term, node) in [(1, 1, 1), (2, 1, 1), (3, 2, 1), (4, 1, 2)] {
-        let records = [5, 6].map(|index| store::LogRecord {
-            index,
-            term,
-            node,
-            kind: 0,
-            payload: Bytes::new(),
-        });
-        wait(|done| journal.group(group).append(records.to_vec(), done)).expect("durable");
+    let places = [
+        (1, 5, 1, 1, 0),
+        (2, 5, 1, 1, 0),
+        (1, 6, 1, 1, 0),
+        (1, 5, 2, 1, 0),
+        (1, 5, 1, 2, 0),
+        (1, 5, 1, 1, 7),
+    ];
+    for (group, index, term, node, kind) in places {
+        let log = journal.group(group);
+        wait(|done| log.truncate_after(None, done)).expect("durable");
+        let record = store::LogRecord { index, term, node, kind, payload: Bytes::new() };
+        wait(|done| log.append(vec![record], done)).expect("durable");
     }
     let mut seen = seal.0.lock().expect("not poisoned").clone();
     seen.sort();
     seen.dedup();
-    assert_eq!(seen.len(), 8, "no two places share their associated data");
+    assert_eq!(seen.len(), places.len(), "no two places share their associated data");
     let _ = LogPosition { term: 0, node: 0, index: 0 };
 }
 
-struct Spy(std::sync::Mutex<Vec<Vec<u8>>>);
+struct Spy(Mutex<Vec<Vec<u8>>>);
 
 impl RecordSeal for Spy {
     fn seal(&self, aad: &[u8], plaintext: &[u8]) -> Vec<u8> {

@@ -4,6 +4,8 @@
 //!
 //! Needs root, loop devices and mkfs.ext4; says so and passes where they are missing.
 
+#![allow(clippy::disallowed_methods, reason = "a process is stopped at a moment of real time")]
+
 #[path = "support/child.rs"]
 mod child;
 #[path = "support/journal.rs"]

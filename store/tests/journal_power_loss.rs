@@ -78,10 +78,14 @@ impl World {
             self.disk.fail_next(fault);
             self.trace += &format!(" with {fault:?}");
         }
+        let busy = self.random.below(2) == 0;
         for _ in 0..self.random.below(200) {
             self.run.call(journal);
-            if self.random.below(3) == 0 {
-                journal.step();
+            for _ in 0..self.random.below(3) {
+                // A busy disk has no time for chores, so that segments are made in a hurry.
+                if !busy || journal.stats().waiting_bytes > 0 {
+                    journal.step();
+                }
             }
             if journal.fatal().is_some() && self.random.below(4) == 0 {
                 break;

@@ -191,6 +191,7 @@ impl Moments {
 
 /// How a round broke the law.
 #[derive(Debug)]
+#[expect(dead_code, reason = "the fields are for whoever reads why a suite failed")]
 enum Breach {
     /// The engine says that its files are damaged.
     Refused(StoreError),

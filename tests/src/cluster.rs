@@ -186,7 +186,14 @@ impl Cluster {
     pub fn start_node(&mut self, node: u64) {
         let config = self.config(node);
         let stop = CancellationToken::new();
-        let task = tokio::spawn(node::run(config, stop.clone()));
+        let run = node::run(config, stop.clone());
+        let task = tokio::spawn(async move {
+            let ended = run.await;
+            if let Err(error) = &ended {
+                eprintln!("node {node} ended: {error}");
+            }
+            ended
+        });
         let before = self.slot(node).replace(Running { stop, task });
         assert!(before.is_none(), "node {node} runs already");
     }
@@ -201,20 +208,46 @@ impl Cluster {
         running.task.await.expect("the node did not panic").expect("the node stops cleanly");
     }
 
+    /// Stops all nodes that run and waits until they have.
+    ///
+    /// # Panics
+    /// When one ended with an error.
+    pub async fn stop_all(&mut self) {
+        let running: Vec<Running> = self.running.iter_mut().filter_map(Option::take).collect();
+        for running in &running {
+            running.stop.cancel();
+        }
+        for running in running {
+            running.task.await.expect("the node did not panic").expect("the node stops cleanly");
+        }
+    }
+
+    /// Stops all nodes and removes their folders.
+    ///
+    /// # Panics
+    /// When a node ended with an error.
+    pub async fn stop(mut self) {
+        self.stop_all().await;
+    }
+
     /// Waits until a node says that it is ready.
     ///
     /// # Panics
     /// When it is not in time.
     pub async fn wait_ready(&self, node: u64) {
         let address = self.operations_address(node);
+        let running = self.running[usize::try_from(node).expect("small") - 1].as_ref();
+        let running = running.expect("the node runs");
         let ready = async {
             while http::plain(address, "GET", "/readyz", None, "").await.map(|(status, _)| status) != Some(200) {
+                assert!(!running.task.is_finished(), "node {node} ended before it was ready");
                 tokio::time::sleep(LOOK_AGAIN).await;
             }
         };
-        tokio::time::timeout(READY_WITHIN, ready)
-            .await
-            .unwrap_or_else(|_| panic!("node {node} is not ready within {READY_WITHIN:?}"));
+        if tokio::time::timeout(READY_WITHIN, ready).await.is_err() {
+            let (_, why) = http::json(address, "GET", "/readyz", None, None).await;
+            panic!("node {node} is not ready within {READY_WITHIN:?}: {why}");
+        }
     }
 
     /// The node's own account of its shards.

@@ -1,19 +1,52 @@
 //! The smallest HTTP client that can be wrong: one request, one connection, plain text.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// One request over plain HTTP: status and body. `None` when nobody answers.
-pub async fn plain(
+/// What a server answered.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    /// The status code.
+    pub status: u16,
+    /// Header lines, names in lower case.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    /// The value of a header.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The body as JSON; an empty one is null.
+    ///
+    /// # Panics
+    /// When it is something else.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        if self.body.is_empty() {
+            return Value::Null;
+        }
+        let text = String::from_utf8_lossy(&self.body);
+        serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}"))
+    }
+}
+
+/// One request over plain HTTP. `None` when nobody answers.
+pub async fn request(
     address: SocketAddr,
     method: &str,
     path: &str,
     bearer: Option<&str>,
     body: &str,
-) -> Option<(u16, Vec<u8>)> {
+) -> Option<Answer> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     let bearer = bearer.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
     let request = format!(
@@ -27,7 +60,23 @@ pub async fn plain(
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&answer[..end]).ok()?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
-    Some((status, answer.split_off(end + 4)))
+    let named = |line: &str| {
+        let (name, value) = line.split_once(':')?;
+        Some((name.to_ascii_lowercase(), value.trim().to_owned()))
+    };
+    let headers = head.split("\r\n").skip(1).filter_map(named).collect();
+    Some(Answer { status, headers, body: answer.split_off(end + 4) })
+}
+
+/// One request over plain HTTP: status and body. `None` when nobody answers.
+pub async fn plain(
+    address: SocketAddr,
+    method: &str,
+    path: &str,
+    bearer: Option<&str>,
+    body: &str,
+) -> Option<(u16, Vec<u8>)> {
+    request(address, method, path, bearer, body).await.map(|answer| (answer.status, answer.body))
 }
 
 /// One request with a JSON body and a JSON answer; an empty answer is null.
@@ -42,11 +91,23 @@ pub async fn json(
     body: Option<&Value>,
 ) -> (u16, Value) {
     let body = body.map_or_else(String::new, Value::to_string);
-    let (status, answer) =
-        plain(address, method, path, bearer, &body).await.expect("the node answers");
-    if answer.is_empty() {
-        return (status, Value::Null);
+    let answer = request(address, method, path, bearer, &body).await.expect("the node answers");
+    (answer.status, answer.json())
+}
+
+/// `text` as one segment of a path or one value of a query: everything but the unreserved is escaped (RFC 3986, 2.1).
+#[must_use]
+pub fn escape(text: &str) -> String {
+    let mut escaped = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                escaped.push(char::from(byte));
+            }
+            other => {
+                let _ = write!(escaped, "%{other:02X}");
+            }
+        }
     }
-    let text = String::from_utf8_lossy(&answer).into_owned();
-    (status, serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}")))
+    escaped
 }

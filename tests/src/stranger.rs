@@ -1,27 +1,27 @@
 //! A client that knows nothing of this project but its published interface: HTTP, JSON and a WebSocket.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
-use futures::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
-use tokio_tungstenite::tungstenite::Message;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use crate::http;
+use crate::chat::Chat;
+use crate::http::{self, Answer, escape};
 
-/// How long a stranger waits for anything.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// The password of every user here.
+pub const PASSWORD: &str = "correct horse battery";
 
 /// A user with a session, and the node it talks to.
 #[derive(Debug, Clone)]
 pub struct Stranger {
     /// Its user id.
     pub user: String,
+    /// Its device.
+    pub device: String,
     /// Its access token.
     pub token: String,
+    /// What it may trade for new tokens.
+    pub refresh: String,
     node: SocketAddr,
 }
 
@@ -31,9 +31,9 @@ impl Stranger {
     /// # Panics
     /// When either is refused.
     pub async fn arrive(node: SocketAddr, user: &str) -> Self {
-        let account = json!({ "userId": user, "password": "correct horse battery" });
+        let account = json!({ "userId": user, "password": PASSWORD });
         let (status, body) = http::json(node, "POST", "/v1/users", None, Some(&account)).await;
-        assert_eq!(status, 201, "{body}");
+        assert_eq!((status, &body), (201, &json!({ "userId": user })));
         Self::log_in(node, user, "first").await
     }
 
@@ -42,11 +42,26 @@ impl Stranger {
     /// # Panics
     /// When it is refused.
     pub async fn log_in(node: SocketAddr, user: &str, device: &str) -> Self {
-        let login = json!({ "userId": user, "password": "correct horse battery", "deviceName": device });
+        let login = json!({ "userId": user, "password": PASSWORD, "deviceName": device });
         let (status, body) = http::json(node, "POST", "/v1/sessions", None, Some(&login)).await;
         assert_eq!(status, 201, "{body}");
-        let token = body["accessToken"].as_str().expect("a session has a token").to_owned();
-        Self { user: user.to_owned(), token, node }
+        Self::with(node, &body)
+    }
+
+    /// Whoever a session's JSON names.
+    ///
+    /// # Panics
+    /// When it lacks something.
+    #[must_use]
+    pub fn with(node: SocketAddr, session: &Value) -> Self {
+        let text = |field: &str| session[field].as_str().expect("a session is complete").to_owned();
+        Self {
+            user: text("userId"),
+            device: text("deviceId"),
+            token: text("accessToken"),
+            refresh: text("refreshToken"),
+            node,
+        }
     }
 
     /// The same session, talking to another node.
@@ -55,9 +70,43 @@ impl Stranger {
         Self { node, ..self.clone() }
     }
 
+    /// Another device of the same user, at the same node.
+    pub async fn another(&self, device: &str) -> Self {
+        Self::log_in(self.node, &self.user, device).await
+    }
+
     /// One authenticated request.
     pub async fn ask(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
         http::json(self.node, method, path, Some(&self.token), body).await
+    }
+
+    /// One authenticated request, answered with headers and all.
+    ///
+    /// # Panics
+    /// When nobody answers.
+    pub async fn answer(&self, method: &str, path: &str, body: Option<&Value>) -> Answer {
+        let body = body.map_or_else(String::new, Value::to_string);
+        let answer = http::request(self.node, method, path, Some(&self.token), &body).await;
+        answer.expect("the node answers")
+    }
+
+    /// One authenticated request that must be granted.
+    ///
+    /// # Panics
+    /// When it is not.
+    pub async fn granted(&self, method: &str, path: &str, body: Option<&Value>) -> Value {
+        let (status, answer) = self.ask(method, path, body).await;
+        assert_eq!(status / 100, 2, "{method} {path}: {status} {answer}");
+        answer
+    }
+
+    /// One authenticated request that must be refused: the status and the problem.
+    ///
+    /// # Panics
+    /// When it is not, or not as RFC 9457 says.
+    pub async fn refused(&self, method: &str, path: &str, body: Option<&Value>) -> (u16, Value) {
+        let answer = self.answer(method, path, body).await;
+        (answer.status, problem(&answer))
     }
 
     /// Opens the chat.
@@ -65,15 +114,31 @@ impl Stranger {
     /// # Panics
     /// When it is refused.
     pub async fn chat(&self) -> Chat {
+        self.try_chat().await.expect("the chat opens")
+    }
+
+    /// Opens the chat if the node is there and agrees.
+    ///
+    /// # Panics
+    /// When the address or token cannot be one.
+    pub async fn try_chat(&self) -> Option<Chat> {
         let url = format!("ws://{}/chat?encoding=text", self.node);
         let mut request = url.into_client_request().expect("a good address");
         let bearer = format!("Bearer {}", self.token).parse().expect("a token is a header value");
         request.headers_mut().insert("authorization", bearer);
-        let (socket, _) = tokio_tungstenite::connect_async(request).await.expect("the chat opens");
-        let mut chat = Chat { socket, connection: String::new(), user: self.user.clone() };
-        let first = chat.next().await;
-        chat.connection = first["connection_id"].as_str().expect("a name first").to_owned();
-        chat
+        let (socket, _) = tokio_tungstenite::connect_async(request).await.ok()?;
+        let mut chat = Chat::over(socket, &self.user);
+        chat.try_welcomed().await.then_some(chat)
+    }
+
+    /// Opens the chat without saying who speaks; `query` is what follows `/chat`.
+    ///
+    /// # Panics
+    /// When the handshake is refused.
+    pub async fn chat_unnamed(&self, query: &str) -> Chat {
+        let url = format!("ws://{}/chat{query}", self.node);
+        let (socket, _) = tokio_tungstenite::connect_async(url).await.expect("the chat opens");
+        Chat::over(socket, &self.user)
     }
 
     /// The messages of the conversation with `other`, oldest first, page by page.
@@ -84,12 +149,9 @@ impl Stranger {
         let mut all = Vec::new();
         let mut after = String::new();
         loop {
-            let path = format!("/messages/{other}?limit=100{after}");
-            let (status, page) = self.ask("GET", &path, None).await;
-            assert_eq!(status, 200, "{page}");
-            for message in page["messages"].as_array().expect("a list") {
-                all.extend(message["payload"].as_array().expect("a list").iter().cloned());
-            }
+            let path = format!("/messages/{}?limit=100{after}", escape(other));
+            let page = self.granted("GET", &path, None).await;
+            all.extend(crate::items(&page));
             match page["next_after_id"].as_str() {
                 Some(next) => after = format!("&after_id={next}"),
                 None => return all,
@@ -98,88 +160,23 @@ impl Stranger {
     }
 }
 
-/// An open chat in the specification's JSON.
-pub struct Chat {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
-    connection: String,
-    user: String,
-}
-
-impl Chat {
-    /// Sends one message and does not wait.
-    pub async fn send(&mut self, to: &str, id: &str, text: &str) {
-        let item = json!({
-            "senderId": self.user, "receiverId": to, "messageId": id,
-            "timestamp": "9:47PM 12-1-2023", "attachment": false, "attachmentURI": "", "messageText": text,
-        });
-        self.say(item).await;
-    }
-
-    /// Sends one payload item.
-    ///
-    /// # Panics
-    /// When the link is gone.
-    pub async fn say(&mut self, item: Value) {
-        let frame = json!({ "connection_id": self.connection, "payload": [item] });
-        self.raw(&frame.to_string()).await;
-    }
-
-    /// Sends any text.
-    ///
-    /// # Panics
-    /// When the link is gone.
-    pub async fn raw(&mut self, text: &str) {
-        self.socket.send(Message::text(text)).await.expect("the link stands");
-    }
-
-    /// The next frame.
-    ///
-    /// # Panics
-    /// When none comes in time, or it is not JSON.
-    pub async fn next(&mut self) -> Value {
-        self.try_next().await.expect("a frame, not the end of the link")
-    }
-
-    /// The next frame; `None` when the link ended.
-    ///
-    /// # Panics
-    /// When nothing comes in time.
-    pub async fn try_next(&mut self) -> Option<Value> {
-        let frame = async {
-            loop {
-                match self.socket.next().await {
-                    Some(Ok(Message::Text(text))) => {
-                        return Some(serde_json::from_str(&text).expect("frames are JSON"));
-                    }
-                    Some(Ok(Message::Close(_)) | Err(_)) | None => return None,
-                    Some(Ok(_)) => {}
-                }
-            }
-        };
-        tokio::time::timeout(PATIENCE, frame).await.expect("something happens in time")
-    }
-
-    /// Waits for the first payload item that `wanted` accepts; others are passed over.
-    ///
-    /// # Panics
-    /// When none comes in time.
-    pub async fn until(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
-        loop {
-            let frame = self.next().await;
-            if let Some(item) = items(&frame).into_iter().find(&wanted) {
-                return item;
-            }
-        }
-    }
-}
-
-/// The payload items of a frame, live or caught up.
+/// The problem in an answer, after a look at everything that must be about it.
+///
+/// # Panics
+/// When the answer is no problem, or lacks something.
 #[must_use]
-pub fn items(frame: &Value) -> Vec<Value> {
-    let of = |frame: &Value| frame["payload"].as_array().cloned().unwrap_or_default();
-    let mut all = of(frame);
-    for message in frame["messages"].as_array().into_iter().flatten() {
-        all.extend(of(message));
+pub fn problem(answer: &Answer) -> Value {
+    let body = answer.json();
+    assert!(answer.status >= 400, "{} {body}", answer.status);
+    assert_eq!(answer.header("content-type"), Some("application/problem+json"), "{body}");
+    for member in ["type", "title", "detail", "code"] {
+        assert!(body[member].as_str().is_some_and(|text| !text.is_empty()), "{member} in {body}");
     }
-    all
+    assert_eq!(body["status"], json!(answer.status), "{body}");
+    assert!(body["retryable"].is_boolean(), "{body}");
+    if let Some(ms) = body["retry_after_ms"].as_u64() {
+        let seconds = answer.header("retry-after").expect("a header with it");
+        assert_eq!(seconds.parse(), Ok(ms.div_ceil(1000)), "{body}");
+    }
+    body
 }

@@ -46,10 +46,6 @@ fn main() {
         return serve();
     }
     let only = arguments.iter().find(|argument| !argument.starts_with("--"));
-    println!(
-        "{:<10} {:>8} {:>10} {:>14} {:>14}",
-        "link", "window", "echo/s", "server us/msg", "KiB/idle link"
-    );
     for (kind, name) in [(Kind::Quic, "quic"), (Kind::Binary, "ws-binary"), (Kind::Text, "ws-text")]
     {
         if only.is_some_and(|only| only != name) {
@@ -57,11 +53,10 @@ fn main() {
         }
         for window in [1, 16] {
             let (rate, cost) = echo(kind, window);
-            println!("{name:<10} {window:>8} {rate:>10.0} {cost:>14.2} {:>14}", "");
+            println!("{name:<10} window {window:>2}: {rate:>9.0} echo/s {cost:>7.2} us/message");
         }
-        if kind != Kind::Text {
-            println!("{name:<10} {:>8} {:>10} {:>14} {:>14.1}", "", "", "", idle(kind));
-        }
+        let (memory, cost) = idle(kind);
+        println!("{name:<10} idle: {memory:>17.1} KiB/link {cost:>6.2} us/s/link");
     }
 }
 
@@ -224,19 +219,23 @@ async fn client(mut link: Link, window: usize, echoed: Arc<AtomicU64>, done: Arc
     }
 }
 
-/// KiB of the server's memory per idle link.
-fn idle(kind: Kind) -> f64 {
+/// What an idle link costs the server: KiB, and us of CPU per second.
+fn idle(kind: Kind) -> (f64, f64) {
     let server = Server::start();
     runtime("client").block_on(async {
         let before = server.memory();
-        let mut links = Vec::new();
         for _ in 0..IDLE_CONNECTIONS {
             let mut link = server.dial(kind).await;
             // One message each way, as after a login.
             link.writer.send(&mut VecDeque::from([Bytes::from_static(&[0; 300])])).await.unwrap();
             link.reader.next().await.unwrap().unwrap();
-            links.push(link);
+            tokio::spawn(async move { (link.reader.next().await, link.writer) });
         }
-        (server.memory() - before) as f64 / IDLE_CONNECTIONS as f64
+        let memory = (server.memory() - before) as f64 / IDLE_CONNECTIONS as f64;
+        tokio::time::sleep(WARM_UP).await;
+        let (cpu, since) = (server.cpu(), Instant::now());
+        tokio::time::sleep(MEASURED).await;
+        let cpu = (server.cpu() - cpu) * 1e6 / since.elapsed().as_secs_f64();
+        (memory, cpu / IDLE_CONNECTIONS as f64)
     })
 }

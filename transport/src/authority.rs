@@ -181,7 +181,6 @@ fn named(common_name: &str) -> DistinguishedName {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

@@ -1,6 +1,7 @@
 //! A small HTTPS/1.1 client for the REST side of the client plane: JSON in, bytes out, keep-alive.
 //!
-//! It knows one kind of body, follows no redirect and retries only what certainly was not sent.
+//! It knows one kind of body and follows no redirect. It repeats a request by itself only if a kept
+//! connection turns out to have ended, and then only what was not sent or may safely be sent twice.
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -115,23 +116,26 @@ impl Client {
                 Some(sender) => (sender, true),
                 None => (self.dial(address).await?, false),
             };
+            // What changes nothing when it happens twice may be sent again if a kept connection breaks.
+            let again = (reused && request.method().is_idempotent()).then(|| request.clone());
             let sent = timeout_at(deadline, sender.try_send_request(request))
                 .await
                 .map_err(|_| DialError::Interrupted("no answer in time".into()))?;
             let response = match sent {
                 Ok(response) => response,
-                Err(mut error) => match error.take_message() {
-                    // Not a byte of it was sent: the idle connection had ended.
-                    Some(unsent) if reused => {
-                        request = unsent;
-                        continue;
+                Err(mut error) => {
+                    let unsent = error.take_message();
+                    let definite = unsent.is_some();
+                    let detail = error.into_error().to_string();
+                    match unsent.or(again) {
+                        Some(next) if reused => {
+                            request = next;
+                            continue;
+                        }
+                        _ if definite => return Err(DialError::Unreachable { address, detail }),
+                        _ => return Err(DialError::Interrupted(detail)),
                     }
-                    Some(_) => {
-                        let detail = error.into_error().to_string();
-                        return Err(DialError::Unreachable { address, detail });
-                    }
-                    None => return Err(DialError::Interrupted(error.into_error().to_string())),
-                },
+                }
             };
             let (head, body) = response.into_parts();
             let body = timeout_at(deadline, Limited::new(body, BODY_BYTES_MAX).collect())

@@ -334,7 +334,8 @@ impl LinkWriter {
     }
 
     /// Ends the link with a reason; frames sent before are still delivered if the peer takes them
-    /// within a short deadline. Idempotent.
+    /// within a short deadline (1 s). Idempotent. A link that is dropped without it may lose the last
+    /// frames, and its peer learns no reason.
     pub async fn close(&mut self, reason: CloseReason) {
         match &mut self.kind {
             WriterKind::Quic(writer) => writer.close(reason).await,

@@ -18,9 +18,7 @@ fn hi() -> Bytes {
 
 async fn event(events: &mut broadcast::Receiver<Liveness>) -> Liveness {
     let event = tokio::time::timeout(PATIENCE, events.recv()).await;
-    event
-        .expect("an event came in time")
-        .expect("the plane lives")
+    event.expect("an event came in time").expect("the plane lives")
 }
 
 /// A node on a runtime of its own, which can be killed as a process is: all at once.
@@ -41,28 +39,18 @@ impl Process {
         // Polled here, but its tasks and sockets belong to the entered runtime.
         let node = started.await;
         drop(_guard);
-        Process {
-            runtime: Some(runtime),
-            node,
-        }
+        Process { runtime: Some(runtime), node }
     }
 
     fn kill(mut self) {
-        self.runtime
-            .take()
-            .expect("killed once")
-            .shutdown_background();
+        self.runtime.take().expect("killed once").shutdown_background();
         std::mem::drop(self.node);
     }
 }
 
 /// Silence can never be the evidence in these tests.
 fn patient() -> Options {
-    Options {
-        cluster: CLUSTER,
-        dead_after: Duration::from_secs(3600),
-        ..Options::default()
-    }
+    Options { cluster: CLUSTER, dead_after: Duration::from_secs(3600), ..Options::default() }
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -73,29 +61,13 @@ async fn a_killed_peer_is_noticed_without_waiting_for_silence() {
     introduce((1, &a.plane), (2, &b.node.plane));
     joined(&a.plane, 2).await;
     let mut events = a.plane.liveness();
-    let lost = a
-        .plane
-        .call(2, Lane::Forward, Bytes::from_static(b"hold"), PATIENCE);
+    let lost = a.plane.call(2, Lane::Forward, Bytes::from_static(b"hold"), PATIENCE);
     eventually("the call arrived", async || b.node.recorder.held() == 1).await;
     b.kill();
-    assert_eq!(
-        event(&mut events).await,
-        Liveness {
-            node: 2,
-            alive: false
-        }
-    );
-    assert_eq!(
-        lost.await,
-        Err(PeerError::Lost),
-        "it may have been acted on"
-    );
+    assert_eq!(event(&mut events).await, Liveness { node: 2, alive: false });
+    assert_eq!(lost.await, Err(PeerError::Lost), "it may have been acted on");
     let unsent = a.plane.call(2, Lane::Forward, hi(), PATIENCE).await;
-    assert_eq!(
-        unsent,
-        Err(PeerError::Unreachable),
-        "it was definitely not sent"
-    );
+    assert_eq!(unsent, Err(PeerError::Unreachable), "it was definitely not sent");
     assert!(!a.plane.alive(2));
 }
 
@@ -103,25 +75,15 @@ async fn a_killed_peer_is_noticed_without_waiting_for_silence() {
 async fn a_silent_peer_is_held_for_dead_and_its_calls_are_lost() {
     let (a, b) = pair(Options::default).await;
     let mut events = a.plane.liveness();
-    let held = a
-        .plane
-        .call(2, Lane::Forward, Bytes::from_static(b"hold"), PATIENCE);
+    let held = a.plane.call(2, Lane::Forward, Bytes::from_static(b"hold"), PATIENCE);
     eventually("the call arrived", async || b.recorder.held() == 1).await;
     // As a frozen process: every connection stands, nothing comes.
     b.plane.cut(BTreeSet::from([1]));
-    assert_eq!(
-        event(&mut events).await,
-        Liveness {
-            node: 2,
-            alive: false
-        }
-    );
+    assert_eq!(event(&mut events).await, Liveness { node: 2, alive: false });
     assert_eq!(held.await, Err(PeerError::Lost));
     eventually("the lane says why", async || {
         let failures = a.plane.status(2).expect("known").failures;
-        failures
-            .iter()
-            .all(|f| matches!(f, Some(LinkFailure::Silent | LinkFailure::Hung)))
+        failures.iter().all(|f| matches!(f, Some(LinkFailure::Silent | LinkFailure::Hung)))
     })
     .await;
 }
@@ -143,51 +105,17 @@ async fn a_cut_is_silence_both_ways_and_healing_restores_every_lane() {
     for _ in 0..3 {
         let (mut at_a, mut at_b) = (a.plane.liveness(), b.plane.liveness());
         a.plane.cut(BTreeSet::from([2]));
-        assert_eq!(
-            event(&mut at_a).await,
-            Liveness {
-                node: 2,
-                alive: false
-            }
-        );
-        assert_eq!(
-            event(&mut at_b).await,
-            Liveness {
-                node: 1,
-                alive: false
-            }
-        );
+        assert_eq!(event(&mut at_a).await, Liveness { node: 2, alive: false });
+        assert_eq!(event(&mut at_b).await, Liveness { node: 1, alive: false });
         for lane in Lane::ALL {
-            assert_eq!(
-                a.plane.call(2, lane, hi(), PATIENCE).await,
-                Err(PeerError::Unreachable)
-            );
-            assert_eq!(
-                b.plane.call(1, lane, hi(), PATIENCE).await,
-                Err(PeerError::Unreachable)
-            );
-            assert_eq!(
-                a.plane.call(3, lane, hi(), PATIENCE).await,
-                Ok(hi()),
-                "others are there"
-            );
+            assert_eq!(a.plane.call(2, lane, hi(), PATIENCE).await, Err(PeerError::Unreachable));
+            assert_eq!(b.plane.call(1, lane, hi(), PATIENCE).await, Err(PeerError::Unreachable));
+            assert_eq!(a.plane.call(3, lane, hi(), PATIENCE).await, Ok(hi()), "others are there");
             assert_eq!(c.plane.call(2, lane, hi(), PATIENCE).await, Ok(hi()));
         }
         a.plane.cut(BTreeSet::new());
-        assert_eq!(
-            event(&mut at_a).await,
-            Liveness {
-                node: 2,
-                alive: true
-            }
-        );
-        assert_eq!(
-            event(&mut at_b).await,
-            Liveness {
-                node: 1,
-                alive: true
-            }
-        );
+        assert_eq!(event(&mut at_a).await, Liveness { node: 2, alive: true });
+        assert_eq!(event(&mut at_b).await, Liveness { node: 1, alive: true });
         joined(&a.plane, 2).await;
         joined(&b.plane, 1).await;
     }
@@ -198,23 +126,15 @@ async fn nothing_crosses_a_cut() {
     let (a, b) = pair(Options::default).await;
     a.plane.cut(BTreeSet::from([2]));
     // Made before either end has noticed: these wait in the line or in the stalled connection.
-    let calls: Vec<_> = (0..100)
-        .map(|_| a.plane.call(2, Lane::Forward, hi(), PATIENCE))
-        .collect();
+    let calls: Vec<_> = (0..100).map(|_| a.plane.call(2, Lane::Forward, hi(), PATIENCE)).collect();
     let back = b.plane.call(1, Lane::Forward, hi(), PATIENCE);
     for call in calls {
         let answer = call.await;
-        assert!(
-            matches!(answer, Err(PeerError::Lost | PeerError::Unreachable)),
-            "{answer:?}"
-        );
+        assert!(matches!(answer, Err(PeerError::Lost | PeerError::Unreachable)), "{answer:?}");
     }
     assert!(back.await.is_err());
     assert!(b.recorder.calls.lock().is_empty(), "a call crossed the cut");
-    assert!(
-        a.recorder.calls.lock().is_empty(),
-        "a call crossed the cut backwards"
-    );
+    assert!(a.recorder.calls.lock().is_empty(), "a call crossed the cut backwards");
 }
 
 #[tokio::test(flavor = "current_thread")]
@@ -226,22 +146,10 @@ async fn a_peer_that_restarts_is_found_again() {
     joined(&a.plane, 2).await;
     let mut events = a.plane.liveness();
     b.kill();
-    assert_eq!(
-        event(&mut events).await,
-        Liveness {
-            node: 2,
-            alive: false
-        }
-    );
+    assert_eq!(event(&mut events).await, Liveness { node: 2, alive: false });
     let b = Process::start(&authority, 2, Options::default()).await;
     introduce((1, &a.plane), (2, &b.node.plane));
-    assert_eq!(
-        event(&mut events).await,
-        Liveness {
-            node: 2,
-            alive: true
-        }
-    );
+    assert_eq!(event(&mut events).await, Liveness { node: 2, alive: true });
     joined(&a.plane, 2).await;
     b.kill();
 }
@@ -251,11 +159,5 @@ async fn a_peer_that_stops_in_order_is_noticed_too() {
     let (a, b) = pair(patient).await;
     let mut events = a.plane.liveness();
     b.stop.cancel();
-    assert_eq!(
-        event(&mut events).await,
-        Liveness {
-            node: 2,
-            alive: false
-        }
-    );
+    assert_eq!(event(&mut events).await, Liveness { node: 2, alive: false });
 }

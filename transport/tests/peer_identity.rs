@@ -10,22 +10,12 @@ mod planes;
 use planes::{Options, TestNode, authority, eventually, introduce, start};
 
 async fn call(node: &TestNode, to: u64) -> Result<Bytes, PeerError> {
-    node.plane
-        .call(
-            to,
-            Lane::Raft,
-            Bytes::from_static(b"hi"),
-            Duration::from_secs(5),
-        )
-        .await
+    node.plane.call(to, Lane::Raft, Bytes::from_static(b"hi"), Duration::from_secs(5)).await
 }
 
 fn refused_certificate(node: &TestNode, peer: u64) -> bool {
     let status = node.plane.status(peer).expect("known");
-    status
-        .failures
-        .iter()
-        .all(|f| matches!(f, Some(LinkFailure::Certificate(_))))
+    status.failures.iter().all(|f| matches!(f, Some(LinkFailure::Certificate(_))))
 }
 
 #[tokio::test]
@@ -60,16 +50,10 @@ async fn a_node_that_is_no_known_peer_gets_no_answer() {
 async fn a_node_of_another_cluster_under_the_same_authority_is_refused() {
     let authority = authority();
     let a = start(&authority, 1, Options::default()).await;
-    let other = Options {
-        cluster: "other",
-        ..Options::default()
-    };
+    let other = Options { cluster: "other", ..Options::default() };
     let b = start(&authority, 2, other).await;
     introduce((1, &a.plane), (2, &b.plane));
-    eventually("the dialling end refuses", async || {
-        refused_certificate(&a, 2)
-    })
-    .await;
+    eventually("the dialling end refuses", async || refused_certificate(&a, 2)).await;
     eventually("the other one too", async || refused_certificate(&b, 1)).await;
     assert_eq!(call(&b, 1).await, Err(PeerError::Unreachable));
 }
@@ -92,14 +76,8 @@ async fn a_removed_peer_loses_its_links_and_gets_no_new_ones() {
     a.plane.remove_peer(2);
     assert!(!a.plane.alive(2));
     assert_eq!(call(&a, 2).await, Err(PeerError::Unreachable));
-    eventually("it is refused", async || {
-        a.plane.refused_links().not_a_peer > 0
-    })
-    .await;
-    eventually("it noticed", async || {
-        call(&b, 1).await == Err(PeerError::Unreachable)
-    })
-    .await;
+    eventually("it is refused", async || a.plane.refused_links().not_a_peer > 0).await;
+    eventually("it noticed", async || call(&b, 1).await == Err(PeerError::Unreachable)).await;
 }
 
 #[tokio::test]
@@ -122,8 +100,5 @@ async fn a_plane_does_not_start_with_the_certificate_of_another_node() {
     };
     let handler = std::sync::Arc::new(planes::Handler(Default::default()));
     let begun = transport::peer::PeerPlane::serve(config, handler, Default::default()).await;
-    assert!(matches!(
-        begun.err(),
-        Some(transport::peer::Error::Identity(_))
-    ));
+    assert!(matches!(begun.err(), Some(transport::peer::Error::Identity(_))));
 }

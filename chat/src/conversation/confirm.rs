@@ -18,27 +18,17 @@ pub(super) fn confirm(
         return refused(Refusal::NotAMember);
     }
     if seq > this.head.last_seq {
-        return refused(Refusal::BeyondEnd {
-            last: this.head.last_seq,
-        });
+        return refused(Refusal::BeyondEnd { last: this.head.last_seq });
     }
     let before = match this.cursors.get(&device) {
         Some(cursor) if cursor.user != *user => return refused(Refusal::NoSuchDevice),
         Some(cursor) => cursor.clone(),
-        None => Cursor {
-            user: user.clone(),
-            delivered: Seq(0),
-            read: Seq(0),
-        },
+        None => Cursor { user: user.clone(), delivered: Seq(0), read: Seq(0) },
     };
     let after = Cursor {
         user: user.clone(),
         delivered: before.delivered.max(seq),
-        read: if read {
-            before.read.max(seq)
-        } else {
-            before.read
-        },
+        read: if read { before.read.max(seq) } else { before.read },
     };
     let outcome = Outcome::Accepted(Place {
         seq,
@@ -67,10 +57,7 @@ pub(super) fn confirm(
             best_after,
             floors,
         }),
-        changed: Changed {
-            cursor: Some(device),
-            ..Changed::default()
-        },
+        changed: Changed { cursor: Some(device), ..Changed::default() },
         owed: Vec::new(),
     }
 }

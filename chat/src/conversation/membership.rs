@@ -36,34 +36,16 @@ pub(super) fn create_group(
         return refused(Refusal::NameTaken);
     }
     if new.name.len() > NAME_BYTES_MAX {
-        return refused(Refusal::TooLarge {
-            limit: NAME_BYTES_MAX as u64,
-        });
+        return refused(Refusal::TooLarge { limit: NAME_BYTES_MAX as u64 });
     }
     let mut members: BTreeMap<_, _> = new
         .members
         .iter()
-        .map(|user| {
-            (
-                user.clone(),
-                Member {
-                    role: Role::Member,
-                    joined_at: Seq(0),
-                },
-            )
-        })
+        .map(|user| (user.clone(), Member { role: Role::Member, joined_at: Seq(0) }))
         .collect();
-    members.insert(
-        new.owner.clone(),
-        Member {
-            role: Role::Owner,
-            joined_at: Seq(0),
-        },
-    );
+    members.insert(new.owner.clone(), Member { role: Role::Owner, joined_at: Seq(0) });
     if members.len() > MEMBERS_MAX {
-        return refused(Refusal::TooManyMembers {
-            limit: MEMBERS_MAX as u64,
-        });
+        return refused(Refusal::TooManyMembers { limit: MEMBERS_MAX as u64 });
     }
     let head = Head {
         kind: Kind::Group {
@@ -79,20 +61,11 @@ pub(super) fn create_group(
     let changed: BTreeSet<_> = members.keys().cloned().collect();
     let owed = links(id, new.group, &changed);
     let outcome = Outcome::Accepted(place_of(&head));
-    *this = Some(Conversation::from_parts(
-        head,
-        members,
-        BTreeMap::new(),
-        BTreeMap::new(),
-    ));
+    *this = Some(Conversation::from_parts(head, members, BTreeMap::new(), BTreeMap::new()));
     Applied {
         outcome,
         event: Some(Event::GroupCreated),
-        changed: Changed {
-            head: true,
-            members: changed,
-            ..Changed::default()
-        },
+        changed: Changed { head: true, members: changed, ..Changed::default() },
         owed,
     }
 }
@@ -107,39 +80,24 @@ pub(super) fn add_members(
         Ok(group) => group,
         Err(refusal) => return refused(refusal),
     };
-    let new: BTreeSet<_> = members
-        .iter()
-        .filter(|user| !this.members.contains_key(*user))
-        .cloned()
-        .collect();
+    let new: BTreeSet<_> =
+        members.iter().filter(|user| !this.members.contains_key(*user)).cloned().collect();
     let outcome = Outcome::Accepted(place_of(&this.head));
     if new.is_empty() {
         return answered(outcome);
     }
     if this.members.len() + new.len() > MEMBERS_MAX {
-        return refused(Refusal::TooManyMembers {
-            limit: MEMBERS_MAX as u64,
-        });
+        return refused(Refusal::TooManyMembers { limit: MEMBERS_MAX as u64 });
     }
-    let member = Member {
-        role: Role::Member,
-        joined_at: this.head.last_seq,
-    };
-    this.members
-        .extend(new.iter().map(|user| (user.clone(), member)));
+    let member = Member { role: Role::Member, joined_at: this.head.last_seq };
+    this.members.extend(new.iter().map(|user| (user.clone(), member)));
     this.progress.members_changed(&this.members);
     let owed = links(id, &group, &new);
     assert!(this.members.len() <= MEMBERS_MAX && owed.len() == new.len());
     Applied {
         outcome,
-        event: Some(Event::MembersAdded {
-            by: by.clone(),
-            members: new.clone(),
-        }),
-        changed: Changed {
-            members: new,
-            ..Changed::default()
-        },
+        event: Some(Event::MembersAdded { by: by.clone(), members: new.clone() }),
+        changed: Changed { members: new, ..Changed::default() },
         owed,
     }
 }
@@ -169,19 +127,9 @@ pub(super) fn remove_member(
     assert!(!this.is_member(user), "who was removed is no member");
     Applied {
         outcome,
-        event: Some(Event::MemberRemoved {
-            by: by.clone(),
-            member: user.clone(),
-            promoted,
-        }),
-        changed: Changed {
-            members,
-            ..Changed::default()
-        },
-        owed: vec![Owed::Unlink {
-            user: user.clone(),
-            conversation: id,
-        }],
+        event: Some(Event::MemberRemoved { by: by.clone(), member: user.clone(), promoted }),
+        changed: Changed { members, ..Changed::default() },
+        owed: vec![Owed::Unlink { user: user.clone(), conversation: id }],
     }
 }
 
@@ -203,11 +151,7 @@ fn promote(members: &mut BTreeMap<UserId, Member>) -> Option<UserId> {
         return None;
     }
     let (user, member) = members.iter_mut().min_by_key(|(user, member)| {
-        (
-            std::cmp::Reverse(member.role),
-            member.joined_at,
-            (*user).clone(),
-        )
+        (std::cmp::Reverse(member.role), member.joined_at, (*user).clone())
     })?;
     member.role = Role::Owner;
     Some(user.clone())

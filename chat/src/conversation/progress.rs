@@ -40,19 +40,13 @@ pub struct Floors {
 impl Floors {
     /// Every member but `except` has everything up to here; with nobody else, the last sequence.
     pub fn delivered(&self, except: &UserId) -> Seq {
-        self.delivered
-            .but(except)
-            .unwrap_or(self.last_seq)
-            .min(self.last_seq)
+        self.delivered.but(except).unwrap_or(self.last_seq).min(self.last_seq)
     }
 
     /// Every member but `except` has read everything up to here; with nobody else, the last
     /// sequence.
     pub fn read(&self, except: &UserId) -> Seq {
-        self.read
-            .but(except)
-            .unwrap_or(self.last_seq)
-            .min(self.last_seq)
+        self.read.but(except).unwrap_or(self.last_seq).min(self.last_seq)
     }
 }
 
@@ -74,10 +68,7 @@ impl LowestTwo {
             }
         }
         let own = |(seq, user): (Seq, &UserId)| (seq, user.clone());
-        Self {
-            lowest: lowest.map(own),
-            second: second.map(own),
-        }
+        Self { lowest: lowest.map(own), second: second.map(own) }
     }
 
     fn but(&self, except: &UserId) -> Option<Seq> {
@@ -88,10 +79,7 @@ impl LowestTwo {
     }
 
     fn holds(&self, user: &UserId) -> bool {
-        [&self.lowest, &self.second]
-            .into_iter()
-            .flatten()
-            .any(|(_, holder)| holder == user)
+        [&self.lowest, &self.second].into_iter().flatten().any(|(_, holder)| holder == user)
     }
 }
 
@@ -112,10 +100,7 @@ impl Progress {
     ) -> Self {
         let mut this = Self::default();
         for cursor in cursors.values() {
-            this.best
-                .entry(cursor.user.clone())
-                .or_default()
-                .include(cursor);
+            this.best.entry(cursor.user.clone()).or_default().include(cursor);
         }
         this.walk(members);
         this
@@ -126,11 +111,7 @@ impl Progress {
     }
 
     pub(super) fn floors(&self, last_seq: Seq) -> Floors {
-        Floors {
-            delivered: self.delivered.clone(),
-            read: self.read.clone(),
-            last_seq,
-        }
+        Floors { delivered: self.delivered.clone(), read: self.read.clone(), last_seq }
     }
 
     /// Somebody came or went.

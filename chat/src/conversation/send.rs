@@ -95,21 +95,15 @@ fn judge_order(last: Order, order: Option<Order>) -> Result<Order, Outcome> {
 
 fn judge_size(body: &Body) -> Result<(), Refusal> {
     let bounded = |bytes: usize, limit: usize| match bytes {
-        bytes if bytes > limit => Err(Refusal::TooLarge {
-            limit: limit as u64,
-        }),
+        bytes if bytes > limit => Err(Refusal::TooLarge { limit: limit as u64 }),
         _ => Ok(()),
     };
     bounded(body.text.len(), TEXT_BYTES_MAX)?;
     bounded(body.client_timestamp.len(), CLIENT_TIMESTAMP_BYTES_MAX)?;
     if body.attachment_uris.len() > ATTACHMENTS_MAX {
-        return Err(Refusal::TooManyAttachments {
-            limit: ATTACHMENTS_MAX as u64,
-        });
+        return Err(Refusal::TooManyAttachments { limit: ATTACHMENTS_MAX as u64 });
     }
-    body.attachment_uris
-        .iter()
-        .try_for_each(|uri| bounded(uri.len(), URI_BYTES_MAX))
+    body.attachment_uris.iter().try_for_each(|uri| bounded(uri.len(), URI_BYTES_MAX))
 }
 
 /// A direct conversation comes into being with its first message, or not at all.
@@ -140,21 +134,11 @@ fn begin(
 }
 
 fn new_direct(one: &UserId, other: &UserId, at: Timestamp) -> Conversation {
-    let (low, high) = if one <= other {
-        (one, other)
-    } else {
-        (other, one)
-    };
-    let member = Member {
-        role: Role::Member,
-        joined_at: Seq(0),
-    };
+    let (low, high) = if one <= other { (one, other) } else { (other, one) };
+    let member = Member { role: Role::Member, joined_at: Seq(0) };
     let members: BTreeMap<_, _> = [(low.clone(), member), (high.clone(), member)].into();
     let head = Head {
-        kind: Kind::Direct {
-            low: low.clone(),
-            high: high.clone(),
-        },
+        kind: Kind::Direct { low: low.clone(), high: high.clone() },
         last_seq: Seq(0),
         last_at: at,
         chain: Chain::default(),
@@ -204,7 +188,8 @@ fn accept(
         body: command.body.clone(),
         chain: this.head.chain,
     };
-    message.chain = this.head.chain.extend(&message);
+    let digest = message.body.digest();
+    message.chain = this.head.chain.extend_by(&message, &digest);
     this.head.last_seq = message.seq;
     this.head.last_at = message.at;
     this.head.chain = message.chain;
@@ -216,21 +201,11 @@ fn accept(
         None => {
             assert_eq!(order, Order(1), "a producer begins at 1");
             let user = command.sender.clone();
-            this.producers.insert(
-                command.device,
-                Producer {
-                    user,
-                    last_order: order,
-                },
-            );
+            this.producers.insert(command.device, Producer { user, last_order: order });
         }
     }
-    let place = Place {
-        seq: message.seq,
-        at: message.at,
-        order,
-        ..Place::default()
-    };
+    let place = Place { seq: message.seq, at: message.at, order, ..Place::default() };
+    let earlier = Earlier { seq: message.seq, at: message.at, order, digest };
     let message = Arc::new(message);
     Applied {
         outcome: Outcome::Accepted(place),
@@ -238,6 +213,7 @@ fn accept(
         changed: Changed {
             head: true,
             message: Some(message),
+            place: Some(earlier),
             members: BTreeSet::new(),
             producer: Some(command.device),
             cursor: None,

@@ -17,22 +17,14 @@ pub(crate) fn applied_user(applied: &AppliedUser) -> Vec<String> {
     lines.extend(applied.event.as_ref().map(user_event));
     let mut rows = Vec::new();
     rows.extend(applied.changed.account.then(|| "account".to_owned()));
-    rows.extend(
-        applied
-            .changed
-            .device
-            .map(|device| format!("device {}", device.0)),
-    );
+    rows.extend(applied.changed.device.map(|device| format!("device {}", device.0)));
     rows.extend(applied.changed.link.map(|_| "link".to_owned()));
     lines.extend((!rows.is_empty()).then(|| format!("  rows: {}", rows.join(", "))));
     lines
 }
 
 pub(crate) fn conversation(this: &Conversation) -> Vec<String> {
-    let mut lines = vec![format!(
-        "last seq {}, time {}",
-        this.head.last_seq, this.head.last_at
-    )];
+    let mut lines = vec![format!("last seq {}, time {}", this.head.last_seq, this.head.last_at)];
     for (user, member) in &this.members {
         let best = this.best(user);
         let (delivered, read) = (this.delivered_floor(user), this.read_floor(user));
@@ -62,10 +54,7 @@ fn place(place: &Place) -> String {
         words.push_str(&format!(" order={}", place.order));
     }
     if place.delivered.0 > 0 {
-        words.push_str(&format!(
-            " delivered={} read={}",
-            place.delivered, place.read
-        ));
+        words.push_str(&format!(" delivered={} read={}", place.delivered, place.read));
     }
     words
 }
@@ -77,21 +66,11 @@ fn event(event: &Event) -> String {
             if text != message.body.text {
                 text.push('…');
             }
-            let (seq, sender, device, id) = (
-                message.seq,
-                &message.sender,
-                message.device.0,
-                &message.message_id,
-            );
+            let (seq, sender, device, id) =
+                (message.seq, &message.sender, message.device.0, &message.message_id);
             format!("  event: message {seq} of {sender}/{device} as {id}: {text:?}")
         }
-        Event::CursorMoved {
-            user,
-            device,
-            before,
-            after,
-            ..
-        } => format!(
+        Event::CursorMoved { user, device, before, after, .. } => format!(
             "  event: {user}/{} has {} -> {}, read {} -> {}",
             device.0, before.delivered, after.delivered, before.read, after.read
         ),
@@ -99,18 +78,10 @@ fn event(event: &Event) -> String {
             let members: Vec<_> = members.iter().map(|user| user.as_str()).collect();
             format!("  event: {by} added {}", members.join(", "))
         }
-        Event::MemberRemoved {
-            by,
-            member,
-            promoted: None,
-        } => {
+        Event::MemberRemoved { by, member, promoted: None } => {
             format!("  event: {by} removed {member}")
         }
-        Event::MemberRemoved {
-            by,
-            member,
-            promoted: Some(promoted),
-        } => {
+        Event::MemberRemoved { by, member, promoted: Some(promoted) } => {
             format!("  event: {by} removed {member}; {promoted} owns the group now")
         }
         Event::GroupCreated => "  event: group created".to_owned(),
@@ -130,18 +101,9 @@ fn user_event(event: &UserEvent) -> String {
 fn rows(changed: &Changed) -> Option<String> {
     let mut rows = Vec::new();
     rows.extend(changed.head.then(|| "head".to_owned()));
-    rows.extend(
-        changed
-            .message
-            .as_ref()
-            .map(|message| format!("message {}", message.seq)),
-    );
+    rows.extend(changed.message.as_ref().map(|message| format!("message {}", message.seq)));
     rows.extend(changed.members.iter().map(|user| format!("member {user}")));
-    rows.extend(
-        changed
-            .producer
-            .map(|device| format!("producer {}", device.0)),
-    );
+    rows.extend(changed.producer.map(|device| format!("producer {}", device.0)));
     rows.extend(changed.cursor.map(|device| format!("cursor {}", device.0)));
     (!rows.is_empty()).then(|| format!("  rows: {}", rows.join(", ")))
 }

@@ -16,10 +16,7 @@ impl Words {
                     match after.strip_prefix('*') {
                         Some(times) => {
                             let (times, after) = times.split_once(' ').unwrap_or((times, ""));
-                            (
-                                text.repeat(times.parse().expect("a number of times")),
-                                after,
-                            )
+                            (text.repeat(times.parse().expect("a number of times")), after)
                         }
                         None => (text.to_owned(), after),
                     }
@@ -32,9 +29,7 @@ impl Words {
             words.push(word);
             rest = after.trim_start();
         }
-        Self {
-            words: words.into_iter(),
-        }
+        Self { words: words.into_iter() }
     }
 
     /// The next word, which must be there.
@@ -49,11 +44,7 @@ impl Words {
 
     /// Whether the next word is this one; if so it is taken.
     pub(crate) fn take(&mut self, word: &str) -> bool {
-        let taken = self
-            .words
-            .as_slice()
-            .first()
-            .is_some_and(|next| next == word);
+        let taken = self.words.as_slice().first().is_some_and(|next| next == word);
         if taken {
             self.words.next();
         }

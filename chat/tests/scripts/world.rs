@@ -45,31 +45,17 @@ impl World {
                 let seq = Seq(number(&words.word()));
                 words.expect("of");
                 let id = self.find(&user, &words.word());
-                self.apply(
-                    id,
-                    Command::Confirm {
-                        user,
-                        device,
-                        seq,
-                        read: verb == "read",
-                    },
-                )
+                self.apply(id, Command::Confirm { user, device, seq, read: verb == "read" })
             }
             "creates" => self.creates(user, &mut words),
             "adds" => {
                 let members = users(words.until("to"));
-                self.apply(
-                    group_id(&words.word()),
-                    Command::AddMembers { by: user, members },
-                )
+                self.apply(group_id(&words.word()), Command::AddMembers { by: user, members })
             }
             "removes" => {
                 let member = self::user(&words.word());
                 words.expect("from");
-                self.apply(
-                    group_id(&words.word()),
-                    Command::RemoveMember { by: user, member },
-                )
+                self.apply(group_id(&words.word()), Command::RemoveMember { by: user, member })
             }
             _ => self.user_command(&user, device, &verb, &mut words),
         };
@@ -82,10 +68,7 @@ impl World {
         let (receiver, id) = match words.take("to") {
             true => {
                 let receiver = user(&words.word());
-                (
-                    Some(receiver.clone()),
-                    ConversationId::direct(&sender, &receiver),
-                )
+                (Some(receiver.clone()), ConversationId::direct(&sender, &receiver))
             }
             false => {
                 words.expect("in");
@@ -95,28 +78,12 @@ impl World {
         words.expect("as");
         let message_id = MessageId::parse(&words.word()).expect("a legal message id");
         let order = words.take("order").then(|| Order(number(&words.word())));
-        let attachment_uris = if words.take("with") {
-            words.until("")
-        } else {
-            Vec::new()
-        };
+        let attachment_uris = if words.take("with") { words.until("") } else { Vec::new() };
         let attachment = !attachment_uris.is_empty();
-        let body = Body {
-            text,
-            attachment,
-            attachment_uris,
-            ..Body::default()
-        };
+        let body = Body { text, attachment, attachment_uris, ..Body::default() };
         self.apply(
             id,
-            Command::Send(SendMessage {
-                sender,
-                device,
-                receiver,
-                order,
-                message_id,
-                body,
-            }),
+            Command::Send(SendMessage { sender, device, receiver, order, message_id, body }),
         )
     }
 
@@ -129,23 +96,10 @@ impl World {
         if all {
             members.pop();
         }
-        let history = if all {
-            History::All
-        } else {
-            History::SinceJoin
-        };
+        let history = if all { History::All } else { History::SinceJoin };
         let id = ConversationId::group(&group);
         let members = users(members);
-        self.apply(
-            id,
-            Command::CreateGroup {
-                group,
-                name,
-                owner,
-                members,
-                history,
-            },
-        )
+        self.apply(id, Command::CreateGroup { group, name, owner, members, history })
     }
 
     fn apply(&mut self, id: ConversationId, command: Command) -> Vec<String> {
@@ -153,11 +107,7 @@ impl World {
         let mut this = self.conversations.remove(&id);
         let before = this.clone();
         let applied = apply(&mut this, id, self.at, &command, &known);
-        assert_eq!(
-            before != this,
-            !applied.changed.is_empty(),
-            "what changed is named"
-        );
+        assert_eq!(before != this, !applied.changed.is_empty(), "what changed is named");
         if let Some(this) = this {
             this.assert_lawful();
             self.conversations.insert(id, this);
@@ -183,19 +133,10 @@ impl World {
     }
 
     fn remember(&mut self, id: ConversationId, applied: &Applied) {
-        if let Some(message) = &applied.changed.message {
+        if let (Some(message), Some(place)) = (&applied.changed.message, applied.changed.place) {
             let key = (id, message.device, message.message_id.clone());
-            let digest = message.body.digest();
-            let (seq, at, order) = (message.seq, message.at, message.order);
-            self.places.insert(
-                key,
-                Earlier {
-                    seq,
-                    at,
-                    order,
-                    digest,
-                },
-            );
+            assert_eq!(place.digest, message.body.digest());
+            self.places.insert(key, place);
         }
     }
 
@@ -207,9 +148,7 @@ impl World {
         words: &mut Words,
     ) -> Vec<String> {
         let command = match verb {
-            "registers" => UserCommand::Create {
-                password_hash: words.word(),
-            },
+            "registers" => UserCommand::Create { password_hash: words.word() },
             "opens" => UserCommand::OpenSession {
                 device,
                 name: words.word(),
@@ -225,24 +164,17 @@ impl World {
             "links" => {
                 let peer = user(&words.word());
                 let conversation = ConversationId::direct(id, &peer);
-                UserCommand::Link {
-                    conversation,
-                    to: LinkTo::Peer(peer),
-                }
+                UserCommand::Link { conversation, to: LinkTo::Peer(peer) }
             }
             "unlinks" => {
                 let conversation = ConversationId::direct(id, &user(&words.word()));
                 UserCommand::Unlink { conversation }
             }
-            "seen" => UserCommand::MarkSeen {
-                at: Timestamp(number(&words.word())),
-            },
+            "seen" => UserCommand::MarkSeen { at: Timestamp(number(&words.word())) },
             other => panic!("no such verb: {other}"),
         };
         let group = GroupId::parse(id.as_str()).expect("one namespace");
-        let taken = self
-            .conversations
-            .contains_key(&ConversationId::group(&group));
+        let taken = self.conversations.contains_key(&ConversationId::group(&group));
         let mut this = self.users.remove(id);
         let before = this.clone();
         let applied = apply_user(&mut this, self.at, &command, taken);
@@ -291,9 +223,5 @@ fn group_id(word: &str) -> ConversationId {
 }
 
 fn digest(word: &str) -> Digest {
-    Body {
-        text: word.to_owned(),
-        ..Body::default()
-    }
-    .digest()
+    Body { text: word.to_owned(), ..Body::default() }.digest()
 }

@@ -20,7 +20,6 @@ pub(crate) const FAULTS_MAX: usize = 10_000;
 pub(crate) enum Phase {
     Starting,
     Running,
-    Healing,
     Draining,
     Reading,
     Stopping,
@@ -180,8 +179,12 @@ impl Board {
         let NodeLine { id, leads, .. } = self.nodes[place];
         self.faults.push(FaultLine { kind, node: id, at, led: leads, held: false, over: false });
         let number = self.stalls.begin(at);
-        debug_assert_eq!(number + 1, self.faults.len(), "faults and their stalls are numbered alike");
-        let led = if leads == 1 { "1 shard".to_owned() } else { format!("{leads} shards") };
+        debug_assert_eq!(
+            number + 1,
+            self.faults.len(),
+            "faults and their stalls are numbered alike"
+        );
+        let led = super::view::counted(leads, "shard");
         self.tell(at, format!("{} node {id}, which led {led}", kind.name()));
         Some(number)
     }

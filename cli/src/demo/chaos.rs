@@ -10,6 +10,7 @@ use super::{
     board::{Board, NodeState},
     cluster::Cluster,
     plan::{Act, Kind, Plan, Target},
+    timeline::Timeline,
 };
 use crate::exit::Failure;
 
@@ -24,7 +25,7 @@ const SWITCHES_MAX: u32 = 20;
 pub(crate) struct Chaos {
     pub(crate) cluster: Arc<Cluster>,
     pub(crate) board: Arc<Mutex<Board>>,
-    pub(crate) began: Instant,
+    pub(crate) timeline: Timeline,
     pub(crate) plan: Plan,
 }
 
@@ -55,14 +56,14 @@ impl Chaos {
         if self.cluster.state(place) != NodeState::Serving {
             return Ok(());
         }
-        let Some(fault) = self.board.lock().fault(act.kind, place, self.began.elapsed()) else {
+        let Some(fault) = self.board.lock().fault(act.kind, place, self.timeline.now()) else {
             return Ok(());
         };
         match act.kind {
             Kind::Kill => self.kill(place, fault, act.hold, stop).await?,
             Kind::Partition => self.cut(place, fault, act.hold, stop).await?,
         }
-        self.board.lock().fault_over(fault, self.began.elapsed());
+        self.board.lock().fault_over(fault, self.timeline.now());
         Ok(())
     }
 
@@ -77,8 +78,7 @@ impl Chaos {
             self.board.lock().fault_held(fault);
         }
         stop.run_until_cancelled(sleep(hold)).await;
-        self.cluster.launch(place).await?;
-        self.cluster.ready(place).await
+        self.cluster.revive(place).await
     }
 
     async fn cut(

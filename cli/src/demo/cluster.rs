@@ -1,6 +1,6 @@
 //! The three nodes as the demo handles them: starts, watches, kills, cuts, heals, stops.
 
-use std::{sync::Arc, time::Duration};
+use std::{os::unix::process::ExitStatusExt as _, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -9,6 +9,7 @@ use super::{
     board::{Board, NodeLine, NodeState},
     folder::{Folder, Place},
     process::{Process, Recipe},
+    timeline::Timeline,
 };
 use crate::{
     exit::{Exit, Failure},
@@ -23,6 +24,8 @@ const READY_POLL: Duration = Duration::from_millis(40);
 const READY_WITHIN: Duration = Duration::from_secs(60);
 /// A node has this long to stop in order.
 const STOP_WITHIN: Duration = Duration::from_secs(3);
+/// A node that ends while it starts is started again so often.
+const REVIVALS_MAX: u32 = 3;
 /// Lines of a node's log that are shown when it fails.
 const LOG_LINES: usize = 12;
 
@@ -30,13 +33,14 @@ const LOG_LINES: usize = 12;
 pub(crate) struct Cluster {
     nodes: Vec<Node>,
     board: Arc<Mutex<Board>>,
-    began: Instant,
+    timeline: Timeline,
 }
 
 struct Node {
     place: Place,
     recipe: Recipe,
     process: tokio::sync::Mutex<Option<Process>>,
+    reviving: tokio::sync::Mutex<()>,
     /// What the node said last.
     status: Mutex<Option<NodeStatus>>,
 }
@@ -46,7 +50,7 @@ impl Cluster {
     pub(crate) fn new(
         folder: &Folder,
         board: Arc<Mutex<Board>>,
-        began: Instant,
+        timeline: Timeline,
     ) -> Result<Cluster, Failure> {
         let executable = std::env::current_exe().map_err(Failure::internal)?;
         let node = |place: &Place| Node {
@@ -58,6 +62,7 @@ impl Cluster {
                 sweep: folder.temporary.then(|| folder.path.clone()),
             },
             process: Default::default(),
+            reviving: Default::default(),
             status: Mutex::default(),
         };
         let nodes: Vec<Node> = folder.places.iter().map(node).collect();
@@ -72,7 +77,7 @@ impl Cluster {
                 address: node.place.client.to_string(),
             })
             .collect();
-        Ok(Cluster { nodes, board, began })
+        Ok(Cluster { nodes, board, timeline })
     }
 
     pub(crate) fn places(&self) -> impl Iterator<Item = &Place> {
@@ -96,7 +101,7 @@ impl Cluster {
     }
 
     fn tell(&self, what: impl std::fmt::Display) {
-        self.board.lock().tell(self.began.elapsed(), what);
+        self.board.lock().tell(self.timeline.now(), what);
     }
 
     /// Starts every node and waits until all of them serve.
@@ -110,11 +115,13 @@ impl Cluster {
         Ok(())
     }
 
-    /// Starts a node that does not run.
-    pub(crate) async fn launch(&self, place: usize) -> Result<(), Failure> {
+    /// Starts a node, unless it runs.
+    async fn launch(&self, place: usize) -> Result<(), Failure> {
         let node = &self.nodes[place];
         let mut process = node.process.lock().await;
-        debug_assert!(process.is_none(), "a node runs once");
+        if process.is_some() {
+            return Ok(());
+        }
         self.set_state(place, NodeState::Starting);
         let started = node.recipe.start().map_err(|e| {
             Failure::internal(format!("node {} cannot be started: {e}", node.place.id))
@@ -123,14 +130,41 @@ impl Cluster {
         Ok(())
     }
 
+    /// Starts a node again and waits until it serves. One that ends instead is started once more: the
+    /// run goes on, and its verdict says that a node ended by itself.
+    pub(crate) async fn revive(&self, place: usize) -> Result<(), Failure> {
+        // Whoever broke it and whoever watches it may both want to mend it.
+        let _one_at_a_time = self.nodes[place].reviving.lock().await;
+        let mut tries = 0;
+        while self.state(place) != NodeState::Serving {
+            self.launch(place).await?;
+            match self.ready(place).await {
+                Err(failure) if tries < REVIVALS_MAX => {
+                    tries += 1;
+                    // The watch may have been there first; then it has told and counted.
+                    if self.nodes[place].process.lock().await.take().is_some() {
+                        self.board.lock().crashes += 1;
+                        self.tell(failure);
+                    }
+                }
+                ended => return ended,
+            }
+        }
+        Ok(())
+    }
+
     /// Waits until a node that was launched serves.
-    pub(crate) async fn ready(&self, place: usize) -> Result<(), Failure> {
+    async fn ready(&self, place: usize) -> Result<(), Failure> {
         let node = &self.nodes[place];
         let deadline = Instant::now() + READY_WITHIN;
         while !operations::ready(node.place.operations).await {
-            let ended = node.process.lock().await.as_mut().and_then(Process::ended);
-            if let Some(status) = ended {
-                return Err(self.broken(place, &format!("ended with {status}")));
+            // The watch may have seen the end first, and taken the process away.
+            match node.process.lock().await.as_mut().map(Process::ended) {
+                Some(None) => {}
+                Some(Some(status)) => {
+                    return Err(self.broken(place, &format!("ended with {status}")));
+                }
+                None => return Err(self.broken(place, "ended before it served")),
             }
             if Instant::now() > deadline {
                 return Err(self.broken(place, "does not serve"));
@@ -141,16 +175,30 @@ impl Cluster {
         Ok(())
     }
 
+    /// Waits until every node serves. A node that does not come back is a failure.
+    pub(crate) async fn whole(&self) -> Result<(), Failure> {
+        let deadline = Instant::now() + READY_WITHIN;
+        for place in 0..self.nodes.len() {
+            while self.state(place) != NodeState::Serving {
+                if Instant::now() > deadline {
+                    return Err(self.broken(place, "does not come back"));
+                }
+                tokio::time::sleep(READY_POLL).await;
+            }
+        }
+        Ok(())
+    }
+
     fn broken(&self, place: usize, what: &str) -> Failure {
         let node = &self.nodes[place];
         let log = node.recipe.log_tail(LOG_LINES);
-        let why = if log.is_empty() { String::new() } else { format!("; its log ends with\n{log}") };
+        let why =
+            if log.is_empty() { String::new() } else { format!("; its log ends with\n{log}") };
         Failure::new(Exit::Unhealthy, format!("node {} {what}{why}", node.place.id))
     }
 
     /// SIGKILL. Returns when the process is gone: whether it was this that ended it.
     pub(crate) async fn kill(&self, place: usize) -> bool {
-        use std::os::unix::process::ExitStatusExt as _;
         let mut process = self.nodes[place].process.lock().await;
         let Some(process) = process.take() else { return false };
         self.set_state(place, NodeState::Dead);
@@ -185,9 +233,8 @@ impl Cluster {
 
     /// The node that leads most shards, as the nodes themselves say.
     pub(crate) fn busiest(&self) -> usize {
-        let leads = |place: &usize| {
-            self.nodes[*place].status.lock().as_ref().map_or(0, NodeStatus::leads)
-        };
+        let leads =
+            |place: &usize| self.nodes[*place].status.lock().as_ref().map_or(0, NodeStatus::leads);
         (0..self.nodes.len()).max_by_key(leads).unwrap_or(0)
     }
 
@@ -209,7 +256,13 @@ impl Cluster {
             *process = None;
             self.set_state(place, NodeState::Dead);
             let id = node.place.id;
-            self.tell(format_args!("node {id} ended by itself or was killed from outside: {status}"));
+            match status.signal() {
+                Some(_) => self.tell(format_args!("node {id} was killed from outside: {status}")),
+                None => {
+                    let last = node.recipe.log_tail(1);
+                    self.tell(format_args!("node {id} ended by itself, {status}: {last}"));
+                }
+            }
             ended(place, status);
         }
         let status = match self.state(place) {

@@ -104,9 +104,8 @@ impl Folder {
     }
 
     fn furnish(&self, faults: bool) -> Result<(), Failure> {
-        let unusable = |e: io::Error| {
-            Failure::new(Exit::NotAllowed, format!("{}: {e}", self.path.display()))
-        };
+        let unusable =
+            |e: io::Error| Failure::new(Exit::NotAllowed, format!("{}: {e}", self.path.display()));
         let uncertified = |e: transport::authority::AuthorityError| Failure::internal(e);
         let authority = self.authority()?;
         for place in &self.places {
@@ -126,8 +125,9 @@ impl Folder {
     /// The authority in the folder, made at the first run.
     fn authority(&self) -> Result<Authority, Failure> {
         let (certificate, key) = (self.ca(), self.path.join("ca.key"));
-        let unusable =
-            |e: io::Error| Failure::new(Exit::NotAllowed, format!("{}: {e}", certificate.display()));
+        let unusable = |e: io::Error| {
+            Failure::new(Exit::NotAllowed, format!("{}: {e}", certificate.display()))
+        };
         if certificate.exists() {
             let certificate_pem = fs::read_to_string(&certificate).map_err(unusable)?;
             let key_pem = fs::read_to_string(&key).map_err(unusable)?;
@@ -202,7 +202,9 @@ fn remember(path: &Path, port_base: u16) -> Result<Memory, Failure> {
     };
     if memory.port_base != port_base {
         let was = memory.port_base;
-        return Err(wrong(&format!("this cluster lives at --port-base {was}: use that, or another folder")));
+        return Err(wrong(&format!(
+            "this cluster lives at --port-base {was}: use that, or another folder"
+        )));
     }
     memory.runs += 1;
     let bytes = serde_json::to_vec_pretty(&memory).expect("plain values");
@@ -247,6 +249,9 @@ client_certificate = "client.pem"
 client_key = "client.key"
 peer_certificate = "peer.pem"
 peer_key = "peer.key"
+
+[log]
+filter = "info,openraft=warn"
 
 [faults]
 enabled = {faults}

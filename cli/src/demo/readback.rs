@@ -31,10 +31,10 @@ pub(crate) struct ReadError {
     why: String,
 }
 
-/// What reads: a session of one bot, used at every node.
+/// What reads: the session of one bot, used at every node. Its client keeps the token fresh.
 pub(crate) struct Reader {
     pub(crate) bot: Bot,
-    pub(crate) bearer: String,
+    pub(crate) client: client::Client,
 }
 
 /// All shelves of all nodes after `base`.
@@ -47,9 +47,8 @@ pub(crate) async fn read_all(
 ) -> Result<Vec<Shelf>, ReadError> {
     let mut reads = Vec::new();
     for &(id, node) in nodes {
-        for chat in 0..cast.places.len() {
-            let members = &cast.places[chat].members;
-            let reader = readers.iter().find(|reader| members.contains(&reader.bot));
+        for (chat, place) in cast.places.iter().enumerate() {
+            let reader = readers.iter().find(|reader| place.members.contains(&reader.bot));
             let reader = reader.expect("the readers together may read everything");
             reads.push(read_both(http, cast, reader, (id, node), (chat, base[chat])));
         }
@@ -145,7 +144,9 @@ impl Read<'_> {
         loop {
             let page = self.page(after.as_deref()).await?;
             let items = page.messages.into_iter().flat_map(|payload| payload.payload);
-            rows.extend(items.map(|item| Row { seq: item.sequence, mark: script::read(&item.text).0 }));
+            rows.extend(
+                items.map(|item| Row { seq: item.sequence, mark: script::read(&item.text).0 }),
+            );
             match page.next_after_id {
                 Some(next) => after = Some(next),
                 None => return Ok(rows),
@@ -162,8 +163,8 @@ impl Read<'_> {
         if self.local {
             path.push_str("&consistency=local");
         }
-        let bearer = Some(self.reader.bearer.as_str());
-        let answer = self.http.request(Method::GET, self.node, &path, bearer, None).await;
+        let bearer = self.reader.client.credentials().access;
+        let answer = self.http.request(Method::GET, self.node, &path, Some(&bearer), None).await;
         let answer = answer.map_err(|e| e.to_string())?;
         match answer.status {
             200 => serde_json::from_slice(&answer.body).map_err(|e| e.to_string()),

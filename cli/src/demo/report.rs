@@ -6,6 +6,7 @@ use super::{
     board::Board,
     paint::{Paint, Tone},
     verdict::{Run, Verdict},
+    view::counted,
 };
 
 /// What a run came to.
@@ -89,10 +90,8 @@ impl Report<'_> {
             ),
         ];
         if let Some(worst) = worst {
-            let faults = board.faults.len();
-            let plural = if faults == 1 { "fault" } else { "faults" };
-            let worst = worst.as_millis();
-            lines.push(format!(" {faults} {plural}; the slowest send around them waited {worst} ms"));
+            let (faults, worst) = (counted(board.faults.len(), "fault"), worst.as_millis());
+            lines.push(format!(" {faults}; the slowest send around them waited {worst} ms"));
         }
         lines.push(format!(
             " lost {}   duplicated {}   reordered {}   undelivered {}",
@@ -112,7 +111,10 @@ impl Report<'_> {
             lines.push(format!(" {failure}"));
         }
         let (tone, word) = match self.word() {
-            "pass" => (Tone::Good, "pass: everything that was acknowledged is everywhere, once, in order".to_owned()),
+            "pass" => (
+                Tone::Good,
+                "pass: everything that was acknowledged is everywhere, once, in order".to_owned(),
+            ),
             "fail" => (Tone::Bad, "FAIL".to_owned()),
             _ => match self.verdict {
                 Verdict::Incomplete(why) => (Tone::Warning, format!("incomplete: {why}")),

@@ -7,12 +7,12 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::{
     board::Board,
     paint::{self, Paint},
+    timeline::Timeline,
     view,
 };
 
@@ -61,21 +61,21 @@ impl Manner {
 /// Shows the board until `stop`, then once more.
 pub(crate) async fn show(
     board: Arc<Mutex<Board>>,
-    began: Instant,
+    timeline: Timeline,
     manner: Manner,
     stop: CancellationToken,
 ) {
     match manner {
-        Manner::Live => live(board, began, manner.paint(), stop).await,
-        Manner::Lines | Manner::Aside => lines(board, began, manner, stop).await,
+        Manner::Live => live(board, timeline, manner.paint(), stop).await,
+        Manner::Lines | Manner::Aside => lines(board, timeline, manner, stop).await,
     }
 }
 
-async fn live(board: Arc<Mutex<Board>>, began: Instant, paint: Paint, stop: CancellationToken) {
+async fn live(board: Arc<Mutex<Board>>, timeline: Timeline, paint: Paint, stop: CancellationToken) {
     let mut drawn = 0;
     loop {
         let last = stop.is_cancelled();
-        drawn = redraw(&view_now(&board, began, paint), drawn);
+        drawn = redraw(&view_now(&board, &timeline, paint), drawn);
         if last {
             return;
         }
@@ -83,12 +83,12 @@ async fn live(board: Arc<Mutex<Board>>, began: Instant, paint: Paint, stop: Canc
     }
 }
 
-fn view_now(board: &Mutex<Board>, began: Instant, paint: Paint) -> Vec<String> {
+fn view_now(board: &Mutex<Board>, timeline: &Timeline, paint: Paint) -> Vec<String> {
     let size = terminal_size::terminal_size()
         .map_or((80, 24), |(width, height)| (usize::from(width.0), usize::from(height.0)));
     let mut board = board.lock();
     board.take_log();
-    view::draw(&board, began.elapsed(), size, paint)
+    view::draw(&board, timeline.now(), size, paint)
 }
 
 /// Draws over the `drawn` lines of the last time. Returns how many there are now.
@@ -111,7 +111,7 @@ fn redraw(lines: &[String], drawn: usize) -> usize {
 
 async fn lines(
     board: Arc<Mutex<Board>>,
-    began: Instant,
+    timeline: Timeline,
     manner: Manner,
     stop: CancellationToken,
 ) {
@@ -120,7 +120,7 @@ async fn lines(
         let last = stop.is_cancelled();
         let (told, summary) = {
             let mut board = board.lock();
-            let now = began.elapsed();
+            let now = timeline.now();
             let told = board.take_log();
             let due = now >= next_summary && board.acked > 0;
             if now >= next_summary {

@@ -293,9 +293,7 @@ impl<'a> Judge<'a> {
             }
             let reached = last.entry(*chat).or_default();
             *reached = row.seq.max(*reached);
-            if row.seq > self.base(*chat)
-                && self.places.get(&(*chat, row.seq)) != Some(&row.mark)
-            {
+            if row.seq > self.base(*chat) && self.places.get(&(*chat, row.seq)) != Some(&row.mark) {
                 self.reordered.insert(about);
                 self.example(format!("bot {bot} received something else at {}", row.seq));
             }

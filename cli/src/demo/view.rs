@@ -25,7 +25,7 @@ pub(crate) fn draw(
 ) -> Vec<String> {
     let width = width.clamp(20, WIDTH_MAX);
     let mut lines: Vec<Vec<Span>> = vec![headline(board, now), vec![]];
-    lines.extend(board.nodes.iter().map(|node| node_line(node)));
+    lines.extend(board.nodes.iter().map(node_line));
     lines.push(vec![]);
     lines.extend(traffic(board, now));
     lines.push(vec![]);
@@ -70,11 +70,12 @@ fn headline(board: &Board, now: Duration) -> Vec<Span> {
     let phase = match board.phase {
         Phase::Starting => (Tone::Warning, "starting"),
         Phase::Running => (Tone::Good, "running"),
-        Phase::Healing => (Tone::Warning, "healing"),
         Phase::Draining => (Tone::Warning, "waiting for the last deliveries"),
         Phase::Reading => (Tone::Accent, "reading everything back from every node"),
         Phase::Stopping => (Tone::Faint, "stopping"),
     };
+    // What comes after the last message is not counted against its time.
+    let now = board.run_for.map_or(now, |total| now.min(total));
     let until = board.run_for.map_or(String::new(), |total| format!(" of {}", clock(total)));
     vec![
         (Tone::Strong, "synod demo  ".into()),
@@ -141,13 +142,19 @@ fn faults(board: &Board) -> Vec<Vec<Span>> {
     }
     let hidden = board.faults.len().saturating_sub(FAULT_LINES);
     let mut lines = vec![vec![
-        (Tone::Strong, format!("{} faults", board.faults.len())),
+        (Tone::Strong, counted(board.faults.len(), "fault")),
         (Tone::Faint, "   what, whom, how long the slowest send around it waited".into()),
     ]];
     for (number, fault) in board.faults.iter().enumerate().skip(hidden) {
         lines.push(fault_line(fault, board.stalls.longest(number)));
     }
     lines
+}
+
+/// `1 fault`, `2 faults`.
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 fn fault_line(fault: &FaultLine, stall: Duration) -> Vec<Span> {
@@ -205,7 +212,11 @@ fn foot(board: &Board) -> Vec<Vec<Span>> {
     let users: Vec<String> =
         invitation.users.iter().map(|(user, password)| format!("{user} / {password}")).collect();
     let mut lines = vec![
-        vec![(Tone::Strong, invitation.web.clone()), (Tone::Faint, "   CA ".into()), (Tone::Plain, invitation.ca.clone())],
+        vec![
+            (Tone::Strong, invitation.web.clone()),
+            (Tone::Faint, "   CA ".into()),
+            (Tone::Plain, invitation.ca.clone()),
+        ],
         vec![(Tone::Faint, "log in as ".into()), (Tone::Plain, users.join("   "))],
     ];
     let try_this = match &invitation.context {
@@ -246,7 +257,9 @@ mod tests {
         board.acked(Duration::from_secs(4), Duration::from_millis(4600));
         board.fault_held(fault);
         let drawn = draw(&board, Duration::from_secs(5), (100, 40), Paint(false)).join("\n");
-        for part in ["00:05 of 00:30", "node 2  killed", "kill -9  node 2", "600 ms", "holds", "ada: hello"] {
+        for part in
+            ["00:05 of 00:30", "node 2  killed", "kill -9  node 2", "600 ms", "holds", "ada: hello"]
+        {
             assert!(drawn.contains(part), "`{part}` is not in\n{drawn}");
         }
     }

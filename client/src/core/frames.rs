@@ -1,5 +1,6 @@
 //! What comes in and what goes out on links: the part of the core that knows frames.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use chat::{ConversationId, Seq};
@@ -8,19 +9,20 @@ use proto::frame::{ClientFrame, ServerFrame, VERSION, encode_client_frame};
 use proto::frames::{self, Problem};
 
 use super::links::{Asked, Need, Phase};
-use super::{Action, Core, LinkId};
+use super::{Action, Core, LinkId, Reached};
 use crate::Incoming;
 use crate::core::session::Verdict;
 use crate::{CallError, Credentials};
 
 impl Core {
-    /// The transport of a link stands: the client says who it is.
-    pub(crate) fn dialled(&mut self, now: Duration, id: LinkId) {
+    /// The transport of a link stands: the client says who it is. False: nobody wants this link any more.
+    pub(crate) fn dialled(&mut self, now: Duration, id: LinkId) -> bool {
         let token = self.session.credentials().access.clone();
-        let Some(link) = self.links.get(id) else { return };
+        let Some(link) = self.links.get(id) else { return false };
         link.phase = Phase::Greeting;
         link.hear(now);
         self.write(id, ClientFrame::Hello(frames::Hello { token, version: VERSION }));
+        true
     }
 
     /// The link ended, or never came about.
@@ -61,6 +63,9 @@ impl Core {
     pub(crate) fn frame(&mut self, now: Duration, id: LinkId, frame: ServerFrame) {
         let Some(link) = self.links.get(id) else { return };
         link.hear(now);
+        if let Some(beside) = self.links.recovered(id) {
+            self.actions.push_back(Action::Close(beside));
+        }
         let is_main = self.links.main_id() == Some(id);
         match frame {
             ServerFrame::Welcome(welcome) => self.welcomed(now, id, &welcome),
@@ -69,12 +74,7 @@ impl Core {
             ServerFrame::Pong(_) => {}
             // What follows is taken from the link that carries everything, and is repeated by the next one if it is lost.
             _ if !is_main => {}
-            ServerFrame::Deliver(deliver) => {
-                for message in deliver.messages {
-                    self.delivery.arrived(message, &mut self.incoming);
-                }
-                self.fill_gaps();
-            }
+            ServerFrame::Deliver(deliver) => self.deliver(now, deliver),
             ServerFrame::CaughtUp(_) => self.incoming.push_back(Incoming::CaughtUp),
             ServerFrame::Status(status) => self.delivery.status(&status, &mut self.incoming),
             ServerFrame::Confirmed(confirmed) => self.confirmed(now, id, confirmed),
@@ -99,6 +99,22 @@ impl Core {
         self.unsend();
     }
 
+    fn deliver(&mut self, now: Duration, deliver: frames::Deliver) {
+        let mut own = BTreeSet::new();
+        for message in deliver.messages {
+            own.extend(self.delivery.arrived(now, message, &mut self.incoming));
+        }
+        // Own messages that a node sends back are behind this device's cursor: it moves past them by itself once the
+        // application has confirmed all that it was handed.
+        for conversation in own {
+            let handed = self.delivery.handed(conversation);
+            let reached = self.delivery.confirmable(conversation, handed);
+            if self.confirms.delivered(conversation) >= handed {
+                self.confirms.want(conversation, Reached { seq: reached, read: false }, None);
+            }
+        }
+    }
+
     fn sent(&mut self, now: Duration, id: LinkId, sent: frames::Sent) {
         let is_main = self.links.main_id() == Some(id);
         let link = self.links.get(id).expect("checked by the caller");
@@ -107,11 +123,15 @@ impl Core {
             // Stored is stored, on whichever link the answer comes.
             Some(frames::sent::Result::Stored(stored)) => {
                 self.links.is_useful();
+                let told = ConversationId::from_bytes(&sent.conversation).ok();
+                if let Some(conversation) = self.outbox.home(ticket).or(told) {
+                    self.delivery.stored(conversation, Seq(stored.seq), &mut self.incoming);
+                }
                 let settled = self.outbox.stored(ticket, &stored);
                 self.settle_all(settled.into_iter().collect());
             }
             Some(frames::sent::Result::Problem(problem)) if is_main => {
-                if self.is_about_token(&problem) {
+                if is_about_token(&problem) {
                     return self.link_lost_unauthenticated(now, id, problem.detail);
                 }
                 if problem.known_code() == Some(ProblemCode::Unavailable) {
@@ -127,7 +147,10 @@ impl Core {
 
     fn confirmed(&mut self, now: Duration, id: LinkId, confirmed: frames::Confirmed) {
         let link = self.links.get(id).expect("checked by the caller");
-        if let Some(Asked::Confirm(conversation)) = link.answered(confirmed.tag) {
+        let Some(Asked::Confirm(conversation)) = link.answered(confirmed.tag) else { return };
+        if let Some(problem) = confirmed.problem.as_ref().filter(|p| is_about_token(p)) {
+            self.link_lost_unauthenticated(now, id, problem.detail.clone());
+        } else {
             let settled = self.confirms.answered(now, conversation, &confirmed, &mut self.jitter);
             self.settle_all(settled);
         }
@@ -135,29 +158,30 @@ impl Core {
 
     fn page(&mut self, now: Duration, id: LinkId, page: frames::HistoryPage) {
         let link = self.links.get(id).expect("checked by the caller");
-        let Some(Asked::Read(read)) = link.answered(page.tag) else { return };
-        if let Some(gap) = self.delivery.gap_of(read) {
-            self.delivery.filled(now, gap, page, &mut self.incoming, &mut self.jitter);
-            self.fill_gaps();
-        } else {
-            let settled = self.reads.answered(now, read, page, &mut self.jitter);
-            self.settle_all(settled.into_iter().collect());
+        let Some(asked) = link.answered(page.tag) else { return };
+        if let Some(problem) = page.problem.as_ref().filter(|problem| is_about_token(problem)) {
+            return self.link_lost_unauthenticated(now, id, problem.detail.clone());
+        }
+        match asked {
+            Asked::Gap(gap) => {
+                self.delivery.filled(now, gap, page, &mut self.incoming, &mut self.jitter);
+            }
+            Asked::Read(read) => {
+                let settled = self.reads.answered(now, read, page, &mut self.jitter);
+                self.settle_all(settled.into_iter().collect());
+            }
+            Asked::Send(_) | Asked::Confirm(_) => {}
         }
     }
 
     /// A problem with the link itself: it ends.
     fn link_problem(&mut self, now: Duration, id: LinkId, problem: Problem) {
         self.actions.push_back(Action::Close(id));
-        if self.is_about_token(&problem) {
+        if is_about_token(&problem) {
             self.link_lost_unauthenticated(now, id, problem.detail);
         } else {
             self.link_lost(now, id, format!("{}: {}", problem.code, problem.detail));
         }
-    }
-
-    fn is_about_token(&self, problem: &Problem) -> bool {
-        let code = problem.known_code();
-        matches!(code, Some(ProblemCode::Unauthenticated | ProblemCode::SessionEnded))
     }
 
     fn link_lost_unauthenticated(&mut self, now: Duration, id: LinkId, reason: String) {
@@ -174,11 +198,9 @@ impl Core {
     }
 
     pub(super) fn tick_links(&mut self, now: Duration) {
-        if self.is_congested() {
-            // Nothing is read: silence is this side's own.
-            if let Some(main) = self.links.main() {
-                main.hear(now);
-            }
+        let congested = self.is_congested();
+        if let Some(main) = self.links.main().filter(|_| congested) {
+            main.excuse(now);
         }
         while let Some(need) = self.links.need(now, self.session.may_dial() && !self.stopped) {
             match need {
@@ -223,15 +245,8 @@ impl Core {
             request.tag = self.ask(now, id, Asked::Read(read));
             self.write(id, ClientFrame::ReadHistory(request));
         }
-        self.fill_gaps();
-    }
-
-    fn fill_gaps(&mut self) {
-        let Some(id) = self.links.main_id() else { return };
-        while let Some((gap, mut request)) = self.delivery.next() {
-            // A gap has no deadline of its own: it is asked for until it is closed or the link changes.
-            let now = self.delivery.asked_at();
-            request.tag = self.ask(now, id, Asked::Read(gap));
+        while let Some((conversation, mut request)) = self.delivery.next() {
+            request.tag = self.ask(now, id, Asked::Gap(conversation));
             self.write(id, ClientFrame::ReadHistory(request));
         }
     }
@@ -250,6 +265,11 @@ impl Core {
     fn write(&mut self, id: LinkId, frame: ClientFrame) {
         self.actions.push_back(Action::Write(id, encode_client_frame(frame)));
     }
+}
+
+fn is_about_token(problem: &Problem) -> bool {
+    let code = problem.known_code();
+    matches!(code, Some(ProblemCode::Unauthenticated | ProblemCode::SessionEnded))
 }
 
 fn confirm_frame(tag: u64, conversation: ConversationId, seq: Seq, read: bool) -> ClientFrame {

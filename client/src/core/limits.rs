@@ -10,6 +10,10 @@ pub(super) const PIPELINE_MAX: usize = 64;
 pub(super) const READS_MAX: usize = 64;
 /// Conversations with a gap at once. Beyond it a gap is found again by the next message.
 pub(super) const GAPS_MAX: usize = 256;
+/// Messages of one conversation that wait for what is missing before them; further ones are read from history.
+pub(super) const GAP_MESSAGES_MAX: usize = 128;
+/// Places of own messages that are remembered in a conversation that delivered nothing yet.
+pub(super) const OWN_MAX: usize = 1024;
 /// Confirmations that somebody waits for.
 pub(super) const CONFIRM_TICKETS_MAX: usize = 4096;
 /// What waits for the application before links are no longer read.
@@ -36,6 +40,10 @@ pub(super) const FAILOVER_PAUSE_MAX: Duration = Duration::from_secs(16);
 /// A link that was not welcomed for so long is given up.
 pub(super) const LINK_DEADLINE: Duration = Duration::from_secs(3);
 
+/// How long a gap may close by itself before history is read: an answer with the place of an own message may be behind a
+/// delivery by this much.
+pub(super) const GAP_GRACE: Duration = Duration::from_millis(30);
+
 /// First pause before a refused attempt is repeated.
 pub(super) const BACKOFF_FIRST: Duration = Duration::from_millis(20);
 /// Longest pause between attempts: patience has room for many of them.
@@ -44,7 +52,10 @@ pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// The access token is renewed when a quarter of its life is left, or this much if that is less.
 pub(super) const REFRESH_MARGIN_MAX: Duration = Duration::from_secs(60);
 
-const _: () = assert!(PING_AFTER.as_millis() * 2 < SILENCE_MAX.as_millis(), "a ping has time to be answered");
-const _: () = assert!(SILENCE_MAX.as_millis() < STALL_MAX.as_millis(), "silence is noticed before slowness");
+const _: () =
+    assert!(PING_AFTER.as_millis() * 2 < SILENCE_MAX.as_millis(), "a ping has time to be answered");
+const _: () =
+    assert!(SILENCE_MAX.as_millis() < STALL_MAX.as_millis(), "silence is noticed before slowness");
 const _: () = assert!(PIPELINE_MAX <= OUTBOX_MAX, "what is unanswered is in the outbox");
-const _: () = assert!(BACKOFF_MAX.as_millis() < LINK_DEADLINE.as_millis(), "a pause is shorter than a dial");
+const _: () =
+    assert!(BACKOFF_MAX.as_millis() < LINK_DEADLINE.as_millis(), "a pause is shorter than a dial");

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use chat::ConversationId;
+
 use super::action::Ticket;
 use super::limits::{
     FAILOVER_PAUSE, FAILOVER_PAUSE_MAX, LINK_DEADLINE, PING_AFTER, SILENCE_MAX, STALL_MAX,
 };
-use chat::ConversationId;
 
 /// One link of this client; never used again.
 pub(crate) type LinkId = u64;
@@ -19,7 +20,8 @@ pub(crate) type LinkId = u64;
 pub(super) enum Asked {
     Send(Ticket),
     Confirm(ConversationId),
-    Read(u64),
+    Read(Ticket),
+    Gap(ConversationId),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub(super) struct Link {
     heard: Duration,
     /// A sign of life was asked for since then.
     pinged: bool,
+    /// Until when nothing was read, so that what is unanswered since before is no fault of the node.
+    excused: Duration,
     /// What is unanswered, by tag, with when it was written. Tags rise, so that the first is the oldest.
     asked: BTreeMap<u64, (Asked, Duration)>,
 }
@@ -116,9 +120,16 @@ impl Links {
         let (id, node) = (self.next_id, self.turn);
         self.next_id += 1;
         self.turn = (self.turn + 1) % self.nodes.len();
-        let asked = BTreeMap::new();
-        let phase = Phase::Dialling;
-        self.all.push(Link { id, node, phase, begun: now, heard: now, pinged: false, asked });
+        self.all.push(Link {
+            id,
+            node,
+            phase: Phase::Dialling,
+            begun: now,
+            heard: now,
+            pinged: false,
+            excused: Duration::ZERO,
+            asked: BTreeMap::new(),
+        });
         (id, self.nodes[node])
     }
 
@@ -133,6 +144,17 @@ impl Links {
         self.failures = 0;
         self.leaving = false;
         others
+    }
+
+    /// The link that carries everything has spoken: one that was begun because of its silence is not needed. It is
+    /// returned, to be closed.
+    pub(super) fn recovered(&mut self, id: LinkId) -> Option<LinkId> {
+        if self.main != Some(id) || self.leaving {
+            return None;
+        }
+        let beside = self.all.iter().find(|link| link.id != id).map(|link| link.id)?;
+        self.all.retain(|link| link.id == id);
+        Some(beside)
     }
 
     /// The link is over. True: it carried everything.
@@ -175,7 +197,8 @@ impl Links {
 
     /// The present node wants to be left. It may name others.
     pub(super) fn go_away(&mut self, addresses: impl IntoIterator<Item = SocketAddr>) {
-        let known = addresses.into_iter().find_map(|to| self.nodes.iter().position(|node| *node == to));
+        let known =
+            addresses.into_iter().find_map(|to| self.nodes.iter().position(|node| *node == to));
         if let Some(known) = known {
             self.turn = known;
         }
@@ -224,7 +247,9 @@ impl Links {
             Phase::Live => [
                 (!link.pinged).then_some(link.heard + PING_AFTER),
                 alone.then_some(link.heard + SILENCE_MAX),
-                alone.then(|| link.oldest().map(|at| (at + STALL_MAX).max(self.failover_at))).flatten(),
+                (alone && !self.leaving && self.nodes.len() > 1)
+                    .then(|| link.oldest().map(|at| (at + STALL_MAX).max(self.failover_at)))
+                    .flatten(),
             ],
             Phase::Dialling | Phase::Greeting => {
                 [Some(link.begun + LINK_DEADLINE), alone.then_some(link.begun + SILENCE_MAX), None]
@@ -241,6 +266,12 @@ impl Link {
         self.pinged = false;
     }
 
+    /// Nothing is read for now: silence is this side's own.
+    pub(super) fn excuse(&mut self, now: Duration) {
+        self.hear(now);
+        self.excused = now;
+    }
+
     /// A question is written.
     pub(super) fn ask(&mut self, now: Duration, tag: u64, asked: Asked) {
         if self.asked.is_empty() {
@@ -254,8 +285,9 @@ impl Link {
         self.asked.remove(&tag).map(|(asked, _)| asked)
     }
 
+    /// Since when the oldest question waits for its answer.
     fn oldest(&self) -> Option<Duration> {
-        self.asked.values().map(|(_, at)| *at).next()
+        self.asked.values().map(|(_, at)| (*at).max(self.excused)).next()
     }
 
     fn wants_ping(&self, now: Duration) -> bool {

@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use chat::{ConversationId, Order, Seq, Timestamp};
+use proto::ProblemCode;
 use proto::frame::SendRequest;
 use proto::frames::{Problem, Stored};
-use proto::ProblemCode;
 
 use super::action::{Settled, Ticket};
 use super::backoff::Jitter;
@@ -54,6 +54,11 @@ impl Outbox {
         let lane = self.lanes.entry(conversation).or_default();
         lane.queue.push_back(Item::new(ticket, request));
         self.dirty.insert(conversation);
+    }
+
+    /// Where a message that is not settled yet is to go.
+    pub(super) fn home(&self, ticket: Ticket) -> Option<ConversationId> {
+        self.homes.get(&ticket).map(|(conversation, _)| *conversation)
     }
 
     /// The next message to write, marked as on its way, until there is none.

@@ -30,10 +30,6 @@ impl Delivery {
         &self.message
     }
 
-    pub(crate) fn kind(&self) -> &Kind {
-        &self.audience.kind
-    }
-
     /// The whole binary frame; `encode` is called at most once for all sessions.
     pub(crate) fn binary(&self, encode: impl FnOnce(&Message, &Kind) -> Bytes) -> Bytes {
         self.binary.get_or_init(|| encode(&self.message, &self.audience.kind)).clone()

@@ -19,8 +19,7 @@ fn group() -> (ConversationId, Kind) {
 
 fn audience(names: &[String]) -> Arc<Audience> {
     let member = Member { role: Role::Member, joined_at: Seq(0) };
-    let members: BTreeMap<UserId, Member> =
-        names.iter().map(|name| (user(name), member)).collect();
+    let members: BTreeMap<UserId, Member> = names.iter().map(|name| (user(name), member)).collect();
     Arc::new(Audience { kind: group().1, members })
 }
 

@@ -14,13 +14,13 @@ use proto::{Problem, ProblemCode};
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::Parts;
 use super::body::{Fields, invalid};
 use super::caller::{Address, Caller};
 use super::passwords::PASSWORD_BYTES_MAX;
 use super::problems::{self, Failure};
 use super::propose::accepted;
 use super::tokens::{Identity, RefreshToken};
-use super::Parts;
 
 /// Slots that are made fresh at a time when a device begins: enough to be quick, too few to crowd out messages.
 const FRESH_AT_ONCE: usize = 64;
@@ -170,8 +170,7 @@ impl Parts {
 
     fn session_json(&self, refresh: &RefreshToken) -> Result<serde_json::Value, Problem> {
         let who = &refresh.who;
-        let access =
-            self.tokens.issue(self.clock.now(), who).map_err(problems::of_token)?;
+        let access = self.tokens.issue(self.clock.now(), who).map_err(problems::of_token)?;
         Ok(json!({
             "userId": who.user.as_str(),
             "deviceId": who.device.to_string(),

@@ -12,7 +12,8 @@ use super::problems::Failure;
 /// Largest body of a request here: a group of the most members with the longest names, twice over.
 const BODY_BYTES_MAX: usize = 256 << 10;
 
-const _: () = assert!(BODY_BYTES_MAX > chat::limits::MEMBERS_MAX * (chat::limits::ID_BYTES_MAX + 4));
+const _: () =
+    assert!(BODY_BYTES_MAX > chat::limits::MEMBERS_MAX * (chat::limits::ID_BYTES_MAX + 4));
 
 /// The fields of a JSON object. Unknown ones are ignored; wrong types are refused with the field's name.
 #[derive(Debug)]

@@ -12,11 +12,11 @@ use proto::spec_json::{self, MessageDetail, rfc3339};
 use proto::{Addressee, Problem};
 use serde_json::{Value, json};
 
+use super::Parts;
 use super::body::{Parameters, invalid};
 use super::caller::Caller;
 use super::messages::{consistency, limit};
 use super::problems::{self, Failure};
-use super::Parts;
 use crate::history::{Consistency, Direction, Span, Standings};
 
 /// How many of the newest messages are searched for own ones, which do not count as unread. Whoever has more than

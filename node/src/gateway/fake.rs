@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chat::{
-    Conversation, ConversationId, Cursor, Device, DeviceId, Digest, Earlier, Event, Head, Known, Kind,
-    Link, Member, Message, MessageId, Outcome, Owed, Seq, Timestamp, User, UserCommand, UserId,
+    Conversation, ConversationId, Cursor, Device, DeviceId, Digest, Earlier, Event, Head, Kind,
+    Known, Link, Member, Message, MessageId, Outcome, Owed, Seq, Timestamp, User, UserCommand,
+    UserId,
 };
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -31,8 +32,6 @@ use crate::shard::{Audience, Publish as _, ShardEvent};
 /// How the next command fares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trouble {
-    /// It is not written.
-    Unavailable,
     /// It is written and the answer is lost.
     AnswerLost,
 }
@@ -189,7 +188,7 @@ impl Fake {
         let group = chat::GroupId::parse(id.as_str()).expect("one alphabet");
         let taken = state.conversations.contains_key(&ConversationId::group(&group));
         let mut this = state.users.remove(id);
-        let applied = chat::apply_user(&mut this, id, self.clock.now(), command, taken);
+        let applied = chat::apply_user(&mut this, self.clock.now(), command, taken);
         if let Some(user) = this {
             state.users.insert(id.clone(), user);
         }
@@ -276,7 +275,6 @@ impl Route for Fake {
         let unavailable = RouteError::Unavailable { retry_after: Duration::from_millis(200) };
         let result = match trouble {
             _ if self.partitioned.load(Ordering::Relaxed) => Err(unavailable),
-            Some(Trouble::Unavailable) => Err(unavailable),
             Some(Trouble::AnswerLost) => {
                 self.carry_out(&command);
                 Err(RouteError::Unknown)

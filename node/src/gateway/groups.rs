@@ -14,11 +14,11 @@ use proto::spec_json::rfc3339;
 use proto::{Problem, ProblemCode};
 use serde_json::json;
 
+use super::Parts;
 use super::body::{self, Fields, Segment, Segments, invalid};
 use super::caller::Caller;
 use super::problems::{self, Failure};
 use super::propose::accepted;
-use super::Parts;
 use crate::history::{self, Consistency};
 
 /// `POST /v1/groups`.
@@ -65,8 +65,7 @@ pub(super) async fn show(
     parts.history.freshen(id, Consistency::Linearizable).await?;
     let conversation =
         parts.replica.conversation(id).map_err(|error| problems::of_store(&error))?;
-    let conversation =
-        conversation.ok_or_else(|| Problem::of(ProblemCode::NoSuchConversation))?;
+    let conversation = conversation.ok_or_else(|| Problem::of(ProblemCode::NoSuchConversation))?;
     if !conversation.is_member(&who.user) {
         return Err(Problem::of(ProblemCode::NotAMember).into());
     }
@@ -170,8 +169,7 @@ impl Parts {
         let store = |error| problems::of_store(&error);
         let head = self.replica.head(id).map_err(store)?;
         let member = self.replica.member(id, user).map_err(store)?;
-        let is_named =
-            |kind: &Kind| matches!(kind, Kind::Group { name: its, .. } if its == name);
+        let is_named = |kind: &Kind| matches!(kind, Kind::Group { name: its, .. } if its == name);
         Ok(head.is_some_and(|head| is_named(&head.kind))
             && member.is_some_and(|member| member.role == Role::Owner))
     }

@@ -29,9 +29,9 @@ const KEYS_MAX: usize = 65_536;
 /// An allowance is spent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("too many requests; the next one is allowed in {retry_after:?}")]
-pub struct TooFast {
+pub(crate) struct TooFast {
     /// When the next one is allowed.
-    pub retry_after: Duration,
+    pub(crate) retry_after: Duration,
 }
 
 /// One key's allowance.
@@ -92,15 +92,15 @@ impl<K: Hash + Eq> Keyed<K> {
 
 /// How fast is too fast.
 #[derive(Debug, Clone, Copy)]
-pub struct Rates {
+pub(crate) struct Rates {
     /// Messages a second and user.
-    pub sends_per_second: u32,
+    pub(crate) sends_per_second: u32,
     /// Messages of a user at once.
-    pub send_burst: u32,
+    pub(crate) send_burst: u32,
     /// Sign-ins and registrations a second and address.
-    pub logins_per_second: u32,
+    pub(crate) logins_per_second: u32,
     /// Sign-ins and registrations of an address at once.
-    pub login_burst: u32,
+    pub(crate) login_burst: u32,
 }
 
 impl Default for Rates {
@@ -115,7 +115,7 @@ impl Default for Rates {
 }
 
 /// All limits of a node. Kept in memory: a restart forgives.
-pub struct Limits {
+pub(crate) struct Limits {
     sends: Keyed<UserId>,
     logins: Keyed<Option<IpAddr>>,
 }
@@ -123,7 +123,7 @@ pub struct Limits {
 impl Limits {
     /// Limits at `rates`.
     #[must_use]
-    pub fn new(rates: Rates) -> Self {
+    pub(crate) fn new(rates: Rates) -> Self {
         Self {
             sends: Keyed::new(rates.sends_per_second, rates.send_burst),
             logins: Keyed::new(rates.logins_per_second, rates.login_burst),

@@ -9,12 +9,13 @@ use chat::{CanonicalId, Message, Seq, UserId};
 use proto::spec_json::{self, MessageDetail, Paging};
 use proto::{Addressee, Problem, ProblemCode};
 
+use super::Parts;
 use super::body::{self, Parameters, Segment, invalid};
 use super::caller::Caller;
 use super::problems::{self, Failure};
-use super::Parts;
 use crate::history::{
-    Consistency, Cut, Direction, LIMIT_DEFAULT, LIMIT_MAX, LIMIT_MIN, Mark, Of, Query, Span, Standings,
+    Consistency, Cut, Direction, LIMIT_DEFAULT, LIMIT_MAX, LIMIT_MIN, Mark, Of, Query, Span,
+    Standings,
 };
 
 /// `GET /messages/{userOrGroup}`.
@@ -45,9 +46,9 @@ pub(super) async fn page(
     };
     let standings = Standings::new(conversation);
     let items = page.kind.iter().flat_map(|kind| {
-        page.messages.iter().map(|message| {
-            (message, Addressee::of(kind, &message.sender), standings.of(message))
-        })
+        page.messages
+            .iter()
+            .map(|message| (message, Addressee::of(kind, &message.sender), standings.of(message)))
     });
     Ok(json(spec_json::history_page(items, paging)))
 }

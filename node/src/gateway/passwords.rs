@@ -30,14 +30,14 @@ pub(crate) const PASSWORD_BYTES_MAX: usize = 1024;
 /// The line is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 #[error("too many sign-ins are waiting; repeat in {retry_after:?}")]
-pub struct Busy {
+pub(crate) struct Busy {
     /// When to come back.
-    pub retry_after: Duration,
+    pub(crate) retry_after: Duration,
 }
 
 /// The line in front of Argon2id.
 #[derive(Clone)]
-pub struct Passwords(Arc<Line>);
+pub(crate) struct Passwords(Arc<Line>);
 
 struct Line {
     argon: Argon2<'static>,
@@ -70,7 +70,8 @@ impl Passwords {
     /// Parameters that cost nothing, for tests of everything else.
     #[cfg(test)]
     pub(crate) fn cheap() -> Self {
-        let params = Params::new(Params::MIN_M_COST, 1, 1, None).expect("the smallest parameters are legal");
+        let params =
+            Params::new(Params::MIN_M_COST, 1, 1, None).expect("the smallest parameters are legal");
         Self::with(params, RUNNING_MAX, WAITING_MAX)
     }
 
@@ -86,7 +87,11 @@ impl Passwords {
     ///
     /// # Errors
     /// [`Busy`] when the line is full.
-    pub(crate) async fn verify(&self, password: String, stored: Option<String>) -> Result<bool, Busy> {
+    pub(crate) async fn verify(
+        &self,
+        password: String,
+        stored: Option<String>,
+    ) -> Result<bool, Busy> {
         self.run(move |line| {
             let exists = stored.is_some();
             let stored = stored.as_deref().unwrap_or_else(|| line.nobody());
@@ -157,9 +162,13 @@ mod tests {
     #[tokio::test]
     async fn a_password_is_recognised_and_another_is_not() {
         let passwords = Passwords::cheap();
-        let stored = passwords.hash("correct horse".to_owned(), [7; 16]).await.expect("the line is empty");
+        let stored =
+            passwords.hash("correct horse".to_owned(), [7; 16]).await.expect("the line is empty");
         assert!(stored.starts_with("$argon2id$v=19$"));
-        assert_eq!(passwords.verify("correct horse".to_owned(), Some(stored.clone())).await, Ok(true));
+        assert_eq!(
+            passwords.verify("correct horse".to_owned(), Some(stored.clone())).await,
+            Ok(true)
+        );
         assert_eq!(passwords.verify("wrong horse".to_owned(), Some(stored)).await, Ok(false));
     }
 

@@ -9,10 +9,10 @@ use proto::spec_json::rfc3339;
 use proto::{Problem, ProblemCode};
 use serde_json::json;
 
+use super::Parts;
 use super::body::{self, Segment};
 use super::caller::Caller;
 use super::problems::{self, Failure};
-use super::Parts;
 use crate::history;
 
 /// `GET /v1/presence/{user}`.

@@ -42,9 +42,13 @@ pub(crate) fn of_store(error: &StoreError) -> Problem {
 /// No session: which of the reasons it was is not the caller's business, except that it expired or ended.
 pub(crate) fn of_token(error: TokenError) -> Problem {
     match error {
-        TokenError::NoKey => Problem::new(ProblemCode::Unavailable, "the cluster has no signing key yet")
-            .after(Duration::from_secs(1)),
-        TokenError::Expired => Problem::new(ProblemCode::Unauthenticated, "the access token has expired"),
+        TokenError::NoKey => {
+            Problem::new(ProblemCode::Unavailable, "the cluster has no signing key yet")
+                .after(Duration::from_secs(1))
+        }
+        TokenError::Expired => {
+            Problem::new(ProblemCode::Unauthenticated, "the access token has expired")
+        }
         TokenError::Malformed | TokenError::UnknownKey | TokenError::BadSignature => {
             Problem::of(ProblemCode::Unauthenticated)
         }

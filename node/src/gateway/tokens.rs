@@ -32,31 +32,32 @@ const REFRESH_TOKEN_BYTES_MAX: usize = 256;
 /// Tells the key that marks refresh tokens from the key that it is derived from.
 const MARK_DOMAIN: &[u8] = b"synod/refresh/1";
 /// PKCS #8 (RFC 8410) in front of a raw Ed25519 seed.
-const PKCS8_ED25519: [u8; 16] =
-    [0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20];
+const PKCS8_ED25519: [u8; 16] = [
+    0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
+];
 
 /// The signed-in user and the device that the session belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Identity {
+pub(crate) struct Identity {
     /// The user.
-    pub user: UserId,
+    pub(crate) user: UserId,
     /// One of the user's devices.
-    pub device: DeviceId,
+    pub(crate) device: DeviceId,
 }
 
 /// One signing key of the cluster, as the replicated configuration holds it.
 #[derive(Clone)]
-pub struct TokenSeed {
+pub(crate) struct TokenSeed {
     /// Its name in a token's header (`kid`).
-    pub id: String,
+    pub(crate) id: String,
     /// The Ed25519 seed.
-    pub seed: [u8; 32],
+    pub(crate) seed: [u8; 32],
     /// A retired key neither signs nor verifies.
-    pub retired: bool,
+    pub(crate) retired: bool,
 }
 
 /// Where the cluster's token keys come from: group 0, or a constant in tests.
-pub trait TokenKeys: Send + Sync + 'static {
+pub(crate) trait TokenKeys: Send + Sync + 'static {
     /// The keys as this node knows them now; cheap.
     fn current(&self) -> Arc<KeySet>;
 }
@@ -68,7 +69,7 @@ impl TokenKeys for Arc<KeySet> {
 }
 
 /// Keys ready for use: the newest signs, all that are not retired verify.
-pub struct KeySet {
+pub(crate) struct KeySet {
     signing: Option<(String, EncodingKey)>,
     verifying: BTreeMap<String, DecodingKey>,
     /// Mark refresh tokens as our own, newest last.
@@ -84,7 +85,7 @@ impl fmt::Debug for KeySet {
 impl KeySet {
     /// Prepares `keys`, oldest first.
     #[must_use]
-    pub fn new(keys: &[TokenSeed]) -> Self {
+    pub(crate) fn new(keys: &[TokenSeed]) -> Self {
         let mut signing = None;
         let mut verifying = BTreeMap::new();
         let mut marking = Vec::new();
@@ -103,7 +104,7 @@ impl KeySet {
 
 /// Why an access token was not accepted. A client learns only that it was not.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum TokenError {
+pub(crate) enum TokenError {
     /// It is not a token of ours: not a JWT, another algorithm, or a claim is missing.
     #[error("not an access token of this cluster")]
     Malformed,
@@ -139,13 +140,13 @@ pub(crate) struct Access {
 
 /// Issues and checks tokens with the cluster's keys.
 #[derive(Clone)]
-pub struct Tokens {
+pub(crate) struct Tokens {
     keys: Arc<dyn TokenKeys>,
 }
 
 impl Tokens {
     /// Uses the keys that `keys` names at each call.
-    pub fn new(keys: Arc<dyn TokenKeys>) -> Self {
+    pub(crate) fn new(keys: Arc<dyn TokenKeys>) -> Self {
         Self { keys }
     }
 
@@ -184,7 +185,8 @@ impl Tokens {
         let keys = self.keys.current();
         let kid = header.kid.ok_or(TokenError::Malformed)?;
         let key = keys.verifying.get(&kid).ok_or(TokenError::UnknownKey)?;
-        let claims = jsonwebtoken::decode::<Claims>(token, key, &validation()).map_err(refused)?.claims;
+        let claims =
+            jsonwebtoken::decode::<Claims>(token, key, &validation()).map_err(refused)?.claims;
         let now_s = now.0 / 1000;
         if now_s >= claims.exp.saturating_add(CLOCK_SKEW_MAX.as_secs()) {
             return Err(TokenError::Expired);

@@ -19,9 +19,8 @@ impl Standings {
     pub(crate) fn of(&self, message: &Message) -> Standing {
         let Some((conversation, floors)) = &self.0 else { return Standing::default() };
         let sender = &message.sender;
-        let others = |users: Vec<&chat::UserId>| {
-            users.iter().filter(|user| **user != sender).count() as u64
-        };
+        let others =
+            |users: Vec<&chat::UserId>| users.iter().filter(|user| **user != sender).count() as u64;
         let is_group = matches!(conversation.head.kind, Kind::Group { .. });
         Standing {
             delivered: message.seq <= floors.delivered(sender),

@@ -7,7 +7,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Buckets of everything that ends in `_seconds`: from a local disk write to the longest deadline.
 const SECONDS_BUCKETS: [f64; 16] = [
-    0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
+    0.0001, 0.000_25, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+    5.0, 10.0,
 ];
 /// How often samples that nobody scraped are folded into their histograms, so that they do not pile up.
 const UPKEEP_INTERVAL: Duration = Duration::from_secs(5);

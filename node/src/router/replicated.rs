@@ -46,30 +46,24 @@ impl Route for Replicated {
         let Some(group) = self.group(slot) else {
             return Box::pin(async { Err(RouteError::Unavailable { retry_after: RETRY_AFTER }) });
         };
-        let attempt = Attempt { node: self.node, peers: self.peers.clone(), group, command };
+        let shard = Shard { node: self.node, peers: self.peers.clone(), group };
+        let attempt = Attempt { shard, command };
         let first = attempt.offer(None);
         Box::pin(attempt.settle(first))
     }
 
     fn linearize(&self, slot: u16) -> BoxFuture<'static, Result<(), RouteError>> {
-        let group = self.group(slot);
-        Box::pin(async move {
-            let unavailable = Err(RouteError::Unavailable { retry_after: RETRY_AFTER });
-            let Some(group) = group else { return unavailable };
-            match tokio::time::timeout(PATIENCE, group.linearize()).await {
-                Ok(Ok(())) => Ok(()),
-                Ok(Err(ReadError::Stopped)) => Err(RouteError::Stopped),
-                Ok(Err(ReadError::Unavailable)) | Err(_) => unavailable,
-            }
-        })
+        let Some(group) = self.group(slot) else {
+            return Box::pin(async { Err(RouteError::Unavailable { retry_after: RETRY_AFTER }) });
+        };
+        let shard = Shard { node: self.node, peers: self.peers.clone(), group };
+        Box::pin(async move { shard.linearize().await })
     }
 }
 
 /// One command on its way to whoever leads its group.
 struct Attempt {
-    node: NodeId,
-    peers: Peers,
-    group: Group,
+    shard: Shard,
     command: Bytes,
 }
 
@@ -78,13 +72,14 @@ type Offered = BoxFuture<'static, Result<Bytes, ProposeError>>;
 impl Attempt {
     /// Submits to the leader, or to `hint` when the last one named it. Takes the place in line at once.
     fn offer(&self, hint: Option<NodeId>) -> Offered {
-        let leader = hint.or(self.group.status().leader);
+        let Shard { node, peers, group } = &self.shard;
+        let leader = hint.or(group.status().leader);
         match leader {
-            Some(leader) if leader == self.node => match self.group.submit(self.command.clone()) {
+            Some(leader) if leader == *node => match group.submit(self.command.clone()) {
                 Ok(pending) => Box::pin(pending),
                 Err(refused) => Box::pin(async { Err(refused) }),
             },
-            Some(leader) => self.peers.forward(leader.0, self.group.id(), self.command.clone()),
+            Some(leader) => peers.forward(leader.0, group.id(), self.command.clone()),
             None => Box::pin(async { Err(ProposeError::NotLeader { leader: None }) }),
         }
     }
@@ -111,10 +106,37 @@ impl Attempt {
                 Err(ProposeError::Unknown) => return Err(RouteError::Unknown),
                 Err(ProposeError::Stopped) => return Err(RouteError::Stopped),
             };
-            if !self.quorum_is_alive() || !self.wait_for_leader(hint, until).await {
+            let shard = &self.shard;
+            if !shard.quorum_is_alive() || !shard.wait_for_leader(hint, until).await {
                 return Err(RouteError::Unavailable { retry_after: RETRY_AFTER });
             }
             offered = self.offer(None);
+        }
+    }
+}
+
+/// A shard's group as this node sees it.
+struct Shard {
+    node: NodeId,
+    peers: Peers,
+    group: Group,
+}
+
+impl Shard {
+    /// Waits until this node has applied what was acknowledged before. A read changes nothing, so it is repeated
+    /// while somebody may yet lead.
+    async fn linearize(self) -> Result<(), RouteError> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match tokio::time::timeout_at(until, self.group.linearize()).await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(ReadError::Stopped)) => return Err(RouteError::Stopped),
+                Ok(Err(ReadError::Unavailable))
+                    if self.quorum_is_alive() && self.wait_for_leader(None, until).await => {}
+                Ok(Err(ReadError::Unavailable)) | Err(_) => {
+                    return Err(RouteError::Unavailable { retry_after: RETRY_AFTER });
+                }
+            }
         }
     }
 

@@ -16,7 +16,7 @@ use crate::session::{Elsewhere, Sessions};
 use crate::shard::Reader;
 
 impl Running {
-    /// Serves clients. Returns when the client plane has ended: after a stop.
+    /// Serves clients until a stop.
     pub(super) async fn listen_for_clients(
         &mut self,
         router: Router,
@@ -50,7 +50,9 @@ impl Running {
         let plane =
             client_plane::serve(config, rest, sessions.on_link(), self.stop.clone()).await?;
         tracing::info!(address = %plane.address(), "ready for clients");
-        plane.stopped().await;
+        // Among the tasks, so that whoever stops this node waits until its links were told and let go of everything.
+        self.tasks.spawn(plane.stopped());
+        self.stop.cancelled().await;
         Ok(())
     }
 

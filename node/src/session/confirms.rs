@@ -50,7 +50,11 @@ impl Confirms {
     }
 
     /// Takes a confirmation. Returns the round to propose now, or nothing if it waits for the one before.
-    pub(crate) fn offer(&mut self, conversation: ConversationId, one: Confirmation) -> Option<Round> {
+    pub(crate) fn offer(
+        &mut self,
+        conversation: ConversationId,
+        one: Confirmation,
+    ) -> Option<Round> {
         let line = self.lines.entry(conversation).or_default();
         if line.flying > 0 {
             line.waiting.push(one);
@@ -165,7 +169,8 @@ mod tests {
         confirms.end(100).expect("it flew");
         let (covered, rounds) = confirms.next(conversation(), marks(1, 0), Seq(9));
         assert!(covered.is_empty());
-        let all = Round { conversation: conversation(), seq: Seq(5), read: false, tags: vec![1, 2, 3] };
+        let all =
+            Round { conversation: conversation(), seq: Seq(5), read: false, tags: vec![1, 2, 3] };
         assert_eq!(rounds, [all]);
     }
 
@@ -216,6 +221,9 @@ mod tests {
         confirms.end(100).expect("it flew");
         let (covered, rounds) = confirms.next(conversation(), marks(5, 3), Seq(9));
         assert_eq!((covered, rounds), (vec![1, 2], vec![]));
-        assert!(confirms.offer(conversation(), one(4, 6, false)).is_some(), "the line is free again");
+        assert!(
+            confirms.offer(conversation(), one(4, 6, false)).is_some(),
+            "the line is free again"
+        );
     }
 }

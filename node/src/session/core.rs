@@ -122,7 +122,10 @@ impl Session {
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
         if self.poll_timeout().is_some_and(|until| until <= now) {
             let detail = "no token came within the deadline";
-            self.fail(Problem::new(ProblemCode::Unauthenticated, detail), CloseReason::Unauthenticated);
+            self.fail(
+                Problem::new(ProblemCode::Unauthenticated, detail),
+                CloseReason::Unauthenticated,
+            );
         }
     }
 

@@ -79,7 +79,10 @@ pub(crate) struct Deliveries {
 
 impl Deliveries {
     /// Takes the positions of all conversations. Returns those that must be looked at again.
-    pub(crate) fn open(&mut self, positions: Vec<(ConversationId, Position)>) -> Vec<ConversationId> {
+    pub(crate) fn open(
+        &mut self,
+        positions: Vec<(ConversationId, Position)>,
+    ) -> Vec<ConversationId> {
         let again = self.opened;
         let named: BTreeSet<ConversationId> = positions.iter().map(|(id, _)| *id).collect();
         for (id, position) in positions {
@@ -192,7 +195,10 @@ impl Deliveries {
                 continue;
             }
             // Only the beginning may jump: the user left and came back, and may not see what lies between.
-            assert!(message.seq == track.next || first, "history is dense from what a user may see");
+            assert!(
+                message.seq == track.next || first,
+                "history is dense from what a user may see"
+            );
             first = false;
             track.next = message.seq.next();
             let mine = own.is_some_and(|own| own.contains(&message.seq)) || is_mine(&message);

@@ -8,14 +8,15 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
-use chat::{ConversationId, Outcome};
+use chat::{ConversationId, Outcome, Seq};
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use futures::FutureExt as _;
 use proto::{Problem, ProblemCode};
 use store::StoreError;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use transport::{CloseReason, Encoding, Link, LinkError, LinkReader, LinkWriter};
 
@@ -28,7 +29,7 @@ use crate::fanout::{Hint, Mailbox};
 use crate::gateway::tokens::Identity;
 use crate::gateway::{Parts, problems};
 use crate::history::{self, Direction, Page, Span};
-use crate::router::{RouteError, Routed};
+use crate::router::{RouteError, Routed, Router};
 
 /// Frames taken in one turn, so that a fast sender does not keep what it is owed waiting.
 const FRAMES_PER_TURN: usize = 64;
@@ -47,10 +48,17 @@ static SENT: LazyLock<metrics::Counter> =
 static DELIVERED: LazyLock<metrics::Counter> =
     LazyLock::new(|| metrics::counter!("synod_messages_delivered_total"));
 
+/// How long the answer to a repetition waits for this node to know what its first answer led to.
+const REPEATED_PATIENCE: Duration = Duration::from_millis(500);
+
 /// A proposal under way.
 struct Flight {
     ticket: Ticket,
+    slot: u16,
     routed: Routed,
+    /// Set while a repetition must be answered with what became of the message by now: whoever was told elsewhere
+    /// that it was read must not be told here that it was not.
+    router: Option<Router>,
 }
 
 impl Future for Flight {
@@ -58,7 +66,18 @@ impl Future for Flight {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let result = ready!(self.routed.as_mut().poll(context));
-        Poll::Ready((self.ticket, result))
+        let repeated = matches!(result, Ok(Outcome::Duplicate(_)));
+        match self.router.take() {
+            Some(router) if repeated => {
+                let slot = self.slot;
+                self.routed = Box::pin(async move {
+                    let _ = timeout(REPEATED_PATIENCE, router.linearize(slot)).await;
+                    result
+                });
+                self.poll(context)
+            }
+            _ => Poll::Ready((self.ticket, result)),
+        }
     }
 }
 
@@ -117,19 +136,26 @@ pub(super) async fn run(
     let Link { mut reader, mut writer, encoding, bearer, .. } = link;
     let mut driver = Driver::new(Arc::clone(&parts), encoding, bearer);
     let end = driver.serve(&mut reader, &mut writer, &elsewhere, &stop).await;
-    match end {
-        End::Close(reason) => writer.close(reason).await,
-        End::Gone(error) => {
-            tracing::debug!(%error, "a link is gone");
-            writer.close(reason_for(&error)).await;
-        }
-        End::Left => writer.close(CloseReason::Normal).await,
-    }
+    // Nobody is here any more: a farewell that is not heard must not keep them online.
     let who = driver.who.take();
     drop(driver);
-    if let Some(who) = who.filter(|who| !parts.directory.is_online(&who.user)) {
-        parts.presence.mark(&who.user).await;
-    }
+    let farewell = async {
+        match end {
+            End::Close(reason) => writer.close(reason).await,
+            End::Gone(error) => {
+                tracing::debug!(%error, "a link is gone");
+                writer.close(reason_for(&error)).await;
+            }
+            End::Left => writer.close(CloseReason::Normal).await,
+        }
+    };
+    let mark = async {
+        if let Some(who) = who.filter(|who| !parts.directory.is_online(&who.user)) {
+            // A node that stops writes nothing more; whoever goes elsewhere is marked there.
+            stop.run_until_cancelled(parts.presence.left(&who.user)).await;
+        }
+    };
+    futures::future::join(farewell, mark).await;
 }
 
 /// The close code for a link that this side has to end because of an error.
@@ -189,6 +215,8 @@ impl Driver {
             let event = self.wait(reader, stop, more).await;
             match event {
                 Event::Frame(Ok(None)) => return End::Left,
+                // The link has heard of the stop first.
+                Event::Frame(Err(LinkError::Stopping)) => self.session.handle_stop(elsewhere()),
                 Event::Frame(Err(error)) => return End::Gone(error),
                 Event::Frame(Ok(Some(frame))) => {
                     if let Some(end) = self.hear(frame, reader) {
@@ -201,7 +229,12 @@ impl Driver {
         }
     }
 
-    async fn wait(&mut self, reader: &mut LinkReader, stop: &CancellationToken, more: bool) -> Event {
+    async fn wait(
+        &mut self,
+        reader: &mut LinkReader,
+        stop: &CancellationToken,
+        more: bool,
+    ) -> Event {
         let timeouts = [self.session.poll_timeout(), self.face.poll_timeout()];
         let timeout = timeouts.into_iter().flatten().min();
         let far = timeout.is_none();
@@ -281,11 +314,10 @@ impl Driver {
 
     fn outcome(&mut self, ticket: Ticket, result: Result<Outcome, NoOutcome>) {
         let stored = matches!(result, Ok(Outcome::Accepted(_)));
-        if let Some(since) = self.session.handle_outcome(ticket, result) {
-            if stored {
-                SENT.increment(1);
-                ACK_SECONDS.record(since.elapsed().as_secs_f64());
-            }
+        let since = self.session.handle_outcome(ticket, result);
+        if let Some(since) = since.filter(|_| stored) {
+            SENT.increment(1);
+            ACK_SECONDS.record(since.elapsed().as_secs_f64());
         }
     }
 
@@ -367,7 +399,9 @@ impl Driver {
         let command = proto::encode_conversation_command(id, &proposal.command);
         let _span = tracing::debug_span!("route", slot = id.slot()).entered();
         let routed = self.parts.router.submit(id.slot(), command);
-        self.outcomes.push(Flight { ticket, routed });
+        // Binary frames tell of a status apart from the answer.
+        let router = (!self.binary).then(|| self.parts.router.clone());
+        self.outcomes.push(Flight { ticket, slot: id.slot(), routed, router });
     }
 
     fn open(&mut self) {
@@ -377,20 +411,22 @@ impl Driver {
         self.rest.push(opened.map(Done::Opened).boxed());
         let presence = self.parts.presence.clone();
         self.rest.push(Box::pin(async move {
-            presence.mark(&user).await;
+            presence.began(&user).await;
             Done::Nothing
         }));
     }
 
-    fn read(&mut self, id: ConversationId, after: chat::Seq) {
+    fn read(&mut self, id: ConversationId, after: Seq) {
         let _span = tracing::debug_span!("deliver").entered();
         let Some(who) = &self.who else { return };
         let read = || {
-            // Asked at the moment of reading: whoever was removed is given nothing.
-            if self.parts.replica.member(id, &who.user)?.is_none() {
-                return Ok(None);
-            }
+            // Asked at the moment of reading: whoever was removed is given nothing, and whoever came back
+            // nothing of what was said meanwhile.
+            let Some(head) = self.parts.replica.head(id)? else { return Ok(None) };
+            let Some(member) = self.parts.replica.member(id, &who.user)? else { return Ok(None) };
+            let hidden = Seq(history::visible_from(&head.kind, &member).0 - 1);
             let direction = Direction::OldestFirst;
+            let after = after.max(hidden);
             let span = Span { after, before: None, limit: READ_MESSAGES, direction };
             self.parts.replica.messages(id, span).map(Some)
         };

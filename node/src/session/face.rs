@@ -20,7 +20,8 @@ use crate::history::Replica;
 /// that a page of the largest messages becomes several frames.
 const BATCH_BYTES_MAX: usize = 256 << 10;
 
-const _: () = assert!(BATCH_BYTES_MAX + chat::limits::MESSAGE_BYTES_MAX < transport::link::FRAME_BYTES_MAX);
+const _: () =
+    assert!(BATCH_BYTES_MAX + chat::limits::MESSAGE_BYTES_MAX < transport::link::FRAME_BYTES_MAX);
 
 /// Frames on their way to the link.
 #[derive(Debug, Default)]

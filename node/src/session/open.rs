@@ -39,7 +39,10 @@ const SLICE: usize = 64;
 /// # Errors
 /// What the client is told before the link closes.
 #[tracing::instrument(name = "admit", level = "debug", skip_all)]
-pub(super) async fn admit(parts: Arc<Parts>, token: String) -> Result<(Admitted, Mailbox), Problem> {
+pub(super) async fn admit(
+    parts: Arc<Parts>,
+    token: String,
+) -> Result<(Admitted, Mailbox), Problem> {
     let who = parts.tokens.verify(parts.clock.now(), &token).map_err(problems::of_token)?;
     let mailbox = parts.directory.enter(&who);
     if !history::seen(&*parts.replica, &parts.router, &who.user, who.device).await? {
@@ -69,7 +72,10 @@ pub(super) async fn open(parts: Arc<Parts>, who: Identity) -> Result<Opened, Sto
     let slots = newest.iter().map(|(_, id)| id.slot()).collect::<BTreeSet<u16>>();
     match slots.len() <= FRESH_SLOTS_MAX {
         true => freshen(&parts, slots).await,
-        false => freshen(&parts, newest.iter().take(FRESH_SLOTS_MAX).map(|(_, id)| id.slot()).collect()).await,
+        false => {
+            freshen(&parts, newest.iter().take(FRESH_SLOTS_MAX).map(|(_, id)| id.slot()).collect())
+                .await
+        }
     }
     let device = replica.device(&who.user, who.device)?;
     let starts = device.map(|device| device.starts).unwrap_or_default();

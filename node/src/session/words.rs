@@ -51,7 +51,12 @@ pub(crate) enum Say {
     /// The session is open.
     Welcome { connection_id: String, who: Identity },
     /// What became of a message; exactly one for each.
-    Sent { tag: u64, conversation: Option<ConversationId>, message_id: String, result: Result<Stored, Problem> },
+    Sent {
+        tag: u64,
+        conversation: Option<ConversationId>,
+        message_id: String,
+        result: Result<Stored, Problem>,
+    },
     /// A message that was stored just now.
     Live(Arc<Delivery>),
     /// Messages read from the log, ascending.

@@ -52,9 +52,9 @@ impl Draft {
         if changed.is_empty() {
             return;
         }
-        if let Some(message) = &changed.message {
-            let place = place.expect("only a message command makes a message");
-            self.message(id, message, place);
+        if let (Some(message), Some(earlier)) = (&changed.message, changed.place) {
+            let key = place.expect("only a message command makes a message");
+            self.message(message, key, earlier);
         }
         if changed.head {
             self.heads.insert(id);
@@ -65,16 +65,11 @@ impl Draft {
         self.talks.insert(id);
     }
 
-    fn message(&mut self, id: ConversationId, message: &Message, place: Bytes) {
-        let earlier = Earlier {
-            seq: message.seq,
-            at: message.at,
-            order: message.order,
-            digest: message.body.digest(),
-        };
-        self.once.put(keys::message(id, message.seq), row::encode_message(message));
-        self.once.put(place.clone(), row::encode_earlier(&earlier));
-        let before = self.places.insert(place, earlier);
+    fn message(&mut self, message: &Message, key: Bytes, earlier: Earlier) {
+        self.once
+            .put(keys::message(message.conversation, message.seq), row::encode_message(message));
+        self.once.put(key.clone(), row::encode_earlier(&earlier));
+        let before = self.places.insert(key, earlier);
         assert!(before.is_none(), "a message id has one place");
     }
 

@@ -13,13 +13,9 @@ use crate::{DecodeError, read, wire};
 pub fn encode_conversation_command(id: ConversationId, command: &Command) -> Bytes {
     let wire = match command {
         Command::Send(send) => return encode_send(id, send),
-        Command::CreateGroup {
-            group,
-            name,
-            owner,
-            members,
-            history,
-        } => Wire::CreateGroup(create_group(group, name, owner, members, *history)),
+        Command::CreateGroup { group, name, owner, members, history } => {
+            Wire::CreateGroup(create_group(group, name, owner, members, *history))
+        }
         Command::AddMembers { by, members } => Wire::AddMembers(log::AddMembers {
             by: by.as_str().to_owned(),
             members: names(members),
@@ -28,12 +24,7 @@ pub fn encode_conversation_command(id: ConversationId, command: &Command) -> Byt
             by: by.as_str().to_owned(),
             member: member.as_str().to_owned(),
         }),
-        Command::Confirm {
-            user,
-            device,
-            seq,
-            read,
-        } => Wire::Confirm(log::Confirm {
+        Command::Confirm { user, device, seq, read } => Wire::Confirm(log::Confirm {
             user: user.as_str().to_owned(),
             device: device.0,
             seq: seq.0,
@@ -45,11 +36,7 @@ pub fn encode_conversation_command(id: ConversationId, command: &Command) -> Byt
         command: Some(wire),
     };
     let command = log::command::Command::Conversation(command);
-    log::Command {
-        command: Some(command),
-    }
-    .encode_to_vec()
-    .into()
+    log::Command { command: Some(command) }.encode_to_vec().into()
 }
 
 fn encode_send(id: ConversationId, send: &SendMessage) -> Bytes {
@@ -85,10 +72,7 @@ fn create_group(
 }
 
 fn names(members: &BTreeSet<UserId>) -> Vec<String> {
-    members
-        .iter()
-        .map(|member| member.as_str().to_owned())
-        .collect()
+    members.iter().map(|member| member.as_str().to_owned()).collect()
 }
 
 /// A command and whom it is for, checked.
@@ -96,19 +80,12 @@ pub(super) fn read(
     command: log::ConversationCommand,
 ) -> Result<(ConversationId, Command), DecodeError> {
     let id = read::conversation("command.conversation", &command.conversation)?;
-    let command = match command
-        .command
-        .ok_or_else(|| DecodeError::missing("command.command"))?
-    {
+    let command = match command.command.ok_or_else(|| DecodeError::missing("command.command"))? {
         Wire::CreateGroup(create) => Command::CreateGroup {
             group: read::group("create_group.group", &create.group)?,
             owner: read::user("create_group.owner", &create.owner)?,
             members: users("create_group.members", &create.members)?,
-            history: if create.history_all {
-                History::All
-            } else {
-                History::SinceJoin
-            },
+            history: if create.history_all { History::All } else { History::SinceJoin },
             name: create.name,
         },
         Wire::AddMembers(add) => Command::AddMembers {

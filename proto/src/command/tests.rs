@@ -18,52 +18,22 @@ fn users() -> impl Strategy<Value = BTreeSet<chat::UserId>> {
 fn chat_command() -> impl Strategy<Value = Chat> {
     let create = (group(), text(20), user(), users(), any::<bool>()).prop_map(
         |(group, name, owner, members, all)| {
-            let history = if all {
-                History::All
-            } else {
-                History::SinceJoin
-            };
-            Chat::CreateGroup {
-                group,
-                name,
-                owner,
-                members,
-                history,
-            }
+            let history = if all { History::All } else { History::SinceJoin };
+            Chat::CreateGroup { group, name, owner, members, history }
         },
     );
-    let send = (
-        user(),
-        device(),
-        proptest::option::of(user()),
-        0..5_u64,
-        message_id(),
-        body(),
-    )
+    let send = (user(), device(), proptest::option::of(user()), 0..5_u64, message_id(), body())
         .prop_map(|(sender, device, receiver, order, message_id, body)| {
             let order = (order != 0).then_some(Order(order));
-            Chat::Send(SendMessage {
-                sender,
-                device,
-                receiver,
-                order,
-                message_id,
-                body,
-            })
+            Chat::Send(SendMessage { sender, device, receiver, order, message_id, body })
         });
     prop_oneof![
         create,
         send,
         (user(), users()).prop_map(|(by, members)| Chat::AddMembers { by, members }),
         (user(), user()).prop_map(|(by, member)| Chat::RemoveMember { by, member }),
-        (user(), device(), seq(), any::<bool>()).prop_map(|(user, device, seq, read)| {
-            Chat::Confirm {
-                user,
-                device,
-                seq,
-                read,
-            }
-        }),
+        (user(), device(), seq(), any::<bool>())
+            .prop_map(|(user, device, seq, read)| { Chat::Confirm { user, device, seq, read } }),
     ]
 }
 
@@ -73,12 +43,7 @@ fn user_command() -> impl Strategy<Value = UserCommand> {
     prop_oneof![
         text(60).prop_map(|password_hash| UserCommand::Create { password_hash }),
         (device(), text(20), digest(), starts).prop_map(|(device, name, refresh, starts)| {
-            UserCommand::OpenSession {
-                device,
-                name,
-                refresh,
-                starts,
-            }
+            UserCommand::OpenSession { device, name, refresh, starts }
         }),
         (device(), digest(), digest()).prop_map(|(device, old, new)| UserCommand::RefreshSession {
             device,
@@ -133,53 +98,28 @@ proptest! {
 }
 
 fn refused_field(command: log::command::Command) -> &'static str {
-    let bytes = log::Command {
-        command: Some(command),
-    }
-    .encode_to_vec();
+    let bytes = log::Command { command: Some(command) }.encode_to_vec();
     decode_command(&bytes).expect_err("it is not whole").field
 }
 
 #[test]
 fn what_is_missing_or_wrong_is_named() {
-    assert_eq!(
-        decode_command(&[]).map_err(|error| error.field),
-        Err("command")
-    );
+    assert_eq!(decode_command(&[]).map_err(|error| error.field), Err("command"));
     let of = |command| log::ConversationCommand {
         conversation: Bytes::from_static(&[0; 16]),
         command: Some(command),
     };
     let conversation = log::command::Command::Conversation;
-    assert_eq!(
-        refused_field(conversation(Default::default())),
-        "command.conversation"
-    );
-    let send = log::SendMessage {
-        sender: "alice".into(),
-        device: 1,
-        ..Default::default()
-    };
+    assert_eq!(refused_field(conversation(Default::default())), "command.conversation");
+    let send = log::SendMessage { sender: "alice".into(), device: 1, ..Default::default() };
     let wire = log::conversation_command::Command::SendMessage(send.clone());
-    assert_eq!(
-        refused_field(conversation(of(wire))),
-        "send_message.message_id"
-    );
-    let send = log::SendMessage {
-        message_id: "m".into(),
-        ..send
-    };
+    assert_eq!(refused_field(conversation(of(wire))), "send_message.message_id");
+    let send = log::SendMessage { message_id: "m".into(), ..send };
     let wire = log::conversation_command::Command::SendMessage(send.clone());
     assert_eq!(refused_field(conversation(of(wire))), "send_message.body");
     let send = log::SendMessage { device: 0, ..send };
     let wire = log::conversation_command::Command::SendMessage(send);
     assert_eq!(refused_field(conversation(of(wire))), "send_message.device");
-    let user = log::UserCommand {
-        user: "a b".into(),
-        command: None,
-    };
-    assert_eq!(
-        refused_field(log::command::Command::User(user)),
-        "command.user"
-    );
+    let user = log::UserCommand { user: "a b".into(), command: None };
+    assert_eq!(refused_field(log::command::Command::User(user)), "command.user");
 }

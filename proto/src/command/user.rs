@@ -9,29 +9,18 @@ use crate::{DecodeError, read};
 
 /// The bytes of a command to the record of `user`.
 pub fn encode_user_command(user: &UserId, command: &UserCommand) -> Bytes {
-    let command = log::UserCommand {
-        user: user.as_str().to_owned(),
-        command: Some(write(command)),
-    };
+    let command =
+        log::UserCommand { user: user.as_str().to_owned(), command: Some(write(command)) };
     let command = log::command::Command::User(command);
-    log::Command {
-        command: Some(command),
-    }
-    .encode_to_vec()
-    .into()
+    log::Command { command: Some(command) }.encode_to_vec().into()
 }
 
 fn write(command: &UserCommand) -> Wire {
     match command {
-        UserCommand::Create { password_hash } => Wire::Create(log::CreateUser {
-            password_hash: password_hash.clone(),
-        }),
-        UserCommand::OpenSession {
-            device,
-            name,
-            refresh,
-            starts,
-        } => {
+        UserCommand::Create { password_hash } => {
+            Wire::Create(log::CreateUser { password_hash: password_hash.clone() })
+        }
+        UserCommand::OpenSession { device, name, refresh, starts } => {
             let start = |(id, seq): (&ConversationId, &Seq)| log::DeviceStart {
                 conversation: read::conversation_bytes(*id),
                 seq: seq.0,
@@ -56,11 +45,7 @@ fn write(command: &UserCommand) -> Wire {
         UserCommand::Link { conversation, to } => {
             let (peer, group) = read::link_fields(to);
             let conversation = read::conversation_bytes(*conversation);
-            Wire::LinkConversation(log::LinkConversation {
-                conversation,
-                peer,
-                group,
-            })
+            Wire::LinkConversation(log::LinkConversation { conversation, peer, group })
         }
         UserCommand::Unlink { conversation } => Wire::UnlinkConversation(log::UnlinkConversation {
             conversation: read::conversation_bytes(*conversation),
@@ -72,13 +57,8 @@ fn write(command: &UserCommand) -> Wire {
 /// A command and whose it is, checked.
 pub(super) fn read(command: log::UserCommand) -> Result<(UserId, UserCommand), DecodeError> {
     let user = read::user("command.user", &command.user)?;
-    let command = match command
-        .command
-        .ok_or_else(|| DecodeError::missing("command.command"))?
-    {
-        Wire::Create(create) => UserCommand::Create {
-            password_hash: create.password_hash,
-        },
+    let command = match command.command.ok_or_else(|| DecodeError::missing("command.command"))? {
+        Wire::Create(create) => UserCommand::Create { password_hash: create.password_hash },
         Wire::OpenSession(open) => UserCommand::OpenSession {
             device: read::device("open_session.device", open.device)?,
             refresh: read::digest("open_session.refresh_digest", &open.refresh_digest)?,
@@ -97,9 +77,9 @@ pub(super) fn read(command: log::UserCommand) -> Result<(UserId, UserCommand), D
             old: read::digest("refresh_session.old_digest", &refresh.old_digest)?,
             new: read::digest("refresh_session.new_digest", &refresh.new_digest)?,
         },
-        Wire::EndSession(end) => UserCommand::EndSession {
-            device: read::device("end_session.device", end.device)?,
-        },
+        Wire::EndSession(end) => {
+            UserCommand::EndSession { device: read::device("end_session.device", end.device)? }
+        }
         Wire::LinkConversation(link) => UserCommand::Link {
             conversation: read::conversation("link.conversation", &link.conversation)?,
             to: read::link_to("link.to", &link.peer, &link.group)?,
@@ -107,9 +87,7 @@ pub(super) fn read(command: log::UserCommand) -> Result<(UserId, UserCommand), D
         Wire::UnlinkConversation(unlink) => UserCommand::Unlink {
             conversation: read::conversation("unlink.conversation", &unlink.conversation)?,
         },
-        Wire::MarkSeen(seen) => UserCommand::MarkSeen {
-            at: Timestamp(seen.at_ms),
-        },
+        Wire::MarkSeen(seen) => UserCommand::MarkSeen { at: Timestamp(seen.at_ms) },
     };
     Ok((user, command))
 }

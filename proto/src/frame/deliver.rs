@@ -66,10 +66,7 @@ impl frames::Message {
 /// [`DecodeError`] with the field that is wrong.
 pub fn chat_message(message: frames::Message) -> Result<Message, DecodeError> {
     if message.receiver.is_empty() == message.group.is_empty() {
-        return Err(DecodeError::new(
-            "message.receiver",
-            "exactly one of receiver and group",
-        ));
+        return Err(DecodeError::new("message.receiver", "exactly one of receiver and group"));
     }
     if message.seq == 0 {
         return Err(DecodeError::missing("message.seq"));

@@ -80,27 +80,9 @@ fn a_send_names_what_is_wrong_with_it() {
         body: Some(Default::default()),
     };
     assert!(SendRequest::try_from(good.clone()).is_ok());
-    assert_eq!(
-        field(frames::Send {
-            to: None,
-            ..good.clone()
-        }),
-        "to"
-    );
-    assert_eq!(
-        field(frames::Send {
-            to: Some(To::Group("..".into())),
-            ..good.clone()
-        }),
-        "group"
-    );
-    assert_eq!(
-        field(frames::Send {
-            message_id: "x".repeat(129),
-            ..good.clone()
-        }),
-        "message_id"
-    );
+    assert_eq!(field(frames::Send { to: None, ..good.clone() }), "to");
+    assert_eq!(field(frames::Send { to: Some(To::Group("..".into())), ..good.clone() }), "group");
+    assert_eq!(field(frames::Send { message_id: "x".repeat(129), ..good.clone() }), "message_id");
     assert_eq!(field(frames::Send { body: None, ..good }), "body");
 }
 

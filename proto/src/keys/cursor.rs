@@ -10,17 +10,12 @@ use crate::DecodeError;
 
 /// The key of a device's cursor.
 pub fn cursor(conversation: ConversationId, device: DeviceId) -> Bytes {
-    Key::conversation(STATE, conversation)
-        .byte(CURSOR)
-        .u64(device.0)
-        .finish()
+    Key::conversation(STATE, conversation).byte(CURSOR).u64(device.0).finish()
 }
 
 /// All cursors of a conversation, by device.
 pub fn cursor_range(conversation: ConversationId) -> Range<Bytes> {
-    Key::conversation(STATE, conversation)
-        .byte(CURSOR)
-        .prefix_range()
+    Key::conversation(STATE, conversation).byte(CURSOR).prefix_range()
 }
 
 /// The cursor under this key.

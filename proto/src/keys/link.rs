@@ -10,10 +10,7 @@ use crate::DecodeError;
 
 /// The key of a link.
 pub fn link(user: &UserId, conversation: ConversationId) -> Bytes {
-    Key::user(user)
-        .byte(LINK)
-        .bytes(conversation.as_bytes())
-        .finish()
+    Key::user(user).byte(LINK).bytes(conversation.as_bytes()).finish()
 }
 
 /// All links of a user, by conversation.

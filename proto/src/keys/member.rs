@@ -16,9 +16,7 @@ pub fn member(conversation: ConversationId, user: &UserId) -> Bytes {
 
 /// All memberships of a conversation, by user id.
 pub fn member_range(conversation: ConversationId) -> Range<Bytes> {
-    Key::conversation(STATE, conversation)
-        .byte(MEMBER)
-        .prefix_range()
+    Key::conversation(STATE, conversation).byte(MEMBER).prefix_range()
 }
 
 /// The membership under this key.
@@ -30,8 +28,5 @@ pub fn decode_member(key: &[u8]) -> Result<(ConversationId, UserId), DecodeError
     let conversation = parts.conversation(STATE)?;
     parts.expect(MEMBER)?;
     let user = std::str::from_utf8(parts.rest()).map_err(DecodeError::of("key.member"))?;
-    Ok((
-        conversation,
-        UserId::parse(user).map_err(DecodeError::of("key.member"))?,
-    ))
+    Ok((conversation, UserId::parse(user).map_err(DecodeError::of("key.member"))?))
 }

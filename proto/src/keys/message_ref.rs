@@ -10,17 +10,12 @@ use crate::DecodeError;
 
 /// The key of the place of a device's message of this id.
 pub fn message_ref(conversation: ConversationId, id: &MessageId, device: DeviceId) -> Bytes {
-    Key::conversation(MESSAGE_REF, conversation)
-        .text(id.as_str())
-        .u64(device.0)
-        .finish()
+    Key::conversation(MESSAGE_REF, conversation).text(id.as_str()).u64(device.0).finish()
 }
 
 /// The places of one message id in a conversation, one for each device that used it.
 pub fn message_ref_range(conversation: ConversationId, id: &MessageId) -> Range<Bytes> {
-    Key::conversation(MESSAGE_REF, conversation)
-        .text(id.as_str())
-        .prefix_range()
+    Key::conversation(MESSAGE_REF, conversation).text(id.as_str()).prefix_range()
 }
 
 /// What the place under this key is the place of.

@@ -129,10 +129,8 @@ impl<'a> Parts<'a> {
     }
 
     pub(super) fn array<const N: usize>(&mut self) -> Result<[u8; N], DecodeError> {
-        let (head, rest) = self
-            .rest
-            .split_first_chunk::<N>()
-            .ok_or_else(|| self.error("the key is too short"))?;
+        let (head, rest) =
+            self.rest.split_first_chunk::<N>().ok_or_else(|| self.error("the key is too short"))?;
         self.rest = rest;
         Ok(*head)
     }
@@ -176,11 +174,7 @@ impl<'a> Parts<'a> {
         let slot = self.u16()?;
         self.expect(USER)?;
         let user = UserId::parse(self.text()?).map_err(DecodeError::of(self.what))?;
-        if user.slot() == slot {
-            Ok(user)
-        } else {
-            Err(self.error("the slot is not the user's"))
-        }
+        if user.slot() == slot { Ok(user) } else { Err(self.error("the slot is not the user's")) }
     }
 
     pub(super) fn reserved(&mut self, kind: u8) -> Result<(), DecodeError> {
@@ -211,10 +205,6 @@ impl<'a> Parts<'a> {
     }
 
     pub(super) fn end<T>(&self, value: T) -> Result<T, DecodeError> {
-        if self.rest.is_empty() {
-            Ok(value)
-        } else {
-            Err(self.error("the key is too long"))
-        }
+        if self.rest.is_empty() { Ok(value) } else { Err(self.error("the key is too long")) }
     }
 }

@@ -10,17 +10,12 @@ use crate::DecodeError;
 
 /// The key of a device's producer.
 pub fn producer(conversation: ConversationId, device: DeviceId) -> Bytes {
-    Key::conversation(STATE, conversation)
-        .byte(PRODUCER)
-        .u64(device.0)
-        .finish()
+    Key::conversation(STATE, conversation).byte(PRODUCER).u64(device.0).finish()
 }
 
 /// All producers of a conversation, by device.
 pub fn producer_range(conversation: ConversationId) -> Range<Bytes> {
-    Key::conversation(STATE, conversation)
-        .byte(PRODUCER)
-        .prefix_range()
+    Key::conversation(STATE, conversation).byte(PRODUCER).prefix_range()
 }
 
 /// The producer under this key.

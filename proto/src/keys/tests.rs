@@ -15,22 +15,13 @@ fn all(id: ConversationId, device: chat::DeviceId, user_id: chat::UserId) -> Vec
         (Key::Producer(id, device), producer(id, device)),
         (Key::Cursor(id, device), cursor(id, device)),
         (Key::Message(id, seq), message(id, seq)),
-        (
-            Key::MessageRef(id, message_id.clone(), device),
-            message_ref(id, &message_id, device),
-        ),
+        (Key::MessageRef(id, message_id.clone(), device), message_ref(id, &message_id, device)),
         (Key::User(user_id.clone()), super::user(&user_id)),
-        (
-            Key::Device(user_id.clone(), device),
-            super::device(&user_id, device),
-        ),
+        (Key::Device(user_id.clone(), device), super::device(&user_id, device)),
         (Key::Link(user_id.clone(), id), link(&user_id, id)),
         (Key::Applied(group), applied(group)),
         (Key::Outbox(group, 9), outbox(group, 9)),
-        (
-            Key::Staging(group, head(id).to_vec()),
-            staging(group, &head(id)),
-        ),
+        (Key::Staging(group, head(id).to_vec()), staging(group, &head(id))),
         (Key::Installing(group), installing(group)),
         (Key::ClusterConfig, cluster_config()),
     ]
@@ -151,9 +142,8 @@ proptest! {
 fn a_page_of_messages_excludes_its_end() {
     let id = ConversationId::group(&chat::GroupId::parse("team").expect("legal"));
     let page = message_range(id, chat::Seq(3), chat::Seq(5));
-    let held: Vec<u64> = (1..8)
-        .filter(|seq| within(&page, &message(id, chat::Seq(*seq))))
-        .collect();
+    let held: Vec<u64> =
+        (1..8).filter(|seq| within(&page, &message(id, chat::Seq(*seq)))).collect();
     assert_eq!(held, [3, 4]);
 }
 
@@ -164,8 +154,5 @@ fn outboxes_and_staged_rows_of_groups_do_not_mix() {
     assert!(!within(&outbox_range(one), &outbox(other, 0)));
     assert!(within(&staging_range(one), &staging(one, &[0xFF; 90])));
     assert!(!within(&staging_range(one), &staging(other, &[])));
-    assert!(within(
-        &reserved_range(),
-        &staging(::cluster_config::GroupId(u32::MAX), &[0xFF; 200])
-    ));
+    assert!(within(&reserved_range(), &staging(::cluster_config::GroupId(u32::MAX), &[0xFF; 200])));
 }

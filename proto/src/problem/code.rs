@@ -139,26 +139,15 @@ mod tests {
         for code in ProblemCode::ALL {
             assert_eq!(ProblemCode::from_code(code.as_str()), Some(*code));
             assert!((400..600).contains(&code.status()), "{code}");
-            assert!(
-                code.as_str()
-                    .bytes()
-                    .all(|b| b.is_ascii_lowercase() || b == b'_'),
-                "{code}"
-            );
+            assert!(code.as_str().bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{code}");
         }
     }
 
     #[test]
     fn only_codes_of_a_definite_or_repeatable_kind_are_retryable() {
         for code in ProblemCode::ALL {
-            assert!(
-                !code.is_unknown() || code.retryable(),
-                "{code}: unknown must be repeatable"
-            );
-            assert!(
-                !code.retryable() || matches!(code.status(), 429 | 503 | 504),
-                "{code}"
-            );
+            assert!(!code.is_unknown() || code.retryable(), "{code}: unknown must be repeatable");
+            assert!(!code.retryable() || matches!(code.status(), 429 | 503 | 504), "{code}");
         }
     }
 }

@@ -94,10 +94,7 @@ mod tests {
     fn every_refusal_has_a_code_that_forbids_blind_repetition() {
         for refusal in Refusal::each() {
             let problem = Problem::from(&refusal);
-            assert!(
-                !problem.code.retryable(),
-                "{refusal}: a refusal is definite"
-            );
+            assert!(!problem.code.retryable(), "{refusal}: a refusal is definite");
             assert_eq!(problem.expected.unwrap_or(0), refusal.number(), "{refusal}");
             assert!(!problem.detail.is_empty());
         }

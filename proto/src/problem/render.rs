@@ -92,10 +92,7 @@ mod tests {
         let problem = Problem::of(ProblemCode::Overloaded).after(Duration::from_micros(1_200));
         assert_eq!(problem.retry_after_ms(), Some(2));
         let frame = frames::Problem::from(&problem);
-        assert_eq!(
-            (frame.retry_after_ms, frame.retryable, frame.unknown),
-            (2, true, false)
-        );
+        assert_eq!((frame.retry_after_ms, frame.retryable, frame.unknown), (2, true, false));
         assert_eq!(frame.known_code(), Some(ProblemCode::Overloaded));
     }
 }

@@ -14,11 +14,7 @@ pub fn encode_head(head: &Head) -> Bytes {
             wire::string(out, 1, low.as_str());
             wire::string(out, 2, high.as_str());
         }),
-        Kind::Group {
-            group,
-            name,
-            history,
-        } => wire::nested(&mut out, 2, |out| {
+        Kind::Group { group, name, history } => wire::nested(&mut out, 2, |out| {
             wire::string(out, 1, group.as_str());
             wire::string(out, 2, name);
             wire::boolean(out, 3, *history == History::All);
@@ -45,11 +41,7 @@ pub fn decode_head(bytes: &[u8]) -> Result<Head, DecodeError> {
         rows::head::Kind::Group(group) => Kind::Group {
             group: read::group("head.group", &group.group)?,
             name: group.name,
-            history: if group.history_all {
-                History::All
-            } else {
-                History::SinceJoin
-            },
+            history: if group.history_all { History::All } else { History::SinceJoin },
         },
     };
     Ok(Head {
@@ -68,12 +60,7 @@ pub fn encode_member(member: &Member) -> Bytes {
         Role::Admin => 2,
         Role::Owner => 3,
     };
-    rows::Member {
-        role,
-        joined_at_seq: member.joined_at.0,
-    }
-    .encode_to_vec()
-    .into()
+    rows::Member { role, joined_at_seq: member.joined_at.0 }.encode_to_vec().into()
 }
 
 /// The membership that these bytes mean.
@@ -87,16 +74,10 @@ pub fn decode_member(bytes: &[u8]) -> Result<Member, DecodeError> {
         2 => Role::Admin,
         3 => Role::Owner,
         other => {
-            return Err(DecodeError::new(
-                "member.role",
-                format!("unknown role {other}"),
-            ));
+            return Err(DecodeError::new("member.role", format!("unknown role {other}")));
         }
     };
-    Ok(Member {
-        role,
-        joined_at: Seq(row.joined_at_seq),
-    })
+    Ok(Member { role, joined_at: Seq(row.joined_at_seq) })
 }
 
 /// The bytes of a producer. Written with each message, hence without a copy.
@@ -114,10 +95,7 @@ pub fn encode_producer(producer: &Producer) -> Bytes {
 pub fn decode_producer(bytes: &[u8]) -> Result<Producer, DecodeError> {
     let row = rows::Producer::decode(bytes).map_err(DecodeError::of("producer"))?;
     let user = read::user("producer.user", &row.user)?;
-    Ok(Producer {
-        user,
-        last_order: Order(row.last_order),
-    })
+    Ok(Producer { user, last_order: Order(row.last_order) })
 }
 
 /// The bytes of a cursor. Written with each confirmation, hence without a copy.
@@ -136,9 +114,5 @@ pub fn encode_cursor(cursor: &Cursor) -> Bytes {
 pub fn decode_cursor(bytes: &[u8]) -> Result<Cursor, DecodeError> {
     let row = rows::Cursor::decode(bytes).map_err(DecodeError::of("cursor"))?;
     let user = read::user("cursor.user", &row.user)?;
-    Ok(Cursor {
-        user,
-        delivered: Seq(row.delivered),
-        read: Seq(row.read),
-    })
+    Ok(Cursor { user, delivered: Seq(row.delivered), read: Seq(row.read) })
 }

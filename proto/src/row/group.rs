@@ -9,11 +9,7 @@ use crate::{DecodeError, read, rows};
 /// The bytes of an outbox item.
 pub fn encode_owed(owed: &Owed) -> Bytes {
     let row = match owed {
-        Owed::Link {
-            user,
-            conversation,
-            to,
-        } => {
+        Owed::Link { user, conversation, to } => {
             let (peer, group) = read::link_fields(to);
             rows::OutboxItem {
                 user: user.as_str().to_owned(),
@@ -45,11 +41,7 @@ pub fn decode_owed(bytes: &[u8]) -> Result<Owed, DecodeError> {
         return Ok(Owed::Unlink { user, conversation });
     }
     let to = read::link_to("outbox.to", &row.peer, &row.group)?;
-    Ok(Owed::Link {
-        user,
-        conversation,
-        to,
-    })
+    Ok(Owed::Link { user, conversation, to })
 }
 
 /// The bytes of a group's applied state.

@@ -16,16 +16,8 @@ fn kind() -> impl Strategy<Value = Kind> {
     prop_oneof![
         (user(), user()).prop_map(|(low, high)| Kind::Direct { low, high }),
         (group(), text(20), any::<bool>()).prop_map(|(group, name, all)| {
-            let history = if all {
-                History::All
-            } else {
-                History::SinceJoin
-            };
-            Kind::Group {
-                group,
-                name,
-                history,
-            }
+            let history = if all { History::All } else { History::SinceJoin };
+            Kind::Group { group, name, history }
         }),
     ]
 }
@@ -57,12 +49,7 @@ fn owed() -> impl Strategy<Value = Owed> {
 fn device() -> impl Strategy<Value = Device> {
     let starts = proptest::collection::btree_map(conversation(), seq(), 0..4);
     (text(20), timestamp(), digest(), starts).prop_map(|(name, created_at, refresh, starts)| {
-        Device {
-            name,
-            created_at,
-            refresh,
-            starts,
-        }
+        Device { name, created_at, refresh, starts }
     })
 }
 
@@ -137,49 +124,21 @@ proptest! {
 
 fn decode_all(bytes: &[u8]) {
     let id = chat::ConversationId::from_bytes(&[0; 16]).expect("slot 0");
-    let _ = (
-        decode_head(bytes),
-        decode_member(bytes),
-        decode_producer(bytes),
-    );
-    let _ = (
-        decode_cursor(bytes),
-        decode_message(id, chat::Seq(1), bytes),
-    );
-    let _ = (
-        decode_earlier(bytes),
-        decode_account(bytes),
-        decode_device(bytes),
-    );
-    let _ = (
-        decode_link(bytes),
-        decode_owed(bytes),
-        decode_applied(bytes),
-    );
+    let _ = (decode_head(bytes), decode_member(bytes), decode_producer(bytes));
+    let _ = (decode_cursor(bytes), decode_message(id, chat::Seq(1), bytes));
+    let _ = (decode_earlier(bytes), decode_account(bytes), decode_device(bytes));
+    let _ = (decode_link(bytes), decode_owed(bytes), decode_applied(bytes));
 }
 
 #[test]
 fn an_unknown_role_and_a_short_chain_are_named() {
-    let bytes = rows::Member {
-        role: 9,
-        joined_at_seq: 0,
-    }
-    .encode_to_vec();
-    assert_eq!(
-        decode_member(&bytes).map_err(|error| error.field),
-        Err("member.role")
-    );
-    let direct = rows::Direct {
-        low: "a".into(),
-        high: "b".into(),
-    };
+    let bytes = rows::Member { role: 9, joined_at_seq: 0 }.encode_to_vec();
+    assert_eq!(decode_member(&bytes).map_err(|error| error.field), Err("member.role"));
+    let direct = rows::Direct { low: "a".into(), high: "b".into() };
     let head = rows::Head {
         kind: Some(rows::head::Kind::Direct(direct)),
         chain: vec![1; 31].into(),
         ..Default::default()
     };
-    assert_eq!(
-        decode_head(&head.encode_to_vec()).map_err(|error| error.field),
-        Err("head.chain")
-    );
+    assert_eq!(decode_head(&head.encode_to_vec()).map_err(|error| error.field), Err("head.chain"));
 }

@@ -77,11 +77,7 @@ pub fn decode_device(bytes: &[u8]) -> Result<Device, DecodeError> {
     };
     Ok(Device {
         refresh: read::digest("device.refresh_digest", &row.refresh_digest)?,
-        starts: row
-            .starts
-            .iter()
-            .map(start)
-            .collect::<Result<_, DecodeError>>()?,
+        starts: row.starts.iter().map(start).collect::<Result<_, DecodeError>>()?,
         name: row.name,
         created_at: Timestamp(row.created_at_ms),
     })
@@ -90,13 +86,7 @@ pub fn decode_device(bytes: &[u8]) -> Result<Device, DecodeError> {
 /// The bytes of a link.
 pub fn encode_link(link: &Link) -> Bytes {
     let (peer, group) = read::link_fields(&link.to);
-    rows::ConversationLink {
-        peer,
-        group,
-        linked_at_ms: link.at.0,
-    }
-    .encode_to_vec()
-    .into()
+    rows::ConversationLink { peer, group, linked_at_ms: link.at.0 }.encode_to_vec().into()
 }
 
 /// The link that these bytes mean.
@@ -106,8 +96,5 @@ pub fn encode_link(link: &Link) -> Bytes {
 pub fn decode_link(bytes: &[u8]) -> Result<Link, DecodeError> {
     let row = rows::ConversationLink::decode(bytes).map_err(DecodeError::of("link"))?;
     let to = read::link_to("link.to", &row.peer, &row.group)?;
-    Ok(Link {
-        to,
-        at: Timestamp(row.linked_at_ms),
-    })
+    Ok(Link { to, at: Timestamp(row.linked_at_ms) })
 }

@@ -35,19 +35,13 @@ pub fn parse(text: &str) -> Result<Inbound, BadJson> {
     let connection_id = item::text(&mut fields, "connection_id")?;
     match fields.remove("payload") {
         None => Err(BadJson::new("payload", "missing")),
-        Some(Value::Array(items)) if items.len() > PAYLOAD_ITEMS_MAX => Err(BadJson::new(
-            "payload",
-            format!("at most {PAYLOAD_ITEMS_MAX} items"),
-        )),
+        Some(Value::Array(items)) if items.len() > PAYLOAD_ITEMS_MAX => {
+            Err(BadJson::new("payload", format!("at most {PAYLOAD_ITEMS_MAX} items")))
+        }
         Some(Value::Array(items)) => {
             let items = items.into_iter().enumerate();
-            let items = items
-                .map(|(index, value)| item::read(index, value))
-                .collect();
-            Ok(Inbound::Payload {
-                connection_id,
-                items,
-            })
+            let items = items.map(|(index, value)| item::read(index, value)).collect();
+            Ok(Inbound::Payload { connection_id, items })
         }
         Some(_) => Err(BadJson::new("payload", "must be a list")),
     }

@@ -17,21 +17,14 @@ pub struct BadJson {
 
 impl BadJson {
     pub(super) fn new(field: &str, reason: impl Into<String>) -> BadJson {
-        BadJson {
-            field: field.to_owned(),
-            reason: reason.into(),
-        }
+        BadJson { field: field.to_owned(), reason: reason.into() }
     }
 }
 
 impl From<&BadJson> for Problem {
     fn from(bad: &BadJson) -> Problem {
         let problem = Problem::new(ProblemCode::InvalidRequest, bad.to_string());
-        if bad.field.is_empty() {
-            problem
-        } else {
-            problem.about(bad.field.clone())
-        }
+        if bad.field.is_empty() { problem } else { problem.about(bad.field.clone()) }
     }
 }
 
@@ -157,9 +150,7 @@ fn message(fields: &mut Map<String, Value>) -> Result<Item, BadJson> {
         return Err(BadJson::new("orderNumber", "must be 1 or more"));
     }
     Ok(Item::Message(MessageItem {
-        sender: sender
-            .map(|id| parsed("senderId", UserId::parse(&id)))
-            .transpose()?,
+        sender: sender.map(|id| parsed("senderId", UserId::parse(&id))).transpose()?,
         to,
         message_id: parsed("messageId", MessageId::parse(&message_id))?,
         order: order.map(Order),
@@ -178,10 +169,7 @@ fn confirm(fields: &mut Map<String, Value>) -> Result<Item, BadJson> {
     let delivered = boolean(fields, "delivered")?.unwrap_or(false);
     let read = boolean(fields, "read")?.unwrap_or(false);
     if !delivered && !read {
-        return Err(BadJson::new(
-            "delivered",
-            "one of delivered and read must be true",
-        ));
+        return Err(BadJson::new("delivered", "one of delivered and read must be true"));
     }
     Ok(Item::Confirm(ConfirmItem {
         conversation: parsed("conversationId", conversation.parse::<ConversationId>())?,

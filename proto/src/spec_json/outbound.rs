@@ -24,11 +24,7 @@ impl<'a> Echo<'a> {
     /// The echo of a stored message.
     pub fn of(message: &'a Message, to: Addressee<'a>) -> Echo<'a> {
         let sender = message.sender.as_str();
-        Echo {
-            sender,
-            to,
-            message_id: message.message_id.as_str(),
-        }
+        Echo { sender, to, message_id: message.message_id.as_str() }
     }
 }
 
@@ -89,11 +85,7 @@ impl Payload {
     fn items(mut out: Writer, catching_up: bool) -> Payload {
         out.name("payload");
         out.open(b'[');
-        Payload {
-            out,
-            items: 0,
-            catching_up,
-        }
+        Payload { out, items: 0, catching_up }
     }
 
     /// How many items were added.

@@ -43,28 +43,13 @@ fn refused(item: Value) -> String {
 
 #[test]
 fn the_request_of_the_specification_is_understood() {
-    let Inbound::Payload {
-        connection_id,
-        items,
-    } = parse(ALICE_TO_BOB).expect("understood")
-    else {
+    let Inbound::Payload { connection_id, items } = parse(ALICE_TO_BOB).expect("understood") else {
         panic!("it is a payload");
     };
-    assert_eq!(
-        connection_id.as_deref(),
-        Some("rLCkwH/SKGAsO9H/ZShrBAFTDKU=")
-    );
-    let Ok(Item::Message(message)) = &items[0] else {
-        panic!("it is a message: {items:?}")
-    };
-    assert_eq!(
-        message.sender.as_ref().map(UserId::as_str),
-        Some("Rtnukkald=")
-    );
-    assert_eq!(
-        message.to,
-        SentTo::Receiver(UserId::parse("IJUkalxUl=").expect("legal"))
-    );
+    assert_eq!(connection_id.as_deref(), Some("rLCkwH/SKGAsO9H/ZShrBAFTDKU="));
+    let Ok(Item::Message(message)) = &items[0] else { panic!("it is a message: {items:?}") };
+    assert_eq!(message.sender.as_ref().map(UserId::as_str), Some("Rtnukkald="));
+    assert_eq!(message.to, SentTo::Receiver(UserId::parse("IJUkalxUl=").expect("legal")));
     assert_eq!(message.message_id.as_str(), "Pqwnkilsx=");
     assert_eq!(message.order, None);
     assert_eq!(message.body.client_timestamp, "9:47PM 12-1-2023");
@@ -75,10 +60,7 @@ fn the_request_of_the_specification_is_understood() {
 #[test]
 fn a_token_is_a_token() {
     assert_eq!(parse(r#"{"token":"t"}"#), Ok(Inbound::Token("t".into())));
-    assert_eq!(
-        parse(r#"{"token":7}"#).map_err(|bad| bad.field),
-        Err("token".into())
-    );
+    assert_eq!(parse(r#"{"token":7}"#).map_err(|bad| bad.field), Err("token".into()));
 }
 
 #[test]
@@ -91,22 +73,13 @@ fn attachments_come_as_a_string_or_a_list() {
         }
     };
     assert_eq!(with(json!("/asset/1")), (true, vec!["/asset/1".to_owned()]));
-    assert_eq!(
-        with(json!(["a", "", "b"])),
-        (true, vec!["a".to_owned(), "b".to_owned()])
-    );
+    assert_eq!(with(json!(["a", "", "b"])), (true, vec!["a".to_owned(), "b".to_owned()]));
 }
 
 #[test]
 fn confirmations_are_told_from_messages() {
     let id = ConversationId::group(&GroupId::parse("team").expect("legal"));
-    let confirm = |read| {
-        Item::Confirm(ConfirmItem {
-            conversation: id,
-            seq: Seq(3),
-            read,
-        })
-    };
+    let confirm = |read| Item::Confirm(ConfirmItem { conversation: id, seq: Seq(3), read });
     let text = id.to_string();
     assert_eq!(
         one(json!({"conversationId": text, "sequence": 3, "delivered": true})),
@@ -119,22 +92,10 @@ fn confirmations_are_told_from_messages() {
     // A client may send back more of the message than it must.
     let more = json!({"conversationId": text, "sequence": 3, "delivered": true, "messageId": "m"});
     assert_eq!(one(more), Ok(confirm(false)));
-    assert_eq!(
-        refused(json!({"conversationId": text, "sequence": 3})),
-        "delivered"
-    );
-    assert_eq!(
-        refused(json!({"conversationId": text, "delivered": true})),
-        "sequence"
-    );
-    assert_eq!(
-        refused(json!({"sequence": 3, "delivered": true})),
-        "conversationId"
-    );
-    assert_eq!(
-        refused(json!({"conversationId": text, "sequence": "3", "read": true})),
-        "sequence"
-    );
+    assert_eq!(refused(json!({"conversationId": text, "sequence": 3})), "delivered");
+    assert_eq!(refused(json!({"conversationId": text, "delivered": true})), "sequence");
+    assert_eq!(refused(json!({"sequence": 3, "delivered": true})), "conversationId");
+    assert_eq!(refused(json!({"conversationId": text, "sequence": "3", "read": true})), "sequence");
     assert_eq!(
         refused(json!({"conversationId": "xyz", "sequence": 3, "read": true})),
         "conversationId"
@@ -177,10 +138,7 @@ fn wrong_types_are_refused_with_the_name_of_the_field() {
     assert_eq!(changed("groupId", json!("g")), "groupId");
     assert_eq!(changed("messageId", json!("")), "messageId");
     assert_eq!(changed("messageId", json!("x".repeat(129))), "messageId");
-    assert_eq!(
-        refused(json!({"receiverId": "b", "messageId": "m"})),
-        "messageText"
-    );
+    assert_eq!(refused(json!({"receiverId": "b", "messageId": "m"})), "messageText");
     assert_eq!(refused(json!("text")), "payload[0]");
 }
 
@@ -212,10 +170,7 @@ fn frames_of_other_forms_are_refused() {
     assert_eq!(field("[]"), "");
     assert_eq!(field("{}"), "payload");
     assert_eq!(field(r#"{"payload":{}}"#), "payload");
-    assert_eq!(
-        field(r#"{"connection_id":7,"payload":[]}"#),
-        "connection_id"
-    );
+    assert_eq!(field(r#"{"connection_id":7,"payload":[]}"#), "connection_id");
     let many = vec![json!({}); PAYLOAD_ITEMS_MAX + 1];
     assert_eq!(field(&json!({"payload": many}).to_string()), "payload");
     assert_eq!(field(&"[".repeat(10_000)), "", "deep nesting is no way in");
@@ -231,10 +186,7 @@ fn hello() -> Message {
         order: Order(3),
         message_id: MessageId::parse("m\"7").expect("legal"),
         at: Timestamp(1_709_210_096_007),
-        body: chat::Body {
-            text: "hi\n\u{1F600}".into(),
-            ..Default::default()
-        },
+        body: chat::Body { text: "hi\n\u{1F600}".into(), ..Default::default() },
         chain: Default::default(),
     }
 }
@@ -243,24 +195,11 @@ fn hello() -> Message {
 fn an_answer_has_every_field_of_the_contract() {
     let message = hello();
     let to = Addressee::Receiver("bob");
-    let place = CanonicalId {
-        conversation: message.conversation,
-        seq: message.seq,
-    };
+    let place = CanonicalId { conversation: message.conversation, seq: message.seq };
     let mut payload = Payload::new("c/1=");
     let counts = Some((2, 1));
-    let standing = Standing {
-        delivered: true,
-        read: false,
-        counts,
-    };
-    payload.stored(
-        Echo::of(&message, to),
-        place,
-        message.order,
-        message.at,
-        standing,
-    );
+    let standing = Standing { delivered: true, read: false, counts };
+    payload.stored(Echo::of(&message, to), place, message.order, message.at, standing);
     let problem =
         Problem::of(ProblemCode::Unavailable).after(std::time::Duration::from_millis(250));
     payload.failed(Echo::of(&message, Addressee::Group("team")), &problem);
@@ -295,10 +234,7 @@ fn recipients_get_the_full_entity() {
         "receivedServer": true, "delivered": false, "read": false, "conversationId": id,
         "sequence": 7, "canonicalId": format!("{id}-7"), "orderNumber": 3
     });
-    assert_eq!(
-        told,
-        json!({"connection_id": "c", "messages": [{"payload": [entity]}]})
-    );
+    assert_eq!(told, json!({"connection_id": "c", "messages": [{"payload": [entity]}]}));
 }
 
 #[test]

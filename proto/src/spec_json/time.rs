@@ -54,16 +54,13 @@ fn digits<const N: usize>(out: &mut Vec<u8>, number: u32) {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn known_moments_read_as_they_should() {
         assert_eq!(rfc3339(Timestamp(0)), "1970-01-01T00:00:00.000Z");
-        assert_eq!(
-            rfc3339(Timestamp(1_709_210_096_007)),
-            "2024-02-29T12:34:56.007Z"
-        );
+        assert_eq!(rfc3339(Timestamp(1_709_210_096_007)), "2024-02-29T12:34:56.007Z");
         assert_eq!(rfc3339(Timestamp(u64::MAX)), "9999-12-31T23:59:59.999Z");
     }
 

@@ -14,9 +14,7 @@ pub(super) struct Writer {
 
 impl Writer {
     pub(super) fn with_capacity(bytes: usize) -> Writer {
-        Writer {
-            out: Vec::with_capacity(bytes),
-        }
+        Writer { out: Vec::with_capacity(bytes) }
     }
 
     pub(super) fn open(&mut self, bracket: u8) {
@@ -58,8 +56,7 @@ impl Writer {
 
     pub(super) fn boolean(&mut self, value: bool) {
         self.separate();
-        self.out
-            .extend_from_slice(if value { b"true" } else { b"false" });
+        self.out.extend_from_slice(if value { b"true" } else { b"false" });
     }
 
     pub(super) fn null(&mut self) {

@@ -11,9 +11,7 @@ use std::path::PathBuf;
 use samples::{Family, families};
 
 fn path(family: &Family) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join("golden")
-        .join(format!("{}.hex", family.name))
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("golden").join(format!("{}.hex", family.name))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -35,10 +33,7 @@ fn kept(family: &Family) -> BTreeMap<String, Vec<u8>> {
     });
     let mut kept = BTreeMap::new();
     for (name, bytes) in lines {
-        assert!(
-            kept.insert(name.clone(), bytes).is_none(),
-            "{name} is kept once"
-        );
+        assert!(kept.insert(name.clone(), bytes).is_none(), "{name} is kept once");
     }
     kept
 }
@@ -54,19 +49,11 @@ fn what_was_written_once_is_still_written_and_read() {
             let name = format!("{}/{}", family.name, sample.name);
             let bytes = kept.remove(sample.name);
             let bytes = bytes.unwrap_or_else(|| panic!("{name} is not in golden/: append it"));
-            assert_eq!(
-                hex(&sample.bytes),
-                hex(&bytes),
-                "{name} is written otherwise today"
-            );
+            assert_eq!(hex(&sample.bytes), hex(&bytes), "{name} is written otherwise today");
             (sample.read)(&bytes).unwrap_or_else(|error| panic!("{name} is not read: {error}"));
         }
         let left: Vec<&String> = kept.keys().collect();
-        assert!(
-            left.is_empty(),
-            "{}: nobody reads {left:?} any more",
-            family.name
-        );
+        assert!(left.is_empty(), "{}: nobody reads {left:?} any more", family.name);
     }
 }
 

@@ -47,39 +47,17 @@ where
         Ok(found) => Err(format!("{found:?} instead of {value:?}")),
         Err(error) => Err(error.to_string()),
     };
-    Sample {
-        name,
-        bytes: bytes.as_ref().to_vec(),
-        read: Box::new(read),
-    }
+    Sample { name, bytes: bytes.as_ref().to_vec(), read: Box::new(read) }
 }
 
 pub(crate) fn families() -> Vec<Family> {
     vec![
-        Family {
-            name: "log",
-            samples: log::samples(),
-        },
-        Family {
-            name: "rows",
-            samples: rows::samples(),
-        },
-        Family {
-            name: "keys",
-            samples: keys::samples(),
-        },
-        Family {
-            name: "frames",
-            samples: frames::samples(),
-        },
-        Family {
-            name: "peer",
-            samples: peer::samples(),
-        },
-        Family {
-            name: "cluster",
-            samples: cluster::samples(),
-        },
+        Family { name: "log", samples: log::samples() },
+        Family { name: "rows", samples: rows::samples() },
+        Family { name: "keys", samples: keys::samples() },
+        Family { name: "frames", samples: frames::samples() },
+        Family { name: "peer", samples: peer::samples() },
+        Family { name: "cluster", samples: cluster::samples() },
     ]
 }
 

@@ -2,8 +2,12 @@
 
 #![allow(dead_code, reason = "the tests and the benchmark each use a part of it")]
 
+// Paths, because the benchmark takes this file from elsewhere.
+#[path = "harness/nodes.rs"]
 pub(crate) mod nodes;
+#[path = "harness/table.rs"]
 pub(crate) mod table;
+#[path = "harness/wire.rs"]
 pub(crate) mod wire;
 
 use std::{future::Future, time::Duration};

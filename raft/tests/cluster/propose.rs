@@ -12,10 +12,13 @@ fn text(number: usize) -> Bytes {
 }
 
 async fn commands_reach_all_nodes_in_order(threads: usize) {
-    let cluster = Cluster::start(1, match threads {
-        0 => |_| (),
-        _ => |config| config.threads = 1,
-    })
+    let cluster = Cluster::start(
+        1,
+        match threads {
+            0 => |_| (),
+            _ => |config| config.threads = 1,
+        },
+    )
     .await;
     for number in 0..50 {
         assert_eq!(cluster.write(GROUP, &format!("command {number}")).await, place(number));

@@ -56,8 +56,10 @@ async fn a_leader_that_restarts_before_anyone_noticed_is_no_obstacle() {
     cluster.kill(leader).await;
     cluster.boot(leader).await;
     // The others still grant it their leases; it must not wait for them to run out.
-    eventually("somebody leads", || async { cluster.group(leader, GROUP).status().leader.is_some() })
-        .await;
+    eventually("somebody leads", || async {
+        cluster.group(leader, GROUP).status().leader.is_some()
+    })
+    .await;
     cluster.write(GROUP, "after").await;
     assert_eq!(cluster.converged(&ALL, GROUP, 2).await.len(), 2);
     cluster.stop().await;

@@ -56,17 +56,14 @@ impl FsDisk {
     pub fn open_anywhere(folder: impl Into<PathBuf>) -> Result<Self, StoreError> {
         let folder = folder.into();
         let failed = |error| StoreError::while_doing("create", &folder, &error);
-        if !folder.is_dir() {
+        let missing: Vec<_> = folder.ancestors().take_while(|path| !path.exists()).collect();
+        if !missing.is_empty() {
             std::fs::create_dir_all(&folder).map_err(failed)?;
-            // A new folder's own name must survive too, and the name of whatever parent was made
-            // with it.
-            for parent in folder.ancestors().skip(1).filter(|path| !path.as_os_str().is_empty()) {
-                match File::open(parent).and_then(|parent| parent.sync_all()) {
-                    Ok(()) => {}
-                    Err(error) if error.kind() == io::ErrorKind::PermissionDenied => break,
-                    Err(error) => return Err(failed(error)),
-                }
-            }
+        }
+        // The name of a new folder must survive too: it is in its parent.
+        for parent in missing.iter().filter_map(|path| path.parent()) {
+            let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+            File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)?;
         }
         Ok(Self { folder })
     }

@@ -90,6 +90,7 @@ impl Chores {
 
 /// The chores' thread.
 pub(crate) fn run(shared: &Arc<Shared>) {
+    let _guard = shared.guard("chores");
     while let Some(chore) = shared.chores.wait() {
         run_one(shared, chore);
     }
@@ -135,7 +136,11 @@ pub(crate) fn look_around(shared: &Arc<Shared>, writer: &Writer) {
         let total: u64 = files.by_number.values().map(|segment| segment.capacity).sum();
         (files.by_number.len(), total, files.prepared.is_some())
     };
-    if !prepared && writer.offset > active.capacity / 2 && !shared.queue.is_full() {
+    // A small segment that is not half full is the first one of an idle node; a full-sized one says
+    // that there is load, and then the next one cannot be ready too soon.
+    let due =
+        active.capacity > shared.segments.short_bytes() || writer.offset > active.capacity / 2;
+    if due && !prepared && !shared.queue.is_full() {
         shared.chores.prepare();
     }
     let (oldest, live) = {

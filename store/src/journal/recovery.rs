@@ -288,7 +288,8 @@ impl Reader {
                 // Its older entries must come up again as copies; until then their places are
                 // unknown.
                 let entries = usize::try_from(written.entries()).map_err(|_| "too many entries")?;
-                found.slots = VecDeque::from(vec![Slot::missing(); entries]);
+                found.slots.try_reserve_exact(entries).map_err(|_| "too many entries")?;
+                found.slots.resize(entries, Slot::missing());
                 found.written = written;
             }
             return Ok(());

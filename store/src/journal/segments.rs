@@ -20,7 +20,7 @@ pub(crate) const SHORT_SEGMENT_BYTES: u64 = 1 << 20;
 const SPARES_MAX: usize = 2;
 /// Zeros are written and synced in pieces, so that the writer's barriers do not wait behind many of
 /// them.
-const FILL_BYTES: usize = 256 << 10;
+const FILL_BYTES: usize = 1 << 20;
 
 /// A file that is becoming a segment. The writer and the chores may each have one at the same time.
 struct Draft {

@@ -85,7 +85,27 @@ impl Fatal {
     }
 }
 
+/// Tells that a thread ended by a panic, its own or a completion's: nobody would serve the queue.
+pub(crate) struct Guard<'a> {
+    shared: &'a Shared,
+    thread: &'static str,
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let reason = format!("the journal's {} has panicked", self.thread);
+            self.shared.queue.close();
+            self.shared.fatal.raise(&StoreError::Poisoned { reason });
+        }
+    }
+}
+
 impl Shared {
+    pub(crate) fn guard(&self, thread: &'static str) -> Guard<'_> {
+        Guard { shared: self, thread }
+    }
+
     pub(crate) fn open(
         disk: Arc<dyn Disk>,
         config: JournalConfig,

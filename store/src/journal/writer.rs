@@ -178,8 +178,15 @@ pub(crate) fn write_chunk(shared: &Arc<Shared>, writer: &mut Writer, mut chunk: 
     let taken = chunk.buffer.len();
     let result = match shared.fatal.first() {
         Some(first) => Err(first.as_poison()),
-        None => writer.write(shared, &mut chunk).inspect_err(|error| shared.fatal.raise(error)),
+        None => writer.write(shared, &mut chunk).map_err(|error| match error {
+            // Not even what the reserve was kept for could be written.
+            StoreError::Full { .. } => error.as_poison(),
+            error => error,
+        }),
     };
+    if let Err(error) = &result {
+        shared.fatal.raise(error);
+    }
     if result.is_ok() && !chunk.is_empty() {
         publish(shared, writer, &chunk);
         shared.counters.count(&chunk);
@@ -215,14 +222,14 @@ fn publish(shared: &Shared, writer: &Writer, chunk: &Chunk) {
         next(); // The checkpoint's.
     }
     for operation in &chunk.operations {
-        let records: Vec<_> = (0..operation.records).map(|_| next()).collect();
+        let mut records = std::iter::repeat_with(&mut next).take(operation.records as usize);
         if let Some(group) = &operation.group {
-            let places = records
-                .into_iter()
-                .map(|(header, place)| (header.kind, header.position.index, place));
+            let places =
+                records.by_ref().map(|(header, place)| (header.kind, header.position.index, place));
             let cache_bytes_max = shared.config.cache_bytes_per_group;
             group.publish(operation.generation, places, &shared.segments, cache_bytes_max);
         }
+        records.for_each(drop);
     }
 }
 
@@ -256,6 +263,7 @@ pub(crate) fn step(shared: &Arc<Shared>) -> Option<bool> {
 
 /// The writer's thread.
 pub(crate) fn run(shared: &Arc<Shared>) {
+    let _guard = shared.guard("writer");
     let mut writer = shared.writer.lock();
     while let Some(chunk) = shared.queue.wait() {
         write_chunk(shared, &mut writer, chunk);

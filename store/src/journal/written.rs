@@ -24,7 +24,7 @@ impl Written {
     /// Number of entries.
     pub(crate) fn entries(&self) -> u64 {
         match self.last {
-            Some(last) => (last.index + 1).saturating_sub(self.first),
+            Some(last) => last.index.saturating_add(1).saturating_sub(self.first),
             None => 0,
         }
     }
@@ -32,7 +32,7 @@ impl Written {
     /// Index that the next entry must have; `None` if any will do (nothing was ever written, or all
     /// was truncated).
     pub(crate) fn next_index(&self) -> Option<u64> {
-        self.last.map(|last| last.index + 1)
+        self.last.map(|last| last.index.saturating_add(1))
     }
 
     /// Takes one record of this group into account. The error says what is impossible about it.
@@ -46,8 +46,6 @@ impl Written {
             Kind::Moved => self.moved(record.position)?,
             Kind::Checkpoint | Kind::Dropped => {}
         }
-        debug_assert!(self.purged.is_none_or(|purged| self.first > purged.index));
-        debug_assert!(self.purged <= self.last || self.purged.is_none());
         Ok(())
     }
 
@@ -71,7 +69,7 @@ impl Written {
         if self.entries() == 0 || keep.map(|keep| keep.index) >= self.last.map(|last| last.index) {
             return Ok(());
         }
-        if keep.is_some_and(|keep| keep.index + 1 < self.first) {
+        if keep.is_some_and(|keep| keep.index.saturating_add(1) < self.first) {
             return Err("entries were truncated that never existed".to_owned());
         }
         self.last = keep;
@@ -86,7 +84,7 @@ impl Written {
             return Err(format!("entries up to {} were purged twice", upto.index));
         }
         self.purged = Some(upto);
-        self.first = upto.index + 1;
+        self.first = upto.index.saturating_add(1);
         if self.last.is_none_or(|last| last.index <= upto.index) {
             self.last = Some(upto);
         }

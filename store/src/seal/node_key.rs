@@ -34,13 +34,12 @@ impl NodeKey {
         warn_when_others_may_read(&file, path);
         // One byte more than a key, so that a longer file is noticed without reading all of it.
         let mut read = Vec::with_capacity(KEY_BYTES + 1);
-        file
-            .take(KEY_BYTES as u64 + 1)
+        file.take(KEY_BYTES as u64 + 1)
             .read_to_end(&mut read)
             .map_err(|error| StoreError::io(path, error))?;
-        let bytes = read.try_into().map_err(|_| {
-            StoreError::corrupt(path, 0, "a node key file holds exactly 32 bytes")
-        })?;
+        let bytes = read
+            .try_into()
+            .map_err(|_| StoreError::corrupt(path, 0, "a node key file holds exactly 32 bytes"))?;
         Ok(Self { bytes })
     }
 

@@ -2,9 +2,13 @@
 //!
 //! One database and one keyspace for the node, so one journal and one barrier. A write goes to the
 //! library's journal buffer and its memtable without a system call of its own; `persist(SyncData)`
-//! is the barrier. Every read goes through a snapshot: the keyspace's own reads see batches that are
-//! still being applied, row by row. Memtables are sealed between batches, so what a crash leaves is a prefix of
+//! is the barrier. Memtables are sealed between batches, so what a crash leaves is a prefix of
 //! batches. The library refuses all writes after a failed one, as it must.
+//!
+//! Reads never ask the library for "now". A keyspace's own reads see batches that are still being
+//! applied, row by row, and so does a snapshot that is taken while a batch is applied and a memtable
+//! is written out in the background: that raises the visible sequence past the batch. So writers
+//! take turns, and each takes the snapshot that everyone reads from, when no batch is under way.
 
 use std::sync::Arc;
 
@@ -12,11 +16,10 @@ use ::fjall::{
     Database, Iter, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Slice, Snapshot,
 };
 use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
 
 use super::marker::Folder;
-use super::{
-    Batch, Direction, KeyRange, Row, RowView, Tables, TablesOptions, assert_bounds,
-};
+use super::{Batch, Direction, KeyRange, Row, RowView, Tables, TablesOptions, assert_bounds};
 use crate::StoreError;
 
 /// The one keyspace. Its name is part of the format.
@@ -40,6 +43,10 @@ pub(super) struct FjallTables {
 
 /// Fields drop in this order: the database closes before the folder is unlocked.
 struct Inner {
+    /// Everything that was written, nothing that is being written: what readers read from.
+    written: RwLock<Arc<Snapshot>>,
+    /// Held while a batch is applied, until `written` shows it.
+    turn: Mutex<()>,
     rows: Keyspace,
     database: Database,
     folder: Folder,
@@ -66,11 +73,25 @@ impl FjallTables {
         })();
         let (database, rows) = opened.map_err(|error| failure(&folder, error))?;
         folder.sync()?;
-        Ok(Self { inner: Arc::new(Inner { rows, database, folder }) })
+        let written = RwLock::new(Arc::new(database.snapshot()));
+        Ok(Self {
+            inner: Arc::new(Inner { written, turn: Mutex::new(()), rows, database, folder }),
+        })
     }
 }
 
 impl Inner {
+    fn written(&self) -> Arc<Snapshot> {
+        Arc::clone(&self.written.read())
+    }
+
+    /// Shows readers all that was written. The caller has the turn, so no batch is under way.
+    fn show(&self) {
+        let now = Arc::new(self.database.snapshot());
+        let before = std::mem::replace(&mut *self.written.write(), now);
+        drop(before);
+    }
+
     fn failed(&self, error: ::fjall::Error) -> StoreError {
         failure(&self.folder, error)
     }
@@ -86,7 +107,9 @@ fn failure(folder: &Folder, error: ::fjall::Error) -> StoreError {
         Error::Locked => StoreError::Locked { path: path.display().to_string() },
         Error::InvalidVersion(found) => StoreError::WrongFolder {
             path: path.display().to_string(),
-            what: format!("fjall cannot read its format {found:?}; start the release that wrote it"),
+            what: format!(
+                "fjall cannot read its format {found:?}; start the release that wrote it"
+            ),
         },
         error @ (Error::Storage(_)
         | Error::JournalRecovery(_)
@@ -110,7 +133,7 @@ fn slice(bytes: &Bytes) -> Slice {
 impl Tables for FjallTables {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
         let inner = &self.inner;
-        let found = inner.database.snapshot().get(&inner.rows, key);
+        let found = inner.written().get(&inner.rows, key);
         let found = found.map_err(|error| inner.failed(error))?;
         Ok(found.as_ref().map(own))
     }
@@ -125,7 +148,7 @@ impl Tables for FjallTables {
             return Ok(Vec::new());
         }
         let inner = &self.inner;
-        let found = inner.database.snapshot().range(&inner.rows, range.start..range.end);
+        let found = inner.written().range(&inner.rows, range.start..range.end);
         let take = |found: &mut dyn Iterator<Item = ::fjall::Guard>| {
             found
                 .take(rows_max)
@@ -142,24 +165,32 @@ impl Tables for FjallTables {
     fn write(&self, batch: Batch) -> Result<(), StoreError> {
         assert_bounds(&batch);
         let inner = &self.inner;
-        let mut writes = ::fjall::OwnedWriteBatch::with_capacity(inner.database.clone(), batch.len());
+        let mut writes =
+            ::fjall::OwnedWriteBatch::with_capacity(inner.database.clone(), batch.len());
         for change in batch.changes() {
             match &change.value {
                 Some(value) => writes.insert(&inner.rows, slice(&change.key), slice(value)),
                 None => writes.remove(&inner.rows, slice(&change.key)),
             }
         }
-        writes.commit().map_err(|error| inner.failed(error))
+        let _turn = inner.turn.lock();
+        writes.commit().map_err(|error| inner.failed(error))?;
+        inner.show();
+        Ok(())
     }
 
     fn flush(&self) -> Result<(), StoreError> {
         let persisted = self.inner.database.persist(PersistMode::SyncData);
-        persisted.map_err(|error| self.inner.failed(error))
+        persisted.map_err(|error| self.inner.failed(error))?;
+        // A snapshot keeps what was merged away since: an idle node's is renewed here.
+        let _turn = self.inner.turn.lock();
+        self.inner.show();
+        Ok(())
     }
 
     fn view(&self, range: KeyRange) -> Result<Box<dyn RowView>, StoreError> {
         let inner = Arc::clone(&self.inner);
-        let snapshot = inner.database.snapshot();
+        let snapshot = inner.written();
         let rows = (!range.is_empty()).then(|| snapshot.range(&inner.rows, range.start..range.end));
         Ok(Box::new(FjallView { rows, _snapshot: snapshot, inner }))
     }
@@ -168,7 +199,7 @@ impl Tables for FjallTables {
 /// The library's own snapshot: it keeps old versions from being merged away while it lives.
 struct FjallView {
     rows: Option<Iter>,
-    _snapshot: Snapshot,
+    _snapshot: Arc<Snapshot>,
     inner: Arc<Inner>,
 }
 

@@ -82,7 +82,9 @@ fn lock(path: &Path) -> Result<File, StoreError> {
         .map_err(|error| StoreError::io(&path, error))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::Locked { path: path.display().to_string() }),
+        Err(TryLockError::WouldBlock) => {
+            Err(StoreError::Locked { path: path.display().to_string() })
+        }
         Err(TryLockError::Error(error)) => Err(StoreError::io(&path, error)),
     }
 }

@@ -25,11 +25,7 @@ pub struct TablesOptions {
 impl Default for TablesOptions {
     /// Small, so that an idle node stays small; a node with memory to spare raises `cache_bytes`.
     fn default() -> Self {
-        Self {
-            cache_bytes: 16 * 1024 * 1024,
-            memtable_bytes: 8 * 1024 * 1024,
-            sealer: None,
-        }
+        Self { cache_bytes: 16 * 1024 * 1024, memtable_bytes: 8 * 1024 * 1024, sealer: None }
     }
 }
 

@@ -9,7 +9,7 @@
 //! stable storage. A killed process loses nothing by it. A loss of power left the file damaged, or
 //! set back to an older state, in about one of a hundred tried cuts; the first is refused as
 //! [`StoreError::Corrupt`], the second is noticed above when the log was purged further than the
-//! tables reach, and in both cases the node begins anew from its peers. It also costs about four
+//! tables reach, and in both cases the node begins anew from its peers. It also costs about eight
 //! times the CPU of the default for a row, and its files do not shrink.
 
 use std::collections::BTreeSet;
@@ -26,9 +26,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::before::{Live, Views};
 use super::marker::Folder;
-use super::{
-    Batch, Direction, KeyRange, Row, RowView, Tables, TablesOptions, assert_bounds,
-};
+use super::{Batch, Direction, KeyRange, Row, RowView, Tables, TablesOptions, assert_bounds};
 use crate::StoreError;
 
 /// The library's file for everything but oversized values.

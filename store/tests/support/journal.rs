@@ -6,6 +6,7 @@
 //! be found: no gap, no reordering, no other bytes.
 
 #![allow(dead_code, unreachable_pub, reason = "every suite uses its own part")]
+#![allow(clippy::disallowed_methods, reason = "deadlines of tests are in real time")]
 
 use bytes::Bytes;
 use std::collections::BTreeMap;

@@ -2,11 +2,13 @@
 //! by the kernel without writing what is only in memory. Needs root and loop devices; where they are
 //! missing the suites say so and go on.
 
+#![allow(dead_code, reason = "each suite uses its part")]
+
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// A mounted file system that can lose power.
-pub struct Disk {
+pub(crate) struct Disk {
     folder: tempfile::TempDir,
 }
 
@@ -15,7 +17,7 @@ impl Disk {
     ///
     /// # Errors
     /// Why this machine cannot: no root, no loop device, a tool is missing.
-    pub fn plug_in(megabytes: u32) -> Result<Self, String> {
+    pub(crate) fn plug_in(megabytes: u32) -> Result<Self, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         run("perl", &["-e", "exit 0"])?;
         let disk = Self { folder };
@@ -28,13 +30,13 @@ impl Disk {
     }
 
     /// Where it is mounted.
-    pub fn path(&self) -> PathBuf {
+    pub(crate) fn path(&self) -> PathBuf {
         self.folder.path().join("mounted")
     }
 
     /// Cuts the power: from here on nothing reaches the disk, and what was not synced is lost. The
     /// file system answers errors until [`Disk::power_up`].
-    pub fn cut_power(&self) -> Result<(), String> {
+    pub(crate) fn cut_power(&self) -> Result<(), String> {
         // EXT4_IOC_SHUTDOWN with GOING_FLAGS_NOLOGFLUSH: the file system's journal is not flushed.
         let script = "open(my $d, '<', $ARGV[0]) or die; \
                       my $how = pack('L', 2); \
@@ -43,7 +45,7 @@ impl Disk {
     }
 
     /// Mounts it again. Processes that had files open on it must be gone.
-    pub fn power_up(&self) -> Result<(), String> {
+    pub(crate) fn power_up(&self) -> Result<(), String> {
         run("umount", &[&path_text(&self.path())])?;
         self.mount()
     }

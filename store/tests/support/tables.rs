@@ -1,5 +1,7 @@
 //! Support of the table suites: every way to open tables, by name, and small helpers.
 
+#![allow(dead_code, reason = "each suite uses its part")]
+
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
@@ -15,22 +17,22 @@ const LOCK_ATTEMPTS_MAX: u32 = 500;
 
 /// One way to keep rows.
 #[derive(Clone, Copy, Debug)]
-pub struct Kind {
+pub(crate) struct Kind {
     /// The library below.
-    pub engine: Engine,
+    pub(crate) engine: Engine,
     /// Whether values are sealed.
-    pub sealed: bool,
+    pub(crate) sealed: bool,
 }
 
 impl Kind {
     /// Opens the tables in `folder`, with so little memory that tests reach the disk.
-    pub fn open(self, folder: &Path) -> Arc<dyn Tables> {
+    pub(crate) fn open(self, folder: &Path) -> Arc<dyn Tables> {
         self.try_open(folder).expect("tables open")
     }
 
     /// The same, where the folder may be damaged. Waits for the lock: a process that another test
     /// forks holds it for the moment until it has become its own program.
-    pub fn try_open(self, folder: &Path) -> Result<Arc<dyn Tables>, StoreError> {
+    pub(crate) fn try_open(self, folder: &Path) -> Result<Arc<dyn Tables>, StoreError> {
         let sealer = self.sealed.then(|| {
             let key = NodeKey::load_or_create(&folder.join("node.key"), &SystemEntropy);
             let key = key.expect("a node key");
@@ -51,29 +53,29 @@ impl Kind {
     }
 
     /// Whether rows outlive the process.
-    pub fn is_durable(self) -> bool {
+    pub(crate) fn is_durable(self) -> bool {
         self.engine != Engine::Memory
     }
 }
 
 /// The range of all keys that the suites use.
-pub fn everything() -> KeyRange {
+pub(crate) fn everything() -> KeyRange {
     KeyRange::new(vec![0], vec![0xff; 8])
 }
 
 /// Writes one row in a batch of its own.
-pub fn put(tables: &dyn Tables, key: &str, value: &str) {
+pub(crate) fn put(tables: &dyn Tables, key: &str, value: &str) {
     let mut batch = Batch::new();
     batch.put(key.as_bytes().to_vec(), value.as_bytes().to_vec());
     tables.write(batch).expect("written");
 }
 
 /// Every row, ascending.
-pub fn rows(tables: &dyn Tables) -> Vec<Row> {
+pub(crate) fn rows(tables: &dyn Tables) -> Vec<Row> {
     tables.scan(everything(), Direction::Ascending, usize::MAX).expect("scanned")
 }
 
 /// Every row that a view has left.
-pub fn drain(view: &mut dyn RowView) -> Vec<Row> {
+pub(crate) fn drain(view: &mut dyn RowView) -> Vec<Row> {
     std::iter::from_fn(|| view.next().expect("read")).collect()
 }

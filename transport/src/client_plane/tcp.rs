@@ -130,11 +130,13 @@ async fn handshake(
     let Some(acceptor) = acceptor.0 else {
         return Box::pin(serve(&plane, connection, stream, router)).await;
     };
-    match timeout(plane.limits.handshake, acceptor.accept(stream)).await {
+    let accepting = timeout(plane.limits.handshake, acceptor.accept(stream));
+    match plane.stop.run_until_cancelled(accepting).await {
         // Boxed: the handshake's state must not stay allocated beside what follows.
-        Ok(Ok(stream)) => Box::pin(serve(&plane, connection, stream, router)).await,
-        Ok(Err(error)) => tracing::debug!(%error, peer = %connection.peer, "no TLS"),
-        Err(_) => tracing::debug!(peer = %connection.peer, "TLS handshake took too long"),
+        Some(Ok(Ok(stream))) => Box::pin(serve(&plane, connection, stream, router)).await,
+        Some(Ok(Err(error))) => tracing::debug!(%error, peer = %connection.peer, "no TLS"),
+        Some(Err(_)) => tracing::debug!(peer = %connection.peer, "TLS handshake took too long"),
+        None => {}
     }
 }
 

@@ -115,10 +115,12 @@ pub(super) async fn accept(plane: Arc<Plane>, endpoint: Endpoint) {
 
 async fn serve(plane: Arc<Plane>, incoming: Incoming, permit: Permit) {
     let peer = incoming.remote_address();
-    let connection = match timeout(plane.limits.handshake, incoming.into_future()).await {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => return tracing::debug!(%error, %peer, "no QUIC handshake"),
-        Err(_) => return tracing::debug!(%peer, "QUIC handshake took too long"),
+    let connecting = timeout(plane.limits.handshake, incoming.into_future());
+    let connection = match plane.stop.run_until_cancelled(connecting).await {
+        Some(Ok(Ok(connection))) => connection,
+        Some(Ok(Err(error))) => return tracing::debug!(%error, %peer, "no QUIC handshake"),
+        Some(Err(_)) => return tracing::debug!(%peer, "QUIC handshake took too long"),
+        None => return,
     };
     match protocol(&connection).as_deref() {
         Some(ALPN_SYNOD) => {
@@ -135,10 +137,12 @@ async fn serve(plane: Arc<Plane>, incoming: Incoming, permit: Permit) {
 
 /// Runs the one stream of a native connection as a link.
 async fn native(plane: &Plane, connection: &quinn::Connection) -> CloseReason {
-    let stream = match timeout(plane.limits.first_stream, connection.accept_bi()).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(_)) => return CloseReason::Normal,
-        Err(_) => return CloseReason::TimedOut,
+    let accepting = timeout(plane.limits.first_stream, connection.accept_bi());
+    let stream = match plane.stop.run_until_cancelled(accepting).await {
+        Some(Ok(Ok(stream))) => stream,
+        Some(Ok(Err(_))) => return CloseReason::Normal,
+        Some(Err(_)) => return CloseReason::TimedOut,
+        None => return CloseReason::GoingAway,
     };
     let stop = Stop::with(&plane.stop);
     let (reader, writer) = quic::halves(connection.clone(), stream, plane.limits.write, stop);

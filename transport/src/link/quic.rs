@@ -28,6 +28,7 @@ const CHUNKS_READ: usize = 8;
 /// Frames from this size on are handed to quinn as they are; smaller ones are copied together, since
 /// every piece costs quinn a segment to keep and to retransmit.
 const COPY_BYTES_MAX: usize = 16 << 10;
+const _: () = assert!(COPY_BYTES_MAX < WRITE_BATCH_BYTES);
 
 /// The receiving half.
 #[derive(Debug)]
@@ -264,7 +265,6 @@ pub(crate) fn lost_error(error: ConnectionError) -> LinkError {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use proptest::prelude::*;
 

@@ -53,6 +53,7 @@ const DRAIN_BYTES_MAX: usize = 4 << 20;
 struct Socket {
     io: Io,
     role: Role,
+    encoding: Encoding,
     decoder: Decoder,
     encoder: Encoder,
     inbound: BytesMut,
@@ -98,13 +99,14 @@ pub(crate) fn halves(
     let socket = Arc::new(Mutex::new(Socket {
         io,
         role,
+        encoding,
         decoder: Decoder::new(role, encoding),
         encoder: Encoder::new(role, encoding),
         inbound: BytesMut::from(read),
         inbound_grew: read.len() > READ_BYTES,
         out: Vec::new(),
         out_written: 0,
-        keepalive: KeepAlive::new(pace.silence, now),
+        keepalive: KeepAlive::new(role, pace.silence, now),
         writer_waits: false,
         close_sent: false,
         close_heard: false,
@@ -283,6 +285,10 @@ impl Writer {
             if frame.len() > FRAME_BYTES_MAX {
                 return Err(LinkError::TooLarge { limit: FRAME_BYTES_MAX });
             }
+            debug_assert!(
+                socket.encoding == Encoding::Binary || std::str::from_utf8(&frame).is_ok(),
+                "frames of a text link are UTF-8"
+            );
             socket.encoder.message(&frame, &mut socket.out);
         }
         Ok(())

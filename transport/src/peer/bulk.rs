@@ -27,11 +27,7 @@ pub(super) async fn send(
     }
     let mut deaths = peer.pulse.deaths();
     let (gave_up, reason) = oneshot::channel();
-    let chunks = Outgoing {
-        header: Some(header),
-        chunks: Some(chunks),
-        gave_up: Some(gave_up),
-    };
+    let chunks = Outgoing { header: Some(header), chunks: Some(chunks), gave_up: Some(gave_up) };
     let sent = tokio::select! {
         sent = service::transfer(channel, chunks) => sent,
         _ = deaths.changed() => return Err(PeerError::Lost),
@@ -76,9 +72,7 @@ impl Stream for Outgoing {
         cx: &mut std::task::Context<'_>,
     ) -> Poll<Option<Chunk>> {
         if let Some(header) = self.header.take() {
-            return Poll::Ready(Some(Chunk {
-                kind: Some(Kind::Header(header)),
-            }));
+            return Poll::Ready(Some(Chunk { kind: Some(Kind::Header(header)) }));
         }
         let Some(chunks) = &mut self.chunks else {
             return Poll::Ready(None);
@@ -87,15 +81,11 @@ impl Stream for Outgoing {
             Some(Ok(rows)) if rows.len() > CHUNK_BYTES_MAX => {
                 self.give_up(code::TOO_LARGE.to_owned())
             }
-            Some(Ok(rows)) => Some(Chunk {
-                kind: Some(Kind::Rows(rows)),
-            }),
+            Some(Ok(rows)) => Some(Chunk { kind: Some(Kind::Rows(rows)) }),
             Some(Err(reason)) => self.give_up(reason),
             None => {
                 self.chunks = None;
-                Some(Chunk {
-                    kind: Some(Kind::End(Bytes::new())),
-                })
+                Some(Chunk { kind: Some(Kind::End(Bytes::new())) })
             }
         })
     }
@@ -114,10 +104,7 @@ pub(super) async fn receive(
         header = incoming.message() => header,
         () = peer.stop.cancelled() => return failure(code::OVERLOADED),
     };
-    let Ok(Some(Chunk {
-        kind: Some(Kind::Header(header)),
-    })) = header
-    else {
+    let Ok(Some(Chunk { kind: Some(Kind::Header(header)) })) = header else {
         return failure(code::MALFORMED);
     };
     let chunks = futures::stream::unfold(Some(incoming), next).boxed();
@@ -126,23 +113,14 @@ pub(super) async fn receive(
         () = peer.stop.cancelled() => return failure(code::OVERLOADED),
     };
     match answered {
-        Ok(body) if body.len() <= CHUNK_BYTES_MAX => BulkAnswer {
-            body,
-            failure: String::new(),
-        },
+        Ok(body) if body.len() <= CHUNK_BYTES_MAX => BulkAnswer { body, failure: String::new() },
         Ok(_) => failure(code::TOO_LARGE),
-        Err(code) => BulkAnswer {
-            body: Bytes::new(),
-            failure: code,
-        },
+        Err(code) => BulkAnswer { body: Bytes::new(), failure: code },
     }
 }
 
 fn failure(code: &str) -> BulkAnswer {
-    BulkAnswer {
-        body: Bytes::new(),
-        failure: code.to_owned(),
-    }
+    BulkAnswer { body: Bytes::new(), failure: code.to_owned() }
 }
 
 type Step = Option<(Result<Bytes, PeerError>, Option<Streaming<Chunk>>)>;
@@ -151,12 +129,8 @@ type Step = Option<(Result<Bytes, PeerError>, Option<Streaming<Chunk>>)>;
 async fn next(incoming: Option<Streaming<Chunk>>) -> Step {
     let mut incoming = incoming?;
     match incoming.message().await {
-        Ok(Some(Chunk {
-            kind: Some(Kind::Rows(rows)),
-        })) => Some((Ok(rows), Some(incoming))),
-        Ok(Some(Chunk {
-            kind: Some(Kind::End(_)),
-        })) => None,
+        Ok(Some(Chunk { kind: Some(Kind::Rows(rows)) })) => Some((Ok(rows), Some(incoming))),
+        Ok(Some(Chunk { kind: Some(Kind::End(_)) })) => None,
         Ok(Some(_)) => Some((Err(PeerError::refused(code::MALFORMED)), None)),
         // Broken off: the sender gave up, or the link is gone.
         Ok(None) | Err(_) => Some((Err(PeerError::Lost), None)),

@@ -74,27 +74,25 @@ impl Line {
         if let Some(writer) = writer {
             writer.wake();
         }
-        Ok(Call {
-            line: self.clone(),
-            id,
-            answer,
-        })
+        Ok(Call { line: self.clone(), id, answer })
     }
 
     /// Begins a new link and returns its number. Calls fail until [`Line::up`].
     pub(super) fn renew(&self) -> u64 {
         let mut state = self.state.lock();
-        debug_assert!(
-            state.channel.is_none(),
-            "the link before this one was taken down"
-        );
+        debug_assert!(state.channel.is_none(), "the link before this one was taken down");
         state.link += 1;
         state.link
     }
 
-    /// The link answers: calls may be made.
-    pub(super) fn up(&self, channel: Channel) {
-        self.state.lock().channel = Some(channel);
+    /// Link number `link` answers: calls may be made. False: it was taken down while it was opened.
+    pub(super) fn up(&self, link: u64, channel: Channel) -> bool {
+        let mut state = self.state.lock();
+        let current = state.link == link;
+        if current {
+            state.channel = Some(channel);
+        }
+        current
     }
 
     pub(super) fn channel(&self) -> Option<Channel> {
@@ -116,11 +114,8 @@ impl Line {
         }
         for (id, slot) in slots {
             // A slot whose caller went away needs no answer.
-            let _ = slot.send(Err(if id <= taken {
-                PeerError::Lost
-            } else {
-                PeerError::Unreachable
-            }));
+            let _ =
+                slot.send(Err(if id <= taken { PeerError::Lost } else { PeerError::Unreachable }));
         }
     }
 
@@ -188,11 +183,7 @@ pub(super) struct Requests {
 impl Requests {
     /// The stream of link number `link`; `heartbeat` on the lane that carries signs of life.
     pub(super) fn new(line: Arc<Line>, link: u64, heartbeat: Option<Duration>) -> Requests {
-        Requests {
-            line,
-            link,
-            pace: heartbeat.map(Pace::new),
-        }
+        Requests { line, link, pace: heartbeat.map(Pace::new) }
     }
 
     fn take(&self, cx: &mut Context<'_>) -> Poll<Option<Vec<Packet>>> {
@@ -213,10 +204,7 @@ impl Requests {
             }
             bytes += request.len();
             state.taken = call;
-            packets.push(Packet {
-                call,
-                kind: Some(Kind::Request(request)),
-            });
+            packets.push(Packet { call, kind: Some(Kind::Request(request)) });
         }
         if packets.is_empty() {
             state.writer = Some(cx.waker().clone());
@@ -253,14 +241,14 @@ mod tests {
 
     fn line() -> (Arc<Line>, Requests) {
         let line = Arc::new(Line::default());
-        let requests = Requests::new(line.clone(), line.renew(), None);
-        line.up(tonic::transport::Endpoint::from_static("http://nobody.test").connect_lazy());
+        let link = line.renew();
+        let requests = Requests::new(line.clone(), link, None);
+        line.up(link, tonic::transport::Endpoint::from_static("http://nobody.test").connect_lazy());
         (line, requests)
     }
 
     fn call(line: &Arc<Line>) -> Call {
-        line.begin(Bytes::from_static(b"hi"))
-            .expect("the line is up and empty")
+        line.begin(Bytes::from_static(b"hi")).expect("the line is up and empty")
     }
 
     #[tokio::test]
@@ -272,10 +260,7 @@ mod tests {
         line.down();
         assert_eq!(left.answer(LONG).await, Err(PeerError::Lost));
         assert_eq!(waiting.answer(LONG).await, Err(PeerError::Unreachable));
-        assert!(
-            requests.next().await.is_none(),
-            "the stream of a lost link ends"
-        );
+        assert!(requests.next().await.is_none(), "the stream of a lost link ends");
         assert_eq!(line.begin(Bytes::new()).err(), Some(PeerError::Unreachable));
     }
 
@@ -286,25 +271,16 @@ mod tests {
         assert_eq!(waited, Err(PeerError::Unreachable));
         let next = call(&line);
         let batch = requests.next().await.expect("a batch");
-        assert_eq!(
-            batch.packets.len(),
-            1,
-            "the first call is not sent any more"
-        );
+        assert_eq!(batch.packets.len(), 1, "the first call is not sent any more");
         assert_eq!(batch.packets[0].call, 2);
-        assert_eq!(
-            next.answer(Duration::from_millis(1)).await,
-            Err(PeerError::Timeout)
-        );
+        assert_eq!(next.answer(Duration::from_millis(1)).await, Err(PeerError::Timeout));
     }
 
     #[tokio::test]
     async fn packets_that_wait_together_travel_together_up_to_the_bound() {
         let (line, mut requests) = line();
         let half = Bytes::from(vec![0; BATCH_BYTES_MAX / 2]);
-        let calls: Vec<_> = (0..5)
-            .map(|_| line.begin(half.clone()).expect("room"))
-            .collect();
+        let calls: Vec<_> = (0..5).map(|_| line.begin(half.clone()).expect("room")).collect();
         let sizes: Vec<usize> = [
             requests.next().await.expect("a batch").packets.len(),
             requests.next().await.expect("a batch").packets.len(),

@@ -23,7 +23,11 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Liveness, limits::EVENTS_MAX, peers::Peers};
+use super::{
+    Liveness,
+    limits::EVENTS_MAX,
+    peers::{Peer, Peers},
+};
 
 /// What is known about one peer's pulse.
 pub(super) struct Pulse {
@@ -51,7 +55,7 @@ impl Pulse {
         self.deaths.subscribe()
     }
 
-    /// Ends every link to the peer without holding it for dead.
+    /// Tells every link to the peer to end.
     pub(super) fn end_links(&self) {
         self.deaths.send_modify(|n| *n += 1);
     }
@@ -89,27 +93,30 @@ impl Detector {
     }
 
     /// A packet of this peer arrived.
-    pub(super) fn heard(&self, node: u64, pulse: &Pulse) {
+    pub(super) fn heard(&self, peer: &Peer) {
+        let pulse = &peer.pulse;
         pulse.heard.store(self.now(), Ordering::Release);
         if !pulse.is_alive() {
-            self.change(node, pulse, true);
+            self.change(peer, true);
             self.born.notify_one();
         }
     }
 
     /// The peer cannot be reached right after its link was lost, or it was removed.
-    pub(super) fn lost(&self, node: u64, pulse: &Pulse) {
-        self.change(node, pulse, false);
+    pub(super) fn lost(&self, peer: &Peer) {
+        self.change(peer, false);
     }
 
-    fn change(&self, node: u64, pulse: &Pulse, alive: bool) {
+    fn change(&self, peer: &Peer, alive: bool) {
         let _one_at_a_time = self.changing.lock();
-        if pulse.alive.swap(alive, Ordering::AcqRel) == alive {
+        if peer.pulse.alive.swap(alive, Ordering::AcqRel) == alive {
             return;
         }
+        let node = peer.node;
         tracing::info!(peer = node, alive, "peer liveness changed");
         if !alive {
-            pulse.end_links();
+            // Before anybody hears of it: whoever does finds that calls fail at once.
+            peer.take_down();
         }
         // Nobody listens: then nobody needs to know.
         let _ = self.events.send(Liveness { node, alive });
@@ -133,7 +140,7 @@ impl Detector {
                 }
                 let silent_at = pulse.heard.load(Ordering::Acquire) + dead_after;
                 if silent_at <= now && lenient_until <= now {
-                    self.change(peer.node, pulse, false);
+                    self.change(&peer, false);
                 } else {
                     due = due.min(silent_at);
                 }

@@ -96,10 +96,7 @@ pub(super) struct Gated {
 
 impl Gated {
     pub(super) fn new(stream: TcpStream, gate: Option<Arc<Gate>>) -> Gated {
-        Gated {
-            stream: Some(stream),
-            gate,
-        }
+        Gated { stream: Some(stream), gate }
     }
 
     pub(super) fn attach(&mut self, gate: Arc<Gate>) {
@@ -107,9 +104,7 @@ impl Gated {
     }
 
     fn poll_open(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.gate
-            .as_ref()
-            .map_or(Poll::Ready(()), |gate| gate.poll_open(cx))
+        self.gate.as_ref().map_or(Poll::Ready(()), |gate| gate.poll_open(cx))
     }
 
     fn stream(&mut self) -> Pin<&mut TcpStream> {
@@ -158,9 +153,7 @@ impl AsyncWrite for Gated {
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream
-            .as_ref()
-            .is_some_and(AsyncWrite::is_write_vectored)
+        self.stream.as_ref().is_some_and(AsyncWrite::is_write_vectored)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -23,9 +23,7 @@ pub struct Identity {
 
 impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Identity")
-            .field("chain", &self.chain.len())
-            .finish_non_exhaustive()
+        f.debug_struct("Identity").field("chain", &self.chain.len()).finish_non_exhaustive()
     }
 }
 
@@ -37,9 +35,7 @@ impl Identity {
                 .collect::<Result<_, _>>()
                 .map_err(|e| Error::Identity(format!("{what}: {e}")))?;
             if list.is_empty() {
-                return Err(Error::Identity(format!(
-                    "{what}: no certificate in the file"
-                )));
+                return Err(Error::Identity(format!("{what}: no certificate in the file")));
             }
             Ok(list)
         };

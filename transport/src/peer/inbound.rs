@@ -134,16 +134,11 @@ async fn admit(inbound: &Inbound, stream: TcpStream, tls: TlsAcceptor) -> Option
     };
     let chain = tls.get_ref().1.peer_certificates().unwrap_or_default();
     let known = inbound.peers.all();
-    let mut named = known
-        .into_iter()
-        .filter(|p| identity::names(chain, p.node, &inbound.cluster));
+    let mut named = known.into_iter().filter(|p| identity::names(chain, p.node, &inbound.cluster));
     // A certificate that names two nodes is nobody's.
     let (Some(peer), None) = (named.next(), named.next()) else {
         inbound.refused.not_a_peer.fetch_add(1, Ordering::Relaxed);
-        tracing::warn!(
-            ?from,
-            "refused a connection whose certificate names no peer"
-        );
+        tracing::warn!(?from, "refused a connection whose certificate names no peer");
         return None;
     };
     let Ok(place) = peer.connections.clone().try_acquire_owned() else {
@@ -151,11 +146,7 @@ async fn admit(inbound: &Inbound, stream: TcpStream, tls: TlsAcceptor) -> Option
         tracing::warn!(peer = peer.node, "refused one more connection of a peer");
         return None;
     };
-    let mut wire = Wire {
-        tls,
-        peer: peer.clone(),
-        _place: place,
-    };
+    let mut wire = Wire { tls, peer: peer.clone(), _place: place };
     wire.tls.get_mut().0.attach(peer.gate.clone());
     // A cut peer's new connection hangs like everything else of it.
     peer.gate.open().await;
@@ -179,9 +170,7 @@ impl Connected for Wire {
     type ConnectInfo = WireInfo;
 
     fn connect_info(&self) -> WireInfo {
-        WireInfo {
-            peer: self.peer.clone(),
-        }
+        WireInfo { peer: self.peer.clone() }
     }
 }
 
@@ -269,13 +258,8 @@ impl Exchange {
             match requests.poll_next_unpin(cx) {
                 Poll::Pending => return,
                 Poll::Ready(Some(Ok(batch))) => {
-                    self.inbound
-                        .detector
-                        .heard(self.peer.node, &self.peer.pulse);
-                    batch
-                        .packets
-                        .into_iter()
-                        .for_each(|packet| self.begin(packet));
+                    self.inbound.detector.heard(&self.peer);
+                    batch.packets.into_iter().for_each(|packet| self.begin(packet));
                 }
                 Poll::Ready(Some(Err(status))) => {
                     tracing::debug!(peer = self.peer.node, %status, "a peer's stream broke");
@@ -297,10 +281,7 @@ impl Exchange {
                 self.answer(call, Err(code::OVERLOADED.to_owned()));
             }
             Some(Kind::Request(request)) => {
-                let answer = self
-                    .inbound
-                    .handler
-                    .call(self.peer.node, self.lane, request);
+                let answer = self.inbound.handler.call(self.peer.node, self.lane, request);
                 self.running.push(Running { call, answer });
             }
             Some(Kind::Response(_) | Kind::Failure(_)) | None => {
@@ -323,10 +304,7 @@ impl Exchange {
             Kind::Response(body) => body.len(),
             _ => 0,
         };
-        self.ready.push(Packet {
-            call,
-            kind: Some(kind),
-        });
+        self.ready.push(Packet { call, kind: Some(kind) });
     }
 
     /// Collects answers until the batch is full or no call is ready.

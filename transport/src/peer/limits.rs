@@ -46,15 +46,6 @@ pub(super) const PING_PATIENCE: Duration = Duration::from_secs(2);
 /// Changes of liveness that a slow listener may fall behind; it then asks for the present state.
 pub(super) const EVENTS_MAX: usize = 1024;
 
-const _: () = assert!(
-    PACKET_BYTES_MAX <= QUEUED_BYTES_MAX,
-    "the largest call fits an empty line"
-);
-const _: () = assert!(
-    BATCH_BYTES_MAX <= WINDOW_BYTES as usize,
-    "a batch fits the window"
-);
-const _: () = assert!(
-    CHUNK_DECODE_MAX <= BULK_WINDOW_BYTES as usize,
-    "a chunk fits its window"
-);
+const _: () = assert!(PACKET_BYTES_MAX <= QUEUED_BYTES_MAX, "the largest call fits an empty line");
+const _: () = assert!(BATCH_BYTES_MAX <= WINDOW_BYTES as usize, "a batch fits the window");
+const _: () = assert!(CHUNK_DECODE_MAX <= BULK_WINDOW_BYTES as usize, "a chunk fits its window");

@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use proto::peer::Batch;
 use rustls::ClientConfig;
-use tokio::{net::TcpStream, time::Instant};
+use tokio::{net::TcpStream, sync::watch, time::Instant};
 use tonic::{Streaming, transport::Channel};
 
 use super::{
@@ -34,11 +34,7 @@ pub(super) struct Dialler {
 /// Keeps the link up until the peer's token is cancelled.
 pub(super) async fn keep(dialler: Arc<Dialler>, peer: Arc<Peer>, lane: Lane) {
     let stop = peer.stop.clone();
-    let link = Link {
-        dialler,
-        peer,
-        lane,
-    };
+    let link = Link { dialler, peer, lane };
     tokio::select! {
         () = stop.cancelled() => {}
         () = link.run() => {}
@@ -58,12 +54,13 @@ impl Link {
         // The link stood until just now: whether the next dial succeeds is evidence.
         let mut just_lost = false;
         loop {
+            // From before the link is opened: no death goes unnoticed.
+            let deaths = self.peer.pulse.deaths();
             match self.open().await {
-                Ok((channel, answers)) => {
+                Ok(answers) => {
                     self.note(None);
                     let since = Instant::now();
-                    self.peer.line(self.lane).up(channel);
-                    let failure = self.read(answers).await;
+                    let failure = self.read(answers, deaths).await;
                     self.peer.line(self.lane).down();
                     self.note(Some(failure));
                     just_lost = true;
@@ -74,7 +71,7 @@ impl Link {
                 }
                 Err(failure) => {
                     if just_lost && self.lane == Lane::Raft && failure != LinkFailure::Hung {
-                        self.dialler.detector.lost(self.peer.node, &self.peer.pulse);
+                        self.dialler.detector.lost(&self.peer);
                     }
                     just_lost = false;
                     self.note(Some(failure));
@@ -98,7 +95,7 @@ impl Link {
     }
 
     /// From nothing to the peer's first answer on the lane.
-    async fn open(&self) -> Result<(Channel, Streaming<Batch>), LinkFailure> {
+    async fn open(&self) -> Result<Streaming<Batch>, LinkFailure> {
         // A shut gate is a network that swallows everything: nothing is even tried.
         self.peer.gate.open().await;
         let opening = async {
@@ -110,11 +107,10 @@ impl Link {
             let answers = service::exchange(channel.clone(), self.lane, requests)
                 .await
                 .map_err(|status| failure_of(&status))?;
-            Ok((channel, answers))
+            // Held for dead while it was opened: that was another life of the peer.
+            line.up(number, channel).then_some(answers).ok_or(LinkFailure::Silent)
         };
-        tokio::time::timeout(DIAL_PATIENCE, opening)
-            .await
-            .unwrap_or(Err(LinkFailure::Hung))
+        tokio::time::timeout(DIAL_PATIENCE, opening).await.unwrap_or(Err(LinkFailure::Hung))
     }
 
     async fn dial(&self) -> Result<Channel, LinkFailure> {
@@ -129,15 +125,16 @@ impl Link {
             .connect(name, stream)
             .await
             .map_err(|e| tls_failure(&e).unwrap_or_else(|| LinkFailure::Broken(e.to_string())))?;
-        service::channel(tls, self.lane)
-            .await
-            .map_err(|e| failure_of(&e))
+        service::channel(tls, self.lane).await.map_err(|e| failure_of(&e))
     }
 
     /// Reads answers until the link ends, and says why it did.
-    async fn read(&self, mut answers: Streaming<Batch>) -> LinkFailure {
+    async fn read(
+        &self,
+        mut answers: Streaming<Batch>,
+        mut deaths: watch::Receiver<u64>,
+    ) -> LinkFailure {
         let line = self.peer.line(self.lane);
-        let mut deaths = self.peer.pulse.deaths();
         // Only the raft lane promises signs of life; the others are pinged by h2.
         let mut silence = (self.lane == Lane::Raft).then(|| Pace::new(self.dialler.dead_after * 2));
         loop {
@@ -156,9 +153,7 @@ impl Link {
                     if let Some(pace) = &mut silence {
                         pace.touch();
                     }
-                    self.dialler
-                        .detector
-                        .heard(self.peer.node, &self.peer.pulse);
+                    self.dialler.detector.heard(&self.peer);
                     line.answer(batch);
                 }
                 Ok(None) => return LinkFailure::Broken("the peer ended the stream".into()),

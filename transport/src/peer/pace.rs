@@ -21,12 +21,7 @@ impl Pace {
     pub(super) fn new(period: Duration) -> Pace {
         let now = Instant::now();
         let sleep = Box::pin(tokio::time::sleep_until(now + period));
-        Pace {
-            began: now,
-            touched: now,
-            period,
-            sleep,
-        }
+        Pace { began: now, touched: now, period, sleep }
     }
 
     /// Something happened: the period begins anew. The timer itself is moved when it fires.
@@ -53,12 +48,7 @@ impl Pace {
     pub(super) fn poll_heartbeat(&mut self, cx: &mut Context<'_>) -> Poll<Batch> {
         std::task::ready!(self.poll_due(cx));
         let at_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let beat = Packet {
-            call: 0,
-            kind: Some(Kind::Heartbeat(Heartbeat { at_ms })),
-        };
-        Poll::Ready(Batch {
-            packets: vec![beat],
-        })
+        let beat = Packet { call: 0, kind: Some(Kind::Heartbeat(Heartbeat { at_ms })) };
+        Poll::Ready(Batch { packets: vec![beat] })
     }
 }

@@ -49,6 +49,12 @@ impl Peer {
         &self.lines[lane as usize]
     }
 
+    /// Ends every link to the peer; calls fail from now on, and those under way are answered.
+    pub(super) fn take_down(&self) {
+        self.lines.iter().for_each(|line| line.down());
+        self.pulse.end_links();
+    }
+
     /// Notes why a lane is down, or that it is up. Returns true when this is news.
     pub(super) fn note(&self, lane: Lane, failure: Option<LinkFailure>) -> bool {
         let mut failures = self.failures.lock();

@@ -61,10 +61,7 @@ impl PeerPlane {
         let listener = TcpListener::bind(config.listen).await;
         let (listener, local) = listener
             .and_then(|l| l.local_addr().map(|a| (l, a)))
-            .map_err(|source| Error::Listen {
-                address: config.listen,
-                source,
-            })?;
+            .map_err(|source| Error::Listen { address: config.listen, source })?;
         let peers = Arc::new(Peers::default());
         let detector = Arc::new(Detector::new(config.heartbeat, config.dead_after));
         let inbound = Arc::new(Inbound {
@@ -82,18 +79,8 @@ impl PeerPlane {
             heartbeat: config.heartbeat,
             dead_after: config.dead_after,
         });
-        let shared = Shared {
-            node: config.node,
-            local,
-            peers,
-            detector,
-            inbound,
-            dialler,
-            stop,
-        };
-        let plane = PeerPlane {
-            shared: Arc::new(shared),
-        };
+        let shared = Shared { node: config.node, local, peers, detector, inbound, dialler, stop };
+        let plane = PeerPlane { shared: Arc::new(shared) };
         plane.start(listener, TlsAcceptor::from(tls_server));
         for (node, address) in config.peers {
             plane.add_peer(node, address);
@@ -102,21 +89,9 @@ impl PeerPlane {
     }
 
     fn start(&self, listener: TcpListener, tls: TlsAcceptor) {
-        let Shared {
-            inbound,
-            detector,
-            peers,
-            stop,
-            ..
-        } = &*self.shared;
+        let Shared { inbound, detector, peers, stop, .. } = &*self.shared;
         let (admitted, wires) = mpsc::channel(HANDSHAKES_MAX);
-        tokio::spawn(inbound::accept(
-            inbound.clone(),
-            listener,
-            tls,
-            admitted,
-            stop.clone(),
-        ));
+        tokio::spawn(inbound::accept(inbound.clone(), listener, tls, admitted, stop.clone()));
         tokio::spawn(serve_wires(inbound.clone(), wires, stop.clone()));
         let (watch, stop) = (detector.clone().watch(peers.clone()), stop.clone());
         tokio::spawn(async move {
@@ -163,11 +138,11 @@ impl PeerPlane {
         header: Bytes,
         chunks: BoxStream<'static, Result<Bytes, String>>,
     ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
-        let reached = self.shared.peers.find(to).and_then(|peer| {
-            peer.line(Lane::Bulk)
-                .channel()
-                .map(|channel| (peer, channel))
-        });
+        let reached = self
+            .shared
+            .peers
+            .find(to)
+            .and_then(|peer| peer.line(Lane::Bulk).channel().map(|channel| (peer, channel)));
         match reached {
             Some((peer, channel)) => Box::pin(bulk::send(channel, peer, header, chunks)),
             None => Box::pin(std::future::ready(Err(PeerError::Unreachable))),
@@ -177,11 +152,7 @@ impl PeerPlane {
     /// What the detector believes about a peer now. A node is alive to itself.
     pub fn alive(&self, node: u64) -> bool {
         node == self.shared.node
-            || self
-                .shared
-                .peers
-                .find(node)
-                .is_some_and(|peer| peer.pulse.is_alive())
+            || self.shared.peers.find(node).is_some_and(|peer| peer.pulse.is_alive())
     }
 
     /// Changes of liveness from now on. A listener that lagged asks [`PeerPlane::alive`].
@@ -192,10 +163,7 @@ impl PeerPlane {
     /// What this node sees of a peer; `None` for an unknown one.
     pub fn status(&self, node: u64) -> Option<PeerStatus> {
         let peer = self.shared.peers.find(node)?;
-        Some(PeerStatus {
-            alive: peer.pulse.is_alive(),
-            failures: peer.failures(),
-        })
+        Some(PeerStatus { alive: peer.pulse.is_alive(), failures: peer.failures() })
     }
 
     /// How many connections got no answer.
@@ -220,7 +188,7 @@ impl PeerPlane {
             let address = peer.address.lock().clone();
             let moved = std::mem::replace(&mut *known.address.lock(), address.clone()) != address;
             if moved {
-                known.pulse.end_links();
+                known.take_down();
             }
             return;
         }
@@ -234,7 +202,8 @@ impl PeerPlane {
         if let Some(peer) = self.shared.peers.remove(node) {
             peer.stop.cancel();
             peer.gate.set(false);
-            self.shared.detector.lost(node, &peer.pulse);
+            peer.take_down();
+            self.shared.detector.lost(&peer);
         }
     }
 }
@@ -264,10 +233,7 @@ async fn serve_wires(
 fn check(config: &Config) -> Result<(), Error> {
     let wrong = |field, reason| Err(Error::Setting { field, reason });
     if identity::server_name(config.node, &config.cluster).is_none() {
-        return wrong(
-            "cluster",
-            "must be usable in a host name: letters, digits, hyphens, dots",
-        );
+        return wrong("cluster", "must be usable in a host name: letters, digits, hyphens, dots");
     }
     if config.heartbeat.is_zero() {
         return wrong("heartbeat", "must not be zero");

@@ -48,16 +48,10 @@ pub(super) async fn channel(
     tls: TlsStream<Gated>,
     lane: Lane,
 ) -> Result<Channel, tonic::transport::Error> {
-    let window = if lane == Lane::Bulk {
-        BULK_WINDOW_BYTES
-    } else {
-        WINDOW_BYTES
-    };
+    let window = if lane == Lane::Bulk { BULK_WINDOW_BYTES } else { WINDOW_BYTES };
     let mut once = Some(TokioIo::new(tls));
     let connector = tower::service_fn(move |_| {
-        let io = once
-            .take()
-            .ok_or_else(|| std::io::Error::other("a link is dialled once"));
+        let io = once.take().ok_or_else(|| std::io::Error::other("a link is dialled once"));
         async move { io }
     });
     Endpoint::from_static("http://peer.synod")
@@ -77,15 +71,10 @@ pub(super) async fn exchange(
     requests: impl Stream<Item = Batch> + Send + 'static,
 ) -> Result<Streaming<Batch>, Status> {
     let mut grpc = tonic::client::Grpc::new(channel).max_decoding_message_size(BATCH_DECODE_MAX);
-    grpc.ready()
-        .await
-        .map_err(|e| Status::from_error(Box::new(e)))?;
+    grpc.ready().await.map_err(|e| Status::from_error(Box::new(e)))?;
     let codec = ProstCodec::<Batch, Batch>::default();
     let path = PathAndQuery::from_static(path(lane));
-    Ok(grpc
-        .streaming(Request::new(requests), path, codec)
-        .await?
-        .into_inner())
+    Ok(grpc.streaming(Request::new(requests), path, codec).await?.into_inner())
 }
 
 /// Sends the chunks of a transfer and waits for the answer.
@@ -94,15 +83,10 @@ pub(super) async fn transfer(
     chunks: impl Stream<Item = Chunk> + Send + 'static,
 ) -> Result<BulkAnswer, Status> {
     let mut grpc = tonic::client::Grpc::new(channel);
-    grpc.ready()
-        .await
-        .map_err(|e| Status::from_error(Box::new(e)))?;
+    grpc.ready().await.map_err(|e| Status::from_error(Box::new(e)))?;
     let codec = ProstCodec::<Chunk, BulkAnswer>::default();
     let path = PathAndQuery::from_static(TRANSFER);
-    Ok(grpc
-        .client_streaming(Request::new(chunks), path, codec)
-        .await?
-        .into_inner())
+    Ok(grpc.client_streaming(Request::new(chunks), path, codec).await?.into_inner())
 }
 
 // ---- listening end ----
@@ -134,9 +118,7 @@ impl tower::Service<http::Request<Body>> for Service {
                 let codec = ProstCodec::<BulkAnswer, Chunk>::default();
                 let mut grpc =
                     tonic::server::Grpc::new(codec).max_decoding_message_size(CHUNK_DECODE_MAX);
-                Ok(grpc
-                    .client_streaming(TransferMethod { inbound }, request)
-                    .await)
+                Ok(grpc.client_streaming(TransferMethod { inbound }, request).await)
             });
         }
         let Some(lane) = Lane::ALL.into_iter().find(|lane| path(*lane) == asked) else {
@@ -146,9 +128,7 @@ impl tower::Service<http::Request<Body>> for Service {
             let codec = ProstCodec::<Batch, Batch>::default();
             let mut grpc =
                 tonic::server::Grpc::new(codec).max_decoding_message_size(BATCH_DECODE_MAX);
-            Ok(grpc
-                .streaming(ExchangeMethod { inbound, lane }, request)
-                .await)
+            Ok(grpc.streaming(ExchangeMethod { inbound, lane }, request).await)
         })
     }
 }
@@ -156,8 +136,7 @@ impl tower::Service<http::Request<Body>> for Service {
 /// Whose connection a request came on. Set when the connection was accepted.
 fn caller<T>(request: &Request<T>) -> WireInfo {
     let info = request.extensions().get::<WireInfo>();
-    info.expect("every connection handed to tonic carries its peer")
-        .clone()
+    info.expect("every connection handed to tonic carries its peer").clone()
 }
 
 struct ExchangeMethod {

@@ -67,7 +67,7 @@ async fn connections_are_kept_between_requests() {
 
 #[tokio::test]
 async fn a_connection_that_ended_while_idle_is_replaced() {
-    let limits = Limits { header: std::time::Duration::from_millis(50), ..Limits::default() };
+    let limits = Limits { header: std::time::Duration::from_millis(200), ..Limits::default() };
     let server = start_with(limits, router()).await;
     let client = Client::new(server.tls.clone());
     let port = || async {
@@ -77,7 +77,7 @@ async fn a_connection_that_ended_while_idle_is_replaced() {
     // The server closes the idle connection; some request after that finds another port.
     soon("another connection", async {
         while port().await == first {
-            tokio::time::sleep(std::time::Duration::from_millis(60)).await;
+            tokio::time::sleep(std::time::Duration::from_millis(250)).await;
         }
     })
     .await;

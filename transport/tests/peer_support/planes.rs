@@ -32,11 +32,7 @@ pub struct Recorder {
 
 impl Recorder {
     pub fn held(&self) -> usize {
-        self.calls
-            .lock()
-            .iter()
-            .filter(|(_, _, body)| body.starts_with(b"hold"))
-            .count()
+        self.calls.lock().iter().filter(|(_, _, body)| body.starts_with(b"hold")).count()
     }
 }
 
@@ -130,11 +126,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Options {
-        Options {
-            cluster: CLUSTER,
-            heartbeat: Config::HEARTBEAT,
-            dead_after: Config::DEAD_AFTER,
-        }
+        Options { cluster: CLUSTER, heartbeat: Config::HEARTBEAT, dead_after: Config::DEAD_AFTER }
     }
 }
 
@@ -145,9 +137,7 @@ pub fn authority() -> Authority {
 
 /// Starts a node that knows nobody yet.
 pub async fn start(authority: &Authority, node: u64, options: Options) -> TestNode {
-    let issued = authority
-        .issue_node(options.cluster, node)
-        .expect("the name is usable");
+    let issued = authority.issue_node(options.cluster, node).expect("the name is usable");
     let identity = Identity::from_pem(
         issued.certificate_pem.as_bytes(),
         issued.key_pem.as_bytes(),
@@ -164,14 +154,8 @@ pub async fn start(authority: &Authority, node: u64, options: Options) -> TestNo
     };
     let (recorder, stop) = (Arc::new(Recorder::default()), CancellationToken::new());
     let handler = Arc::new(Handler(recorder.clone()));
-    let plane = PeerPlane::serve(config, handler, stop.clone())
-        .await
-        .expect("a free port");
-    TestNode {
-        plane,
-        recorder,
-        stop,
-    }
+    let plane = PeerPlane::serve(config, handler, stop.clone()).await.expect("a free port");
+    TestNode { plane, recorder, stop }
 }
 
 /// Makes two nodes known to each other.
@@ -197,10 +181,7 @@ pub async fn pair(options: impl Fn() -> Options) -> (TestNode, TestNode) {
 pub async fn joined(plane: &PeerPlane, peer: u64) {
     for lane in Lane::ALL {
         eventually("a call is answered", async || {
-            plane
-                .call(peer, lane, Bytes::from_static(b"hello"), PATIENCE)
-                .await
-                .is_ok()
+            plane.call(peer, lane, Bytes::from_static(b"hello"), PATIENCE).await.is_ok()
         })
         .await;
     }

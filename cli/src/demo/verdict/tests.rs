@@ -13,10 +13,9 @@ fn row(seq: u64, bot: Bot, n: u64) -> Row {
 /// Three bots in one conversation, two replicas; four messages, all well.
 fn good() -> Evidence {
     let rows = vec![row(1, 0, 1), row(2, 1, 1), row(3, 0, 2), row(4, 2, 1)];
-    let sent = rows.iter().map(|row| Sent {
-        mark: row.mark.expect("a bot's"),
-        fate: Fate::Acked { seq: row.seq },
-    });
+    let sent = rows
+        .iter()
+        .map(|row| Sent { mark: row.mark.expect("a bot's"), fate: Fate::Acked { seq: row.seq } });
     let received = (0..3).map(|bot| {
         let others = rows.iter().filter(|row| row.mark.expect("a bot's").bot != bot);
         others.map(|row| (0, *row)).collect()

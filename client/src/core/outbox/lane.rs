@@ -82,6 +82,10 @@ impl Lane {
                 State::InFlight => {}
                 State::Held => return None,
                 State::Ready => {
+                    if item.era != era {
+                        // Its number, if it had one, is of a count that was given up.
+                        item.request.order = None;
+                    }
                     item.era = era;
                     match &mut self.next_order {
                         // A number it had stays with it.
@@ -93,12 +97,22 @@ impl Lane {
                         None if place > 0 => return None,
                         None => assert!(item.request.order.is_none(), "no count, no number"),
                     }
+                    self.assert_counting(place);
                     self.release_after(place);
                     return Some(&mut self.queue[place]);
                 }
             }
         }
         None
+    }
+
+    /// Numbers rise, or whatever was numbered wrongly would be stored out of order.
+    fn assert_counting(&self, place: usize) {
+        let Some(before) = place.checked_sub(1) else { return };
+        let (before, item) = (&self.queue[before], &self.queue[place]);
+        if let (Some(before), Some(order)) = (before.request.order, item.request.order) {
+            assert!(before < order, "orders of a lane rise: {before} before {order}");
+        }
     }
 
     /// The oldest message waits for none before it: if it was refused as out of order, the count is wrong.
@@ -123,8 +137,6 @@ impl Lane {
         let waits = self.queue.iter().take(place).any(|item| item.state == State::InFlight);
         let item = &mut self.queue[place];
         if item.era != era {
-            // Its number is of a count that was given up.
-            item.request.order = None;
             item.state = State::Ready;
         } else if waits {
             item.state = State::Held;

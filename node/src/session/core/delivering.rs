@@ -24,7 +24,11 @@ impl Session {
     }
 
     /// Where the device stands in one conversation; `None`: the user has no part in it.
-    pub(crate) fn handle_position(&mut self, conversation: ConversationId, position: Option<Position>) {
+    pub(crate) fn handle_position(
+        &mut self,
+        conversation: ConversationId,
+        position: Option<Position>,
+    ) {
         self.deliveries.position(conversation, position);
         self.tell_caught_up();
     }
@@ -55,7 +59,8 @@ impl Session {
         match (step, hint) {
             (Step::Deliver, Hint::Message(delivery)) => self.say(Say::Live(delivery)),
             (Step::Refresh, hint) => {
-                let conversation = hint.conversation().expect("only a conversation is looked at again");
+                let conversation =
+                    hint.conversation().expect("only a conversation is looked at again");
                 self.actions.push_back(Action::Refresh(conversation));
             }
             (Step::Deliver | Step::Nothing, _) => {}
@@ -106,7 +111,8 @@ impl Session {
         if moved.user == *user {
             return;
         }
-        let floors = Marks { delivered: moved.floors.delivered(user), read: moved.floors.read(user) };
+        let floors =
+            Marks { delivered: moved.floors.delivered(user), read: moved.floors.read(user) };
         let progress = (moved.members <= PROGRESS_MEMBERS_MAX).then(|| {
             let steps = [moved.delivered, moved.read].into_iter().filter(|(from, to)| from < to);
             steps.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)))
@@ -126,7 +132,8 @@ impl Session {
         });
         let touched = [step.flatten(), progress].into_iter().flatten();
         let touched = touched.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)));
-        let (Some(touched), Some(kind), Some(who)) = (touched, self.deliveries.kind(id), self.who())
+        let (Some(touched), Some(kind), Some(who)) =
+            (touched, self.deliveries.kind(id), self.who())
         else {
             return;
         };

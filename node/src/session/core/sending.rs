@@ -20,7 +20,13 @@ const HISTORIES_MAX: usize = 8;
 
 /// What the client sends.
 impl Session {
-    pub(super) fn send(&mut self, now: Instant, who: &Identity, budget: &Bucket, outgoing: Outgoing) {
+    pub(super) fn send(
+        &mut self,
+        now: Instant,
+        who: &Identity,
+        budget: &Bucket,
+        outgoing: Outgoing,
+    ) {
         let (tag, message_id) = (outgoing.request.tag, outgoing.request.message_id.clone());
         let refuse = |conversation, problem| {
             let message_id = message_id.as_str().to_owned();
@@ -62,7 +68,12 @@ impl Session {
         Proposal { conversation, command: Command::Send(message), must_exist }
     }
 
-    pub(super) fn confirm(&mut self, who: &Identity, conversation: ConversationId, one: Confirmation) {
+    pub(super) fn confirm(
+        &mut self,
+        who: &Identity,
+        conversation: ConversationId,
+        one: Confirmation,
+    ) {
         let cursor = self.deliveries.cursor(conversation);
         if covers(cursor, &one) {
             let conversation = Some(conversation);
@@ -141,7 +152,12 @@ impl Session {
             }
         });
         let message_id = flying.message_id.as_str().to_owned();
-        self.say(Say::Sent { tag: flying.tag, conversation: Some(conversation), message_id, result });
+        self.say(Say::Sent {
+            tag: flying.tag,
+            conversation: Some(conversation),
+            message_id,
+            result,
+        });
         Some(flying.since)
     }
 

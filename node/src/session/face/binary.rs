@@ -58,12 +58,14 @@ impl Binary {
                 node: self.node,
                 at_ms: self.clock.now().0,
             }),
-            Say::Sent { tag, conversation, message_id, result } => ServerFrame::Sent(frames::Sent {
-                tag,
-                conversation: conversation.map(id_bytes).unwrap_or_default(),
-                message_id,
-                result: Some(sent(result)),
-            }),
+            Say::Sent { tag, conversation, message_id, result } => {
+                ServerFrame::Sent(frames::Sent {
+                    tag,
+                    conversation: conversation.map(id_bytes).unwrap_or_default(),
+                    message_id,
+                    result: Some(sent(result)),
+                })
+            }
             Say::CaughtUp => ServerFrame::CaughtUp(frames::CaughtUp {}),
             Say::Confirmed { tag, conversation, result } => {
                 let (marks, problem) = match result {

@@ -30,6 +30,8 @@ const TAIL: &[u8] = b"]}";
 pub(in crate::session) struct Text {
     replica: Arc<dyn Replica>,
     connection_id: String,
+    /// Who is here: the sender of a message that names none.
+    user: String,
     /// Everything of a payload frame that comes before its first item.
     head: Vec<u8>,
     /// Items of messages that were stored just now, in a frame that is not finished.
@@ -44,6 +46,7 @@ impl Text {
         Self {
             replica,
             connection_id: String::new(),
+            user: String::new(),
             head: Vec::new(),
             live: Vec::new(),
             backlog: None,
@@ -101,12 +104,13 @@ impl Text {
             _ => self.flush_messages(out),
         }
         match say {
-            Say::Welcome { connection_id, .. } => {
+            Say::Welcome { connection_id, who } => {
                 let empty = Payload::new(&connection_id).finish().into_bytes();
                 let head = empty.strip_suffix(TAIL).expect("a payload frame ends like this");
                 self.head = head.to_vec();
                 out.push(spec_json::connected(&connection_id).into());
                 self.connection_id = connection_id;
+                who.user.as_str().clone_into(&mut self.user);
             }
             Say::Stored { kind, messages, .. } => self.stored(&kind, &messages, out),
             Say::Sent { tag, conversation, result, .. } => {
@@ -213,7 +217,7 @@ impl Text {
                 (Awaited::NotUnderstood(bad), _) => payload.not_understood(bad),
                 (Awaited::Message { sender, to, message_id }, result) => {
                     let echo = Echo {
-                        sender: sender.as_deref().unwrap_or_default(),
+                        sender: sender.as_deref().unwrap_or(&self.user),
                         to: addressee(to),
                         message_id: message_id.as_str(),
                     };

@@ -85,6 +85,26 @@ fn a_message_in_a_known_conversation_reads_one_row_and_writes_five() {
 }
 
 #[test]
+fn a_device_that_only_catches_up_tells_nobody() {
+    let mut shard = Shard::new();
+    shard.run(&[say("alice", "bob", 1, "m1", None)]);
+    shard.told.0.lock().clear();
+    let has = |device| Command::Conversation {
+        id: direct("alice", "bob"),
+        command: chat::Command::Confirm {
+            user: user("bob"),
+            device: DeviceId(device),
+            seq: Seq(1),
+            read: false,
+        },
+    };
+    shard.run(&[has(2)]);
+    assert_eq!(shard.told.0.lock().len(), 1, "bob has it now");
+    shard.run(&[has(3), has(2)]);
+    assert_eq!(shard.told.0.lock().len(), 1, "bob had it already");
+}
+
+#[test]
 fn what_is_told_can_be_read() {
     struct Reading(Reader, AtomicUsize);
     impl Publish for Reading {
@@ -93,7 +113,7 @@ fn what_is_told_can_be_read() {
                 if let ShardEvent::Message { message, audience } = event {
                     let id = message.conversation;
                     let read = self.0.messages(id, Seq(message.seq.0 - 1), None, 1, false);
-                    assert_eq!(read.expect("sound"), [Message::clone(&message)]);
+                    assert_eq!(read.expect("sound"), [chat::Message::clone(&message)]);
                     let members =
                         self.0.conversation(id).expect("sound").expect("it exists").members;
                     assert_eq!(audience.members, members);
@@ -102,7 +122,7 @@ fn what_is_told_can_be_read() {
             }
         }
     }
-    use chat::Message;
+
     let tables: Arc<dyn Tables> = Arc::new(MemoryTables::new());
     let reading = Arc::new(Reading(Reader::new(Arc::clone(&tables)), AtomicUsize::new(0)));
     let mut shard = Shard::open(Arc::clone(&tables));

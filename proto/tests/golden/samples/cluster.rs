@@ -44,30 +44,15 @@ pub(super) fn samples() -> Vec<Sample> {
     let refused = apply(&mut Some(config.clone()), 0, "operator", &bootstrap).outcome;
     let commands = [
         ("bootstrap", bootstrap),
-        (
-            "set_node_state",
-            Command::SetNodeState {
-                node: NodeId(2),
-                state: NodeState::Draining,
-            },
-        ),
-        (
-            "set_addresses",
-            Command::SetAddresses {
-                node: NodeId(2),
-                addresses: addresses(7500),
-            },
-        ),
+        ("set_node_state", Command::SetNodeState { node: NodeId(2), state: NodeState::Draining }),
+        ("set_addresses", Command::SetAddresses { node: NodeId(2), addresses: addresses(7500) }),
         ("change_setting", Command::ChangeSetting(ttl)),
         ("add_token_key", Command::AddTokenKey(key(2))),
         ("retire_token_key", Command::RetireTokenKey { id: 1 }),
     ];
     let commands = commands.into_iter().map(|(name, command)| {
         let bytes = cluster::encode_cluster_command("operator", &command);
-        let value = cluster::ClusterCommand {
-            actor: "operator".into(),
-            command,
-        };
+        let value = cluster::ClusterCommand { actor: "operator".into(), command };
         sample(name, value, bytes, cluster::decode_cluster_command)
     });
     let outcome = |name, outcome: cluster_config::Outcome| {
@@ -76,11 +61,5 @@ pub(super) fn samples() -> Vec<Sample> {
     };
     let bytes = cluster::encode_cluster_config(&config);
     let config = sample("config", config, bytes, cluster::decode_cluster_config);
-    commands
-        .chain([
-            outcome("accepted", accepted),
-            outcome("refused", refused),
-            config,
-        ])
-        .collect()
+    commands.chain([outcome("accepted", accepted), outcome("refused", refused), config]).collect()
 }

@@ -18,13 +18,7 @@ pub(super) fn samples() -> Vec<Sample> {
         body: body(),
     };
     let client = [
-        (
-            "hello",
-            ClientFrame::Hello(frames::Hello {
-                token: "t".into(),
-                version: frame::VERSION,
-            }),
-        ),
+        ("hello", ClientFrame::Hello(frames::Hello { token: "t".into(), version: frame::VERSION })),
         ("send", ClientFrame::Send(send.into())),
         (
             "confirm",
@@ -82,12 +76,7 @@ fn server_frames() -> Vec<(&'static str, frame::ServerFrame)> {
         message_id: "Pqwnkilsx=".into(),
         result: Some(result),
     };
-    let stored = frames::Stored {
-        seq: 300,
-        at_ms: 1_700_000_000_000,
-        duplicate: true,
-        order: 17,
-    };
+    let stored = frames::Stored { seq: 300, at_ms: 1_700_000_000_000, duplicate: true, order: 17 };
     vec![
         (
             "welcome",
@@ -99,14 +88,8 @@ fn server_frames() -> Vec<(&'static str, frame::ServerFrame)> {
                 at_ms: 1_700_000_000_000,
             }),
         ),
-        (
-            "sent_stored",
-            ServerFrame::Sent(sent(frames::sent::Result::Stored(stored))),
-        ),
-        (
-            "sent_problem",
-            ServerFrame::Sent(sent(frames::sent::Result::Problem(problem.clone()))),
-        ),
+        ("sent_stored", ServerFrame::Sent(sent(frames::sent::Result::Stored(stored)))),
+        ("sent_problem", ServerFrame::Sent(sent(frames::sent::Result::Problem(problem.clone())))),
         (
             "deliver",
             ServerFrame::Deliver(frames::Deliver {

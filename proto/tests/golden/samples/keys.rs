@@ -12,49 +12,21 @@ pub(super) fn samples() -> Vec<Sample> {
     let message_id = message().message_id;
     let all = [
         ("head", Key::Head(id), keys::head(id)),
-        (
-            "member",
-            Key::Member(id, alice.clone()),
-            keys::member(id, &alice),
-        ),
-        (
-            "producer",
-            Key::Producer(id, device),
-            keys::producer(id, device),
-        ),
+        ("member", Key::Member(id, alice.clone()), keys::member(id, &alice)),
+        ("producer", Key::Producer(id, device), keys::producer(id, device)),
         ("cursor", Key::Cursor(id, device), keys::cursor(id, device)),
-        (
-            "message",
-            Key::Message(id, Seq(300)),
-            keys::message(id, Seq(300)),
-        ),
-        (
-            "message_ref",
-            Key::MessageRef(id, message_id.clone(), device),
-            { keys::message_ref(id, &message_id, device) },
-        ),
+        ("message", Key::Message(id, Seq(300)), keys::message(id, Seq(300))),
+        ("message_ref", Key::MessageRef(id, message_id.clone(), device), {
+            keys::message_ref(id, &message_id, device)
+        }),
         ("user", Key::User(alice.clone()), keys::user(&alice)),
-        (
-            "device",
-            Key::Device(alice.clone(), device),
-            keys::device(&alice, device),
-        ),
+        ("device", Key::Device(alice.clone(), device), keys::device(&alice, device)),
         ("link", Key::Link(alice.clone(), id), keys::link(&alice, id)),
         ("applied", Key::Applied(group), keys::applied(group)),
         ("outbox", Key::Outbox(group, 41), keys::outbox(group, 41)),
-        (
-            "staging",
-            Key::Staging(group, vec![1, 2]),
-            keys::staging(group, &[1, 2]),
-        ),
-        (
-            "installing",
-            Key::Installing(group),
-            keys::installing(group),
-        ),
+        ("staging", Key::Staging(group, vec![1, 2]), keys::staging(group, &[1, 2])),
+        ("installing", Key::Installing(group), keys::installing(group)),
         ("cluster_config", Key::ClusterConfig, keys::cluster_config()),
     ];
-    all.into_iter()
-        .map(|(name, key, bytes)| sample(name, key, bytes, keys::parse))
-        .collect()
+    all.into_iter().map(|(name, key, bytes)| sample(name, key, bytes, keys::parse)).collect()
 }

@@ -13,14 +13,8 @@ use super::{Sample, body, direct, message, sample, team, user};
 
 pub(super) fn samples() -> Vec<Sample> {
     let (alice, bob, device) = (user("alice"), user("bob"), message().device);
-    let conversation = |command| Command::Conversation {
-        id: direct(),
-        command,
-    };
-    let of_alice = |command| Command::User {
-        user: user("alice"),
-        command,
-    };
+    let conversation = |command| Command::Conversation { id: direct(), command };
+    let of_alice = |command| Command::User { user: user("alice"), command };
     let members = BTreeSet::from([user("bob"), user("carol")]);
     let send = |order, receiver| {
         let message_id = message().message_id;
@@ -47,48 +41,23 @@ pub(super) fn samples() -> Vec<Sample> {
         refresh: Digest([1; 32]),
         starts: BTreeMap::from([(direct(), Seq(300))]),
     };
-    let confirm = chat::Command::Confirm {
-        user: bob.clone(),
-        device,
-        seq: Seq(300),
-        read: true,
-    };
-    let link = UserCommand::Link {
-        conversation: direct(),
-        to: LinkTo::Peer(bob.clone()),
-    };
+    let confirm = chat::Command::Confirm { user: bob.clone(), device, seq: Seq(300), read: true };
+    let link = UserCommand::Link { conversation: direct(), to: LinkTo::Peer(bob.clone()) };
     let link_group = UserCommand::Link {
         conversation: ConversationId::group(&team()),
         to: LinkTo::Group(team()),
     };
     let commands = [
         ("create_group", conversation(create)),
-        (
-            "add_members",
-            conversation(chat::Command::AddMembers {
-                by: alice.clone(),
-                members,
-            }),
-        ),
+        ("add_members", conversation(chat::Command::AddMembers { by: alice.clone(), members })),
         (
             "remove_member",
-            conversation(chat::Command::RemoveMember {
-                by: alice,
-                member: bob.clone(),
-            }),
+            conversation(chat::Command::RemoveMember { by: alice, member: bob.clone() }),
         ),
-        (
-            "send_direct",
-            conversation(send(Some(Order(17)), Some(bob))),
-        ),
+        ("send_direct", conversation(send(Some(Order(17)), Some(bob)))),
         ("send_group_uncounted", conversation(send(None, None))),
         ("confirm", conversation(confirm)),
-        (
-            "create_user",
-            of_alice(UserCommand::Create {
-                password_hash: "$argon2id$".into(),
-            }),
-        ),
+        ("create_user", of_alice(UserCommand::Create { password_hash: "$argon2id$".into() })),
         ("open_session", of_alice(open)),
         (
             "refresh_session",
@@ -101,23 +70,14 @@ pub(super) fn samples() -> Vec<Sample> {
         ("end_session", of_alice(UserCommand::EndSession { device })),
         ("link_direct", of_alice(link)),
         ("link_group", of_alice(link_group)),
-        (
-            "unlink",
-            of_alice(UserCommand::Unlink {
-                conversation: direct(),
-            }),
-        ),
-        (
-            "mark_seen",
-            of_alice(UserCommand::MarkSeen { at: message().at }),
-        ),
+        ("unlink", of_alice(UserCommand::Unlink { conversation: direct() })),
+        ("mark_seen", of_alice(UserCommand::MarkSeen { at: message().at })),
         ("outbox_done", Command::OutboxDone(41)),
     ];
     let entry = proto::encode_entry(message().at.0, &[commands[3].1.encode(), Bytes::new()]);
     let decoded = proto::decode_entry(entry.clone()).expect("just written");
-    let entry = sample("entry", decoded, entry, |bytes| {
-        proto::decode_entry(Bytes::copy_from_slice(bytes))
-    });
+    let entry =
+        sample("entry", decoded, entry, |bytes| proto::decode_entry(Bytes::copy_from_slice(bytes)));
     let commands = commands.into_iter().map(|(name, command)| {
         let bytes = command.encode();
         sample(name, command, bytes, proto::decode_command)
@@ -138,12 +98,7 @@ fn outcomes() -> Vec<Sample> {
         ("accepted", Outcome::Accepted(place)),
         ("duplicate", Outcome::Duplicate(place)),
         ("refused", refused(Refusal::NotAMember)),
-        (
-            "refused_with_number",
-            refused(Refusal::OutOfOrder {
-                expected: Order(18),
-            }),
-        ),
+        ("refused_with_number", refused(Refusal::OutOfOrder { expected: Order(18) })),
         ("conflict", Outcome::Conflict(Conflict::OrderUsed)),
     ];
     let outcomes = outcomes.into_iter().map(|(name, outcome)| {

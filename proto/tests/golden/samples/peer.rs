@@ -7,26 +7,13 @@ use super::{Sample, sample};
 
 pub(super) fn samples() -> Vec<Sample> {
     use prost::Message as _;
-    let position = |index| peer::Position {
-        term: 3,
-        node: 2,
-        index,
-    };
+    let position = |index| peer::Position { term: 3, node: 2, index };
     let membership = peer::Membership {
-        voters: vec![peer::VoterSet {
-            nodes: vec![1, 2, 3],
-        }],
+        voters: vec![peer::VoterSet { nodes: vec![1, 2, 3] }],
         learners: vec![4],
     };
-    let vote = peer::Vote {
-        term: 3,
-        node: 2,
-        committed: true,
-    };
-    let entry = |payload| peer::LogEntry {
-        position: Some(position(999)),
-        payload: Some(payload),
-    };
+    let vote = peer::Vote { term: 3, node: 2, committed: true };
+    let entry = |payload| peer::LogEntry { position: Some(position(999)), payload: Some(payload) };
     let append = peer::RaftRequest {
         group: 7,
         request: Some(peer::raft_request::Request::Append(peer::AppendEntries {
@@ -48,10 +35,7 @@ pub(super) fn samples() -> Vec<Sample> {
         membership: Some(membership),
     };
     let rows = peer::SnapshotRows {
-        rows: vec![peer::SnapshotRow {
-            key: vec![1].into(),
-            value: vec![2].into(),
-        }],
+        rows: vec![peer::SnapshotRow { key: vec![1].into(), value: vec![2].into() }],
     };
     let propose = peer::ForwardRequest {
         request: Some(peer::forward_request::Request::Propose(peer::Propose {
@@ -60,38 +44,26 @@ pub(super) fn samples() -> Vec<Sample> {
         })),
     };
     let failure = peer::ForwardResponse {
-        response: Some(peer::forward_response::Response::Failure(
-            peer::ForwardFailure {
-                code: "not_leader".into(),
-                leader: 3,
-                retry_after_ms: 20,
-            },
-        )),
+        response: Some(peer::forward_response::Response::Failure(peer::ForwardFailure {
+            code: "not_leader".into(),
+            leader: 3,
+            retry_after_ms: 20,
+        })),
     };
     vec![
-        sample("append", append.clone(), append.encode_to_vec(), |b| {
-            peer::RaftRequest::decode(b)
+        sample("append", append.clone(), append.encode_to_vec(), |b| peer::RaftRequest::decode(b)),
+        sample("vote", vote, vote.encode_to_vec(), |b| peer::Vote::decode(b)),
+        sample("snapshot_header", header.clone(), header.encode_to_vec(), |b| {
+            peer::SnapshotHeader::decode(b)
         }),
-        sample("vote", vote, vote.encode_to_vec(), |b| {
-            peer::Vote::decode(b)
-        }),
-        sample(
-            "snapshot_header",
-            header.clone(),
-            header.encode_to_vec(),
-            |b| peer::SnapshotHeader::decode(b),
-        ),
         sample("snapshot_rows", rows.clone(), rows.encode_to_vec(), |b| {
             peer::SnapshotRows::decode(b)
         }),
         sample("propose", propose.clone(), propose.encode_to_vec(), |b| {
             peer::ForwardRequest::decode(b)
         }),
-        sample(
-            "forward_failure",
-            failure.clone(),
-            failure.encode_to_vec(),
-            |b| peer::ForwardResponse::decode(b),
-        ),
+        sample("forward_failure", failure.clone(), failure.encode_to_vec(), |b| {
+            peer::ForwardResponse::decode(b)
+        }),
     ]
 }

@@ -19,35 +19,14 @@ pub(super) fn samples() -> Vec<Sample> {
         chain: Chain([7; 32]),
         created_at: Timestamp(1_600_000_000_000),
     };
-    let direct_head = head(Kind::Direct {
-        low: user("alice"),
-        high: user("bob"),
-    });
+    let direct_head = head(Kind::Direct { low: user("alice"), high: user("bob") });
     let name = "The team".to_owned();
-    let group_head = head(Kind::Group {
-        group: team(),
-        name,
-        history: History::SinceJoin,
-    });
-    let member = Member {
-        role: Role::Owner,
-        joined_at: Seq(3),
-    };
-    let producer = Producer {
-        user: user("alice"),
-        last_order: Order(17),
-    };
-    let cursor = Cursor {
-        user: user("bob"),
-        delivered: Seq(300),
-        read: Seq(200),
-    };
-    let earlier = Earlier {
-        seq: Seq(300),
-        at: message().at,
-        order: Order(17),
-        digest: body().digest(),
-    };
+    let group_head = head(Kind::Group { group: team(), name, history: History::SinceJoin });
+    let member = Member { role: Role::Owner, joined_at: Seq(3) };
+    let producer = Producer { user: user("alice"), last_order: Order(17) };
+    let cursor = Cursor { user: user("bob"), delivered: Seq(300), read: Seq(200) };
+    let earlier =
+        Earlier { seq: Seq(300), at: message().at, order: Order(17), digest: body().digest() };
     let account = row::Account {
         password_hash: "$argon2id$".into(),
         created_at: Timestamp(1_600_000_000_000),
@@ -59,19 +38,10 @@ pub(super) fn samples() -> Vec<Sample> {
         refresh: Digest([1; 32]),
         starts: BTreeMap::from([(direct(), Seq(300))]),
     };
-    let link = Link {
-        to: LinkTo::Group(team()),
-        at: message().at,
-    };
-    let owed_link = Owed::Link {
-        user: user("bob"),
-        conversation: direct(),
-        to: LinkTo::Peer(user("alice")),
-    };
-    let owed_unlink = Owed::Unlink {
-        user: user("bob"),
-        conversation: direct(),
-    };
+    let link = Link { to: LinkTo::Group(team()), at: message().at };
+    let owed_link =
+        Owed::Link { user: user("bob"), conversation: direct(), to: LinkTo::Peer(user("alice")) };
+    let owed_unlink = Owed::Unlink { user: user("bob"), conversation: direct() };
     let applied = rows::AppliedState {
         term: 3,
         node: 2,
@@ -89,77 +59,22 @@ pub(super) fn samples() -> Vec<Sample> {
             row::encode_head(&direct_head),
             row::decode_head,
         ),
-        sample(
-            "head_group",
-            group_head.clone(),
-            row::encode_head(&group_head),
-            row::decode_head,
-        ),
-        sample(
-            "member",
-            member,
-            row::encode_member(&member),
-            row::decode_member,
-        ),
-        sample(
-            "producer",
-            producer.clone(),
-            row::encode_producer(&producer),
-            row::decode_producer,
-        ),
-        sample(
-            "cursor",
-            cursor.clone(),
-            row::encode_cursor(&cursor),
-            row::decode_cursor,
-        ),
-        sample(
-            "message",
-            stored.clone(),
-            row::encode_message(&stored),
-            read_message,
-        ),
-        sample(
-            "message_ref",
-            earlier,
-            row::encode_earlier(&earlier),
-            row::decode_earlier,
-        ),
-        sample(
-            "user",
-            account.clone(),
-            row::encode_account(&account),
-            row::decode_account,
-        ),
-        sample(
-            "device",
-            device.clone(),
-            row::encode_device(&device),
-            row::decode_device,
-        ),
-        sample(
-            "link",
-            link.clone(),
-            row::encode_link(&link),
-            row::decode_link,
-        ),
-        sample(
-            "outbox_link",
-            owed_link.clone(),
-            row::encode_owed(&owed_link),
-            row::decode_owed,
-        ),
+        sample("head_group", group_head.clone(), row::encode_head(&group_head), row::decode_head),
+        sample("member", member, row::encode_member(&member), row::decode_member),
+        sample("producer", producer.clone(), row::encode_producer(&producer), row::decode_producer),
+        sample("cursor", cursor.clone(), row::encode_cursor(&cursor), row::decode_cursor),
+        sample("message", stored.clone(), row::encode_message(&stored), read_message),
+        sample("message_ref", earlier, row::encode_earlier(&earlier), row::decode_earlier),
+        sample("user", account.clone(), row::encode_account(&account), row::decode_account),
+        sample("device", device.clone(), row::encode_device(&device), row::decode_device),
+        sample("link", link.clone(), row::encode_link(&link), row::decode_link),
+        sample("outbox_link", owed_link.clone(), row::encode_owed(&owed_link), row::decode_owed),
         sample(
             "outbox_unlink",
             owed_unlink.clone(),
             row::encode_owed(&owed_unlink),
             row::decode_owed,
         ),
-        sample(
-            "applied",
-            applied.clone(),
-            row::encode_applied(&applied),
-            row::decode_applied,
-        ),
+        sample("applied", applied.clone(), row::encode_applied(&applied), row::decode_applied),
     ]
 }

@@ -18,7 +18,7 @@ use super::{eventually, table::Table, wire::Wire};
 pub(crate) const ALL: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
 
 /// Small, so that the tests go through several segments.
-const SEGMENT_BYTES: u64 = 256 << 10;
+pub(crate) const SMALL_SEGMENT: u64 = 256 << 10;
 
 /// Counts; nothing decides by it.
 pub(crate) struct CountingClock(AtomicU64);
@@ -33,6 +33,7 @@ struct Node {
     disk: MemoryDisk,
     tables: BTreeMap<GroupId, Table>,
     raft: Option<Raft>,
+    journal: Option<Journal>,
 }
 
 /// Three nodes and the groups that run on all of them.
@@ -40,22 +41,40 @@ pub(crate) struct Cluster {
     pub(crate) wire: Arc<Wire>,
     nodes: BTreeMap<NodeId, Node>,
     groups: u32,
+    segment_bytes: u64,
     adjust: fn(&mut Config),
 }
 
-/// Settings under which nothing happens by timers within a test, unless it asks for it.
-fn config(node: NodeId, threads: usize) -> Config {
-    Config { threads, ..Config::new(node) }
+/// Settings under which no test can wait for the engine's own election timers: they are longer than
+/// any deadline here, and so are the leases.
+fn config(node: NodeId) -> Config {
+    Config {
+        threads: 0,
+        election_min: Duration::from_secs(60),
+        election_max: Duration::from_secs(90),
+        ..Config::new(node)
+    }
 }
 
 impl Cluster {
     /// Starts three nodes with groups `1..=groups`; group `g` prefers node `(g - 1) % 3 + 1`.
     pub(crate) async fn start(groups: u32, adjust: fn(&mut Config)) -> Self {
-        let mut cluster =
-            Self { wire: Arc::default(), nodes: BTreeMap::new(), groups, adjust };
+        Self::start_with(groups, SMALL_SEGMENT, adjust).await
+    }
+
+    /// The same, with segments of a certain size.
+    pub(crate) async fn start_with(
+        groups: u32,
+        segment_bytes: u64,
+        adjust: fn(&mut Config),
+    ) -> Self {
+        let (wire, nodes) = Default::default();
+        let mut cluster = Self { wire, nodes, groups, segment_bytes, adjust };
         for node in ALL {
             let disk = MemoryDisk::new(Pace::Inline);
-            cluster.nodes.insert(node, Node { disk, tables: BTreeMap::new(), raft: None });
+            cluster
+                .nodes
+                .insert(node, Node { disk, tables: BTreeMap::new(), raft: None, journal: None });
         }
         for node in ALL {
             cluster.boot(node).await;
@@ -65,14 +84,16 @@ impl Cluster {
 
     /// Starts or restarts a node on what its disks hold.
     pub(crate) async fn boot(&mut self, id: NodeId) {
-        let mut config = config(id, 0);
+        let mut config = config(id);
         (self.adjust)(&mut config);
         let node = self.nodes.get_mut(&id).expect("one of all");
         assert!(node.raft.is_none(), "it does not run");
-        let journal = JournalConfig { segment_bytes: SEGMENT_BYTES, ..JournalConfig::new([1; 16]) };
+        let journal =
+            JournalConfig { segment_bytes: self.segment_bytes, ..JournalConfig::new([1; 16]) };
         let journal = Journal::open(Arc::new(node.disk.clone()), journal);
         let clock = Arc::new(CountingClock(AtomicU64::new(0)));
         let journal = journal.expect("the disk is sound");
+        node.journal = Some(journal.clone());
         let raft = Raft::open(config, journal, self.wire.end(id), clock);
         let raft = raft.expect("the settings are sound");
         self.wire.plug(id, raft.clone());
@@ -98,6 +119,12 @@ impl Cluster {
         self.nodes[&node].tables[&group].clone()
     }
 
+    /// How many entries of a group's log are gone from a node.
+    pub(crate) fn purged(&self, node: NodeId, group: GroupId) -> u64 {
+        let journal = self.nodes[&node].journal.as_ref().expect("it runs");
+        journal.group(group.0).state().purged.map_or(0, |at| at.index + 1)
+    }
+
     pub(crate) fn running(&self) -> Vec<NodeId> {
         ALL.into_iter().filter(|id| self.nodes[id].raft.is_some()).collect()
     }
@@ -107,6 +134,7 @@ impl Cluster {
         self.wire.unplug(id);
         let node = self.nodes.get_mut(&id).expect("one of all");
         node.raft.take().expect("it runs").shutdown().await;
+        node.journal = None;
         node.disk = node.disk.kill();
     }
 
@@ -181,7 +209,12 @@ impl Cluster {
     }
 
     /// Waits until all these nodes have the same list, and gives it.
-    pub(crate) async fn converged(&self, nodes: &[NodeId], group: GroupId, len: usize) -> Vec<Bytes> {
+    pub(crate) async fn converged(
+        &self,
+        nodes: &[NodeId],
+        group: GroupId,
+        len: usize,
+    ) -> Vec<Bytes> {
         let lists = || nodes.iter().map(|id| self.table(*id, group).list()).collect::<Vec<_>>();
         eventually("the nodes have the same list", || async {
             let lists = lists();

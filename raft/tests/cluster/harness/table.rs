@@ -30,10 +30,6 @@ impl Table {
         self.memory.lock().expect("no test panics with it").list.clone()
     }
 
-    pub(crate) fn durable_index(&self) -> Option<u64> {
-        self.disk.lock().expect("no test panics with it").applied.position.map(|at| at.index)
-    }
-
     /// Only what was flushed is left.
     pub(crate) fn lose_power(&self) {
         *self.memory.lock().expect("no test panics with it") =

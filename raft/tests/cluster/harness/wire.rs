@@ -9,9 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::{
-    FutureExt as _, StreamExt as _, TryStreamExt as _,
-    future::BoxFuture,
-    stream::BoxStream,
+    FutureExt as _, StreamExt as _, TryStreamExt as _, future::BoxFuture, stream::BoxStream,
 };
 use raft::{Fatal, Network, NetworkError, NodeId, Raft};
 

@@ -1,8 +1,9 @@
 //! When to ping a quiet peer, when to give it up, and how much pinging is honest.
 //!
 //! A peer that talks is never pinged. One that has been quiet for two fifths of the permitted silence is
-//! pinged, again and again; one that answers nothing for the whole of it is gone. Times are of the
-//! runtime's clock; an idle link wakes once per ping.
+//! pinged, again and again; one that answers nothing for the whole of it is gone. A client waits three
+//! fifths, so that on an idle link only the server asks, and the client only when the server is late.
+//! Times are of the runtime's clock; an idle link wakes once per ping.
 
 use std::{
     future::Future,
@@ -13,6 +14,7 @@ use std::{
 
 use tokio::time::{Instant, Sleep, sleep_until};
 
+use super::codec::Role;
 use crate::LinkError;
 
 /// Pings of the other side within one interval; browsers send none, libraries one every few seconds.
@@ -21,6 +23,7 @@ const PINGS_MAX: u32 = 64;
 #[derive(Debug)]
 pub(super) struct KeepAlive {
     silence: Duration,
+    interval: Duration,
     heard: Instant,
     /// The first ping that has not been followed by any sign of life.
     asked: Option<Instant>,
@@ -30,9 +33,14 @@ pub(super) struct KeepAlive {
 }
 
 impl KeepAlive {
-    pub(super) fn new(silence: Duration, now: Instant) -> Self {
-        let next_check = now + interval(silence);
-        Self { silence, heard: now, asked: None, next_check, pings: 0, pings_since: now }
+    pub(super) fn new(role: Role, silence: Duration, now: Instant) -> Self {
+        // 2 s and 3 s for the 5 s of silence that the specification permits.
+        let interval = match role {
+            Role::Server => silence * 2 / 5,
+            Role::Client => silence * 3 / 5,
+        };
+        let next_check = now + interval;
+        Self { silence, interval, heard: now, asked: None, next_check, pings: 0, pings_since: now }
     }
 
     pub(super) fn next_check(&self) -> Instant {
@@ -48,7 +56,7 @@ impl KeepAlive {
     /// Counts a ping of the other side.
     pub(super) fn pinged(&mut self) -> Result<(), LinkError> {
         let now = Instant::now();
-        if now - self.pings_since > interval(self.silence) {
+        if now - self.pings_since > self.interval {
             self.pings_since = now;
             self.pings = 0;
         }
@@ -62,30 +70,19 @@ impl KeepAlive {
     /// mistake its own silence for the peer's.
     pub(super) fn check(&mut self) -> Result<bool, LinkError> {
         let now = Instant::now();
-        let interval = interval(self.silence);
-        let quiet = now - self.heard;
-        if let Some(asked) = self.asked {
-            let patience = self.silence - interval;
-            if quiet >= self.silence && now - asked >= patience {
-                return Err(LinkError::Silent);
-            }
-            let over = (self.heard + self.silence).max(asked + patience);
-            self.next_check = (now + interval).min(over);
-            return Ok(true);
-        }
-        if quiet < interval {
-            self.next_check = self.heard + interval;
+        let due = self.heard + self.interval;
+        if self.asked.is_none() && now < due {
+            self.next_check = due;
             return Ok(false);
         }
-        self.asked = Some(now);
-        self.next_check = now + interval;
+        let asked = *self.asked.get_or_insert(now);
+        let over = (self.heard + self.silence).max(asked + (self.silence - self.interval));
+        if now >= over {
+            return Err(LinkError::Silent);
+        }
+        self.next_check = (now + self.interval).min(over);
         Ok(true)
     }
-}
-
-/// 2 s for the 5 s of silence that the specification permits.
-fn interval(silence: Duration) -> Duration {
-    silence * 2 / 5
 }
 
 /// The one timer of a link.
@@ -107,7 +104,6 @@ impl Timer {
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used)]
 mod tests {
     use tokio::time::sleep_until;
 
@@ -124,16 +120,24 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_dead_peer_is_asked_twice_and_given_up_after_five_seconds() {
         let start = Instant::now();
-        let mut keepalive = KeepAlive::new(SILENCE, start);
+        let mut keepalive = KeepAlive::new(Role::Server, SILENCE, start);
         assert_eq!(check(&mut keepalive, start).await, (2.0, Ok(true)));
         assert_eq!(check(&mut keepalive, start).await, (4.0, Ok(true)));
         assert_eq!(check(&mut keepalive, start).await, (5.0, Err(LinkError::Silent)));
     }
 
     #[tokio::test(start_paused = true)]
+    async fn a_client_asks_later_and_gives_up_after_the_same_time() {
+        let start = Instant::now();
+        let mut keepalive = KeepAlive::new(Role::Client, SILENCE, start);
+        assert_eq!(check(&mut keepalive, start).await, (3.0, Ok(true)));
+        assert_eq!(check(&mut keepalive, start).await, (5.0, Err(LinkError::Silent)));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_peer_that_talks_is_never_asked() {
         let start = Instant::now();
-        let mut keepalive = KeepAlive::new(SILENCE, start);
+        let mut keepalive = KeepAlive::new(Role::Server, SILENCE, start);
         for _ in 0..100 {
             tokio::time::advance(Duration::from_secs(1)).await;
             keepalive.heard();
@@ -146,7 +150,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn an_answer_starts_the_silence_anew() {
         let start = Instant::now();
-        let mut keepalive = KeepAlive::new(SILENCE, start);
+        let mut keepalive = KeepAlive::new(Role::Server, SILENCE, start);
         assert_eq!(check(&mut keepalive, start).await, (2.0, Ok(true)));
         tokio::time::advance(Duration::from_secs(1)).await;
         keepalive.heard();
@@ -159,7 +163,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_peer_that_was_not_asked_is_not_given_up() {
         let start = Instant::now();
-        let mut keepalive = KeepAlive::new(SILENCE, start);
+        let mut keepalive = KeepAlive::new(Role::Server, SILENCE, start);
         // The session was busy elsewhere and did not read for a minute.
         tokio::time::advance(Duration::from_secs(60)).await;
         assert_eq!(keepalive.check(), Ok(true));
@@ -169,7 +173,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn pinging_now_and_then_is_no_flood() {
-        let mut keepalive = KeepAlive::new(SILENCE, Instant::now());
+        let mut keepalive = KeepAlive::new(Role::Server, SILENCE, Instant::now());
         for _ in 0..1000 {
             keepalive.pinged().unwrap();
             tokio::time::advance(Duration::from_millis(100)).await;

@@ -101,7 +101,8 @@ impl Answers {
     pub(super) fn moved(&mut self, conversation: ConversationId) {
         let waiting = self.frames.values_mut().flat_map(|frame| frame.ready.values_mut());
         for ready in waiting {
-            ready.moved |= matches!(ready.result, Ok((place, _)) if place.conversation == conversation);
+            ready.moved |=
+                matches!(ready.result, Ok((place, _)) if place.conversation == conversation);
         }
     }
 
