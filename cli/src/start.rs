@@ -30,7 +30,12 @@ pub(crate) fn start(args: &Start) -> Outcome {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+    // One thread that also runs the node itself: a message then crosses no thread before its group's.
+    let mut builder = match threads {
+        1 => tokio::runtime::Builder::new_current_thread(),
+        _ => tokio::runtime::Builder::new_multi_thread(),
+    };
+    let runtime = builder
         .worker_threads(threads)
         .enable_all()
         .build()

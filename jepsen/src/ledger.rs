@@ -55,7 +55,8 @@ impl fmt::Display for Ledger {
         let acked: u64 = self.runs.iter().map(|run| run.acked).sum();
         writeln!(f, "{} runs, {acked} acknowledged messages read back", self.runs.len())?;
         for kind in ["kill", "partition"] {
-            let count = self.runs.iter().flat_map(|run| &run.faults).filter(|x| x.kind == kind).count();
+            let count =
+                self.runs.iter().flat_map(|run| &run.faults).filter(|x| x.kind == kind).count();
             if let (Some(p50), Some(p99)) = (self.stall_ms(kind, 50), self.stall_ms(kind, 99)) {
                 writeln!(f, "{kind}: {count} faults, stall p50 {p50} ms, p99 {p99} ms")?;
             }
@@ -73,7 +74,12 @@ mod tests {
     use crate::verdict::{Fault, SCHEMA};
 
     fn run(stalls: &[u64], lost: u64) -> DemoVerdict {
-        let fault = |&send_stall_ms: &u64| Fault { kind: "kill".to_owned(), node: 1, at_ms: 0, send_stall_ms };
+        let fault = |&send_stall_ms: &u64| Fault {
+            kind: "kill".to_owned(),
+            node: 1,
+            at_ms: 0,
+            send_stall_ms,
+        };
         DemoVerdict {
             schema: SCHEMA.to_owned(),
             sent: 5,

@@ -51,7 +51,8 @@ pub struct SystemEntropy;
 impl Entropy for SystemEntropy {
     #[expect(clippy::disallowed_methods, reason = "this is the production adapter of entropy")]
     fn fill(&self, bytes: &mut [u8]) {
-        getrandom::fill(bytes).expect("the operating system has entropy once it has started processes");
+        getrandom::fill(bytes)
+            .expect("the operating system has entropy once it has started processes");
     }
 }
 

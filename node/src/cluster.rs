@@ -103,7 +103,10 @@ impl Machine for ClusterMachine {
     }
 
     fn view(&self) -> Result<Box<dyn Rows>, Fatal> {
-        let row = self.state.as_ref().map(|state| (keys::cluster_config(), proto::cluster::encode_cluster_config(state)));
+        let row = self
+            .state
+            .as_ref()
+            .map(|state| (keys::cluster_config(), proto::cluster::encode_cluster_config(state)));
         Ok(Box::new(OneRow(row)))
     }
 

@@ -243,12 +243,18 @@ impl Config {
 
     fn check(&self) -> Result<(), String> {
         let ids: BTreeSet<u64> = self.cluster.nodes.iter().map(|member| member.id).collect();
-        require(ids.len() == self.cluster.nodes.len(), "cluster.nodes: two nodes have the same id")?;
+        require(
+            ids.len() == self.cluster.nodes.len(),
+            "cluster.nodes: two nodes have the same id",
+        )?;
         require(!ids.contains(&0), "cluster.nodes: ids begin at 1")?;
         require(ids.contains(&self.node), "node: this id is not among cluster.nodes")?;
         require(!self.cluster.id.is_empty(), "cluster.id: must not be empty")?;
         require(
-            self.cluster.id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
+            self.cluster
+                .id
+                .bytes()
+                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
             "cluster.id: only a-z, 0-9 and '-', since it is part of a certificate's name",
         )?;
         require(

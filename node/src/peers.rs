@@ -60,8 +60,7 @@ impl Peers {
             return Box::pin(async { Err(ProposeError::NotLeader { leader: None }) });
         };
         let propose = Propose { group: group.0, command };
-        let request =
-            ForwardRequest { request: Some(forward_request::Request::Propose(propose)) };
+        let request = ForwardRequest { request: Some(forward_request::Request::Propose(propose)) };
         let call = plane.call(to, Lane::Forward, request.encode_to_vec().into(), FORWARD_DEADLINE);
         Box::pin(async move { answer_of(call.await) })
     }
@@ -71,7 +70,8 @@ impl Peers {
         let plane = self.plane.get()?;
         let query = PresenceQuery { user: user.as_str().to_owned() };
         let request = ForwardRequest { request: Some(forward_request::Request::Presence(query)) };
-        let call = plane.call(node, Lane::Forward, request.encode_to_vec().into(), PRESENCE_DEADLINE);
+        let call =
+            plane.call(node, Lane::Forward, request.encode_to_vec().into(), PRESENCE_DEADLINE);
         match ForwardResponse::decode(call.await.ok()?).ok()?.response? {
             forward_response::Response::Presence(answer) => Some(answer),
             _ => None,
@@ -107,9 +107,9 @@ fn failure_of(failure: &ForwardFailure) -> ProposeError {
             let leader = (failure.leader != 0).then_some(NodeId(failure.leader));
             ProposeError::NotLeader { leader }
         }
-        "overloaded" => ProposeError::Overloaded {
-            retry_after: Duration::from_millis(failure.retry_after_ms),
-        },
+        "overloaded" => {
+            ProposeError::Overloaded { retry_after: Duration::from_millis(failure.retry_after_ms) }
+        }
         "unavailable" => ProposeError::Unavailable,
         "stopped" => ProposeError::Stopped,
         _ => ProposeError::Unknown,

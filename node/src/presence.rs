@@ -88,6 +88,8 @@ impl Presence {
         if online {
             return Ok(Seen { online, last_seen: Some(self.clock.now()) });
         }
+        // The mark of a link that ended elsewhere a moment ago; without a quorum, what is known here.
+        let _ = timeout(ASK_DEADLINE, self.router.linearize(user.slot())).await;
         let account = self.replica.user(user)?;
         let last_seen = account.map(|account| account.last_seen).filter(|at| *at > Timestamp(0));
         Ok(Seen { online, last_seen })

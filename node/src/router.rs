@@ -25,7 +25,9 @@ pub enum RouteError {
         retry_after: Duration,
     },
     /// No leader with a live quorum could be reached in time. Nothing was written.
-    #[error("the shard has no leader with a quorum; repeat in {retry_after:?}, best at another node")]
+    #[error(
+        "the shard has no leader with a quorum; repeat in {retry_after:?}, best at another node"
+    )]
     Unavailable {
         /// When to try again.
         retry_after: Duration,
@@ -52,7 +54,9 @@ impl RouteError {
     #[must_use]
     pub fn certainty(&self) -> Certainty {
         match self {
-            Self::Overloaded { .. } | Self::Unavailable { .. } | Self::Stopped => Certainty::Definite,
+            Self::Overloaded { .. } | Self::Unavailable { .. } | Self::Stopped => {
+                Certainty::Definite
+            }
             Self::Unknown => Certainty::Unknown,
         }
     }

@@ -106,7 +106,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
 
 fn raft_config(config: &Config) -> raft::Config {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = if config.runtime.raft_threads == 0 { cores } else { config.runtime.raft_threads };
+    let threads =
+        if config.runtime.raft_threads == 0 { cores } else { config.runtime.raft_threads };
     raft::Config { threads, ..raft::Config::new(NodeId(config.node)) }
 }
 
@@ -152,12 +153,8 @@ impl Running {
     }
 
     fn router(&self, cluster: &ClusterConfig) -> Router {
-        let replicated = Replicated::new(
-            self.node.id,
-            self.node.raft.clone(),
-            self.node.peers.clone(),
-            cluster,
-        );
+        let replicated =
+            Replicated::new(self.node.id, self.node.raft.clone(), self.node.peers.clone(), cluster);
         Router::new(Arc::new(replicated))
     }
 
@@ -169,7 +166,8 @@ impl Running {
         let router = operations::router(Arc::new(self.node.clone()), metrics);
         let stop = self.stop.clone();
         self.tasks.spawn(async move {
-            let served = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
+            let served =
+                axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
             if let Err(error) = served.await {
                 tracing::error!(%error, "the operations port ended");
             }
@@ -184,7 +182,8 @@ impl Running {
             &read(&tls.peer_key).await?,
             &read(&tls.authority).await?,
         )?;
-        let others = self.config.cluster.nodes.iter().filter(|member| member.id != self.config.node);
+        let others =
+            self.config.cluster.nodes.iter().filter(|member| member.id != self.config.node);
         let config = peer::Config {
             node: self.config.node,
             cluster: self.config.cluster.id.clone(),
@@ -205,7 +204,11 @@ impl Running {
     }
 
     /// Starts every group that the shard map gives this node.
-    async fn start_shards(&mut self, cluster: &ClusterConfig, router: &Router) -> Result<(), Error> {
+    async fn start_shards(
+        &mut self,
+        cluster: &ClusterConfig,
+        router: &Router,
+    ) -> Result<(), Error> {
         let publish = Arc::new(Fanout::new(self.node.directory.clone()));
         for id in cluster.groups_of(self.node.id).into_iter().filter(|id| !id.is_cluster()) {
             let shard = &cluster.shards[&id];
@@ -246,7 +249,9 @@ async fn watch_peers(plane: PeerPlane, raft: Raft, stop: CancellationToken) {
                 let node = NodeId(change.node);
                 if change.alive { raft.peer_back(node) } else { raft.peer_lost(node) }
             }
-            Err(RecvError::Lagged(missed)) => tracing::warn!(missed, "changes of peers were missed"),
+            Err(RecvError::Lagged(missed)) => {
+                tracing::warn!(missed, "changes of peers were missed")
+            }
             Err(RecvError::Closed) => return,
         }
     }

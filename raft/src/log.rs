@@ -97,7 +97,11 @@ impl Weights {
     }
 
     fn index_before_last(&mut self, bytes: u64) -> u64 {
-        let floor = self.total.saturating_sub(bytes);
+        if self.total <= bytes {
+            // The newest bytes reach back to before this process: where to is not known, so all is kept.
+            return 0;
+        }
+        let floor = self.total - bytes;
         // Keep the newest mark at or below the floor; older ones will not be asked for again.
         while self.marks.get(1).is_some_and(|(_, before)| *before <= floor) {
             self.marks.pop_front();
@@ -355,6 +359,13 @@ mod tests {
         assert_eq!(weights.index_before_last(10 * MARK_BYTES), 90);
         assert_eq!(weights.index_before_last(0), 99, "never beyond the last mark");
         assert_eq!(weights.index_before_last(1000 * MARK_BYTES), 0, "unknown is kept");
+        let mut restarted = Weights::default();
+        restarted.add(5000, MARK_BYTES);
+        assert_eq!(
+            restarted.index_before_last(10 * MARK_BYTES),
+            0,
+            "so is what was before a restart"
+        );
     }
 
     #[tokio::test]

@@ -9,6 +9,7 @@
 //! which shard owns it and when to flush are decided by others.
 
 mod before;
+mod buffered;
 mod fjall;
 mod marker;
 mod memory;

@@ -18,8 +18,8 @@ use support::{Model, Random, config};
 
 const ROUNDS: u64 = 32;
 
+/// The other half of the next test, which starts it in a process of its own; alone it does nothing.
 #[test]
-#[ignore = "the other half of the next test, which starts it in a process of its own"]
 fn writes_until_it_is_killed() {
     child::write_if_child();
 }

@@ -78,8 +78,8 @@ impl Drop for Image {
     }
 }
 
+/// The other half of the next test, which starts it in a process of its own; alone it does nothing.
 #[test]
-#[ignore = "the other half of the next test, which starts it in a process of its own"]
 fn writes_until_the_plug_is_pulled() {
     child::write_if_child();
 }

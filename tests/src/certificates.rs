@@ -18,7 +18,8 @@ impl Certificates {
     #[must_use]
     pub fn create(cluster: &str, folder: &Path) -> Self {
         let (authority, _) = Authority::create(cluster).expect("a fresh key signs itself");
-        std::fs::write(folder.join("ca.pem"), authority.certificate_pem()).expect("writable folder");
+        std::fs::write(folder.join("ca.pem"), authority.certificate_pem())
+            .expect("writable folder");
         Self { authority, cluster: cluster.to_owned() }
     }
 

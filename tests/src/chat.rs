@@ -266,7 +266,8 @@ impl Chat {
         let mut messages = Vec::new();
         while messages.len() < count {
             let frame = self.next().await;
-            messages.extend(items(&frame).into_iter().filter(|item| item.get("messageText").is_some()));
+            messages
+                .extend(items(&frame).into_iter().filter(|item| item.get("messageText").is_some()));
         }
         assert_eq!(messages.len(), count, "{messages:?}");
         messages

@@ -107,8 +107,13 @@ impl Cluster {
              [storage]\nengine = \"{}\"\nsegment_bytes = 2097152\n\
              [runtime]\nplane_threads = 1\nraft_threads = 1\n[faults]\nenabled = true\n\
              [cluster]\nid = \"test\"\nshards = {}\nreplication = {}\n",
-            place.client, place.peer, place.operations, place.plain,
-            shape.engine, shape.shards, shape.nodes.min(3),
+            place.client,
+            place.peer,
+            place.operations,
+            place.plain,
+            shape.engine,
+            shape.shards,
+            shape.nodes.min(3),
         );
         for (id, place) in (1u64..).zip(&self.places) {
             let _ = write!(
@@ -176,7 +181,8 @@ impl Cluster {
     /// When the harness wrote a bad file.
     #[must_use]
     pub fn config(&self, node: u64) -> node::config::Config {
-        node::config::Config::load(&self.home(node).join("node.toml")).expect("the harness writes good files")
+        node::config::Config::load(&self.home(node).join("node.toml"))
+            .expect("the harness writes good files")
     }
 
     /// Starts a node that does not run.
@@ -239,7 +245,9 @@ impl Cluster {
         let running = self.running[usize::try_from(node).expect("small") - 1].as_ref();
         let running = running.expect("the node runs");
         let ready = async {
-            while http::plain(address, "GET", "/readyz", None, "").await.map(|(status, _)| status) != Some(200) {
+            while http::plain(address, "GET", "/readyz", None, "").await.map(|(status, _)| status)
+                != Some(200)
+            {
                 assert!(!running.task.is_finished(), "node {node} ended before it was ready");
                 tokio::time::sleep(LOOK_AGAIN).await;
             }

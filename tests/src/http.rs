@@ -48,7 +48,8 @@ pub async fn request(
     body: &str,
 ) -> Option<Answer> {
     let mut stream = TcpStream::connect(address).await.ok()?;
-    let bearer = bearer.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
+    let bearer =
+        bearer.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
     let request = format!(
         "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{bearer}\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",

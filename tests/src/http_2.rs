@@ -42,12 +42,16 @@ impl Stranger {
         while !client.is_extended_connect_protocol_enabled() {
             tokio::task::yield_now().await;
         }
-        let (response, upload) = client.send_request(request, false).expect("a request is permitted");
+        let (response, upload) =
+            client.send_request(request, false).expect("a request is permitted");
         let response = response.await.expect("an answer");
         assert_eq!(response.status(), 200, "the server agrees");
         let (near, far) = tokio::io::duplex(PIPE_BYTES);
         tokio::spawn(carry(far, upload, response.into_body()));
-        let mut chat = Chat::over(WebSocketStream::from_raw_socket(near, Role::Client, None).await, &self.user);
+        let mut chat = Chat::over(
+            WebSocketStream::from_raw_socket(near, Role::Client, None).await,
+            &self.user,
+        );
         chat.welcomed().await;
         chat
     }

@@ -55,7 +55,9 @@ impl Deref for Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        let (Some(cluster), Some(runtime)) = (self.cluster.take(), self.runtime.take()) else { return };
+        let (Some(cluster), Some(runtime)) = (self.cluster.take(), self.runtime.take()) else {
+            return;
+        };
         block_in_place(|| {
             runtime.block_on(cluster.stop());
             drop(runtime);

@@ -101,7 +101,9 @@ async fn an_unknown_user_and_a_wrong_password_are_told_the_same() {
     cluster.user(1, "guarded").await;
     for node in 1..=3 {
         let mut told = Vec::new();
-        for (user, password) in [("guarded", "wrong"), ("nobody-here", "wrong"), ("no such id", "wrong")] {
+        for (user, password) in
+            [("guarded", "wrong"), ("nobody-here", "wrong"), ("no such id", "wrong")]
+        {
             let answer = post(&cluster, node, "/v1/sessions", &credentials(user, password)).await;
             assert_eq!(answer.status, 401);
             let mut headers = answer.headers.clone();
@@ -155,19 +157,23 @@ async fn a_refresh_token_is_good_once_and_shown_twice_ends_the_session() {
     for node in 1..=3 {
         new.at(cluster.plain_address(node)).granted("GET", "/v1/conversations", None).await;
     }
-    let next = post(&cluster, 3, "/v1/sessions/refresh", &json!({ "refreshToken": new.refresh })).await;
+    let next =
+        post(&cluster, 3, "/v1/sessions/refresh", &json!({ "refreshToken": new.refresh })).await;
     let next = Stranger::with(cluster.plain_address(3), &next.json());
 
     for stale in [&old.refresh, &new.refresh] {
-        let answer = post(&cluster, 1, "/v1/sessions/refresh", &json!({ "refreshToken": stale })).await;
+        let answer =
+            post(&cluster, 1, "/v1/sessions/refresh", &json!({ "refreshToken": stale })).await;
         assert_eq!(answer.status, 401, "{}", problem(&answer));
     }
-    let answer = post(&cluster, 1, "/v1/sessions/refresh", &json!({ "refreshToken": next.refresh })).await;
+    let answer =
+        post(&cluster, 1, "/v1/sessions/refresh", &json!({ "refreshToken": next.refresh })).await;
     assert_eq!(answer.status, 401, "somebody has a copy, so nobody keeps the session");
     let (error, _) = link.end_within(ENDS_WITHIN).await;
     assert_eq!(error["code"], "session_ended", "{error}");
     for garbage in ["", "x", "a.b.c"] {
-        let answer = post(&cluster, 1, "/v1/sessions/refresh", &json!({ "refreshToken": garbage })).await;
+        let answer =
+            post(&cluster, 1, "/v1/sessions/refresh", &json!({ "refreshToken": garbage })).await;
         assert_eq!(answer.status, 401, "{}", problem(&answer));
     }
 }
@@ -226,7 +232,11 @@ async fn every_other_call_needs_a_bearer() {
             let answer = http::request(cluster.plain_address(2), method, path, bearer, "{}").await;
             let answer = answer.expect("the node answers");
             let refused = problem(&answer);
-            assert_eq!((answer.status, &refused["code"]), (401, &json!("unauthenticated")), "{path}");
+            assert_eq!(
+                (answer.status, &refused["code"]),
+                (401, &json!("unauthenticated")),
+                "{path}"
+            );
             assert_eq!(answer.header("www-authenticate"), Some("Bearer"), "{path}");
         }
     }
@@ -242,7 +252,11 @@ async fn wrong_types_are_refused_by_name_and_unknown_fields_ignored() {
         ("/v1/users", json!({ "userId": "typist-2" }), "password"),
         ("/v1/sessions", json!({ "userId": {}, "password": "p" }), "userId"),
         ("/v1/sessions", json!({ "userId": "typist", "password": 1 }), "password"),
-        ("/v1/sessions", json!({ "userId": "typist", "password": PASSWORD, "deviceName": 5 }), "deviceName"),
+        (
+            "/v1/sessions",
+            json!({ "userId": "typist", "password": PASSWORD, "deviceName": 5 }),
+            "deviceName",
+        ),
         ("/v1/sessions/refresh", json!({ "refreshToken": 7 }), "refreshToken"),
         ("/v1/sessions/refresh", json!({}), "refreshToken"),
         ("/v1/groups", json!({ "groupId": 1, "name": "G", "members": [] }), "groupId"),
@@ -291,7 +305,11 @@ async fn malformed_requests_unknown_paths_and_other_methods_are_problems() {
         let answer = http::request(address, method, path, Some(&who.token), body).await;
         let answer = answer.expect("the node answers");
         let refused = problem(&answer);
-        assert_eq!((answer.status, &refused["code"]), (status, &json!(code)), "{method} {path} {refused}");
+        assert_eq!(
+            (answer.status, &refused["code"]),
+            (status, &json!(code)),
+            "{method} {path} {refused}"
+        );
         assert_eq!(refused["retryable"], json!(false));
     }
 }

@@ -69,7 +69,12 @@ async fn garbage_truncated_and_premature_frames_end_their_link_with_a_reason() {
             };
             say(&mut link, frame.clone()).await;
             let codes = problems_until_end(link).await;
-            assert_eq!(codes, [expected], "{name} over {}", if quic { "QUIC" } else { "WebSocket" });
+            assert_eq!(
+                codes,
+                [expected],
+                "{name} over {}",
+                if quic { "QUIC" } else { "WebSocket" }
+            );
         }
     }
     still_serves(&cluster, &alice).await;
@@ -106,7 +111,11 @@ async fn wrong_tokens_are_refused_everywhere() {
     for token in ["", "x", "a.b.c", forged.as_str()] {
         for path in ["/v1/conversations", "/messages/alice", "/v1/presence/alice"] {
             let (status, body) = http::json(node, "GET", path, Some(token), None).await;
-            assert_eq!((status, &body["code"]), (401, &json!("unauthenticated")), "{path} {token:?}");
+            assert_eq!(
+                (status, &body["code"]),
+                (401, &json!("unauthenticated")),
+                "{path} {token:?}"
+            );
         }
     }
     let (status, _) = alice.ask("DELETE", "/v1/sessions/current", None).await;
@@ -126,9 +135,7 @@ async fn foreign_conversations_are_neither_read_nor_written_nor_confirmed() {
     let (status, made) = alice.ask("POST", "/v1/groups", Some(&group)).await;
     assert_eq!(status, 201, "{made}");
     let mut hers = alice.chat().await;
-    let message = |user: &str, id: &str| {
-        json!({ "senderId": user, "groupId": "crew", "messageId": id, "messageText": "among us" })
-    };
+    let message = |user: &str, id: &str| json!({ "senderId": user, "groupId": "crew", "messageId": id, "messageText": "among us" });
     hers.say(message("alice", "m1")).await;
     let stored = hers.until(|item| item["messageId"] == "m1").await;
     assert_eq!(stored["receivedServer"], json!(true), "{stored}");
@@ -180,8 +187,10 @@ async fn a_node_of_another_cluster_gets_no_answer_and_does_no_harm() {
 
 fn segments(cluster: &Cluster) -> Vec<PathBuf> {
     let folder = cluster.home(1).join("data/journal");
-    let files = fs::read_dir(&folder).expect("a journal").map(|file| file.expect("readable").path());
-    let mut files: Vec<PathBuf> = files.filter(|file| file.metadata().expect("a file").len() > 4096).collect();
+    let files =
+        fs::read_dir(&folder).expect("a journal").map(|file| file.expect("readable").path());
+    let mut files: Vec<PathBuf> =
+        files.filter(|file| file.metadata().expect("a file").len() > 4096).collect();
     files.sort();
     files
 }

@@ -23,7 +23,9 @@ async fn send_numbered(chat: &mut Chat, to: &str, prefix: &str, from: u64, until
     let frame: Vec<Value> = (from..=until).map(message).collect();
     chat.say_all(&frame).await;
     let last = format!("{prefix}-{until}");
-    let answer = chat.until(|item| item["messageId"] == last.as_str() && item["receivedServer"] == json!(true)).await;
+    let answer = chat
+        .until(|item| item["messageId"] == last.as_str() && item["receivedServer"] == json!(true))
+        .await;
     assert_eq!(answer["sequence"], json!(until), "{answer}");
 }
 
@@ -44,7 +46,8 @@ async fn listed(who: &Stranger, peer: &str) {
 
 /// Waits until the message is delivered to its recipient, as the cluster knows it.
 async fn delivered(who: &Stranger, message: &Value) {
-    let path = format!("/v1/messages/{}", message["canonicalId"].as_str().expect("a message is named"));
+    let path =
+        format!("/v1/messages/{}", message["canonicalId"].as_str().expect("a message is named"));
     in_time(async {
         while who.granted("GET", &path, None).await["delivered"] != json!(true) {
             tokio::time::sleep(std::time::Duration::from_millis(10)).await;
@@ -96,7 +99,11 @@ async fn what_was_not_delivered_comes_first_then_what_happens_now_each_once() {
     delivered(&cara, &last).await;
     chat.leave().await;
     let mut chat = ben.chat().await;
-    assert_eq!(told(&chat.messages(142).await), numbered("a", 11, 152), "what was confirmed is not sent again");
+    assert_eq!(
+        told(&chat.messages(142).await),
+        numbered("a", 11, 152),
+        "what was confirmed is not sent again"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -137,9 +144,17 @@ async fn a_new_device_starts_at_the_end_and_pages_back() {
     send_numbered(&mut annas, "new-ben", "a", 31, 33).await;
     let mut chat = second.chat().await;
     assert_eq!(told(&chat.messages(3).await), numbered("a", 31, 33), "from where it was the end");
-    assert_eq!(told(&second.history("new-anna").await), numbered("a", 1, 33), "the rest is history");
+    assert_eq!(
+        told(&second.history("new-anna").await),
+        numbered("a", 1, 33),
+        "the rest is history"
+    );
     let mut first = ben.chat().await;
-    assert_eq!(told(&first.messages(33).await), numbered("a", 1, 33), "the first device misses nothing");
+    assert_eq!(
+        told(&first.messages(33).await),
+        numbered("a", 1, 33),
+        "the first device misses nothing"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -154,7 +169,11 @@ async fn a_conversation_that_begins_later_comes_from_its_first_message() {
     assert_eq!(told(&live.messages(5).await), numbered("a", 1, 5), "a live link hears of it");
     listed(&ben, "late-anna").await;
     let mut chat = ben.chat().await;
-    assert_eq!(told(&chat.messages(5).await), numbered("a", 1, 5), "so does a device that was away");
+    assert_eq!(
+        told(&chat.messages(5).await),
+        numbered("a", 1, 5),
+        "so does a device that was away"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -208,7 +227,8 @@ async fn several_links_of_one_device_are_all_live_and_share_one_cursor() {
     }
     let mut again = ben.at(cluster.plain_address(2)).chat().await;
     let first = again.next().await;
-    let sequences = items(&first).iter().map(|one| one["sequence"].as_u64().expect("a place")).min();
+    let sequences =
+        items(&first).iter().map(|one| one["sequence"].as_u64().expect("a place")).min();
     assert!(sequences > Some(10), "the cursor is the device's, not the link's: {first}");
 }
 
@@ -219,7 +239,8 @@ async fn a_user_has_so_many_devices_and_ending_one_makes_room() {
     for n in 1..chat::limits::DEVICES_MAX {
         first.another(&format!("device {n}")).await;
     }
-    let login = json!({ "userId": "hoarder", "password": tests::PASSWORD, "deviceName": "one more" });
+    let login =
+        json!({ "userId": "hoarder", "password": tests::PASSWORD, "deviceName": "one more" });
     let (status, refused) = first.refused("POST", "/v1/sessions", Some(&login)).await;
     assert_eq!((status, &refused["code"]), (422, &json!("too_many_devices")), "{refused}");
     first.granted("DELETE", "/v1/sessions/current", None).await;

@@ -105,10 +105,16 @@ async fn assert_equal_everywhere(cluster: &Cluster, senders: &[Sender]) {
         assert!(places.eq((1..=history.len() as u64).map(Some)), "1..n without a gap");
         let acknowledged: usize = pair.iter().map(|sender| sender.acknowledged.len()).sum();
         assert_eq!(history.len(), acknowledged, "each is stored once, and nothing else is");
-        for (sender, stored) in pair.iter().flat_map(|one| one.acknowledged.iter().map(move |stored| (one, stored))) {
-            let place = usize::try_from(stored["sequence"].as_u64().expect("a place")).expect("small");
+        for (sender, stored) in
+            pair.iter().flat_map(|one| one.acknowledged.iter().map(move |stored| (one, stored)))
+        {
+            let place =
+                usize::try_from(stored["sequence"].as_u64().expect("a place")).expect("small");
             let kept = &history[place - 1];
-            assert_eq!((&kept["messageId"], &kept["senderId"]), (&stored["messageId"], &json!(sender.who.user)));
+            assert_eq!(
+                (&kept["messageId"], &kept["senderId"]),
+                (&stored["messageId"], &json!(sender.who.user))
+            );
             assert_eq!(kept["orderNumber"], stored["orderNumber"]);
         }
     }
@@ -181,7 +187,8 @@ async fn a_node_cut_off_refuses_in_time_while_the_others_go_on_and_catches_up_wh
         let mut listening = Vec::new();
         for sender in &senders {
             there.push(sender.who.at(address).chat().await);
-            listening.push(sender.who.another(&format!("at {node}")).await.at(address).chat().await);
+            listening
+                .push(sender.who.another(&format!("at {node}")).await.at(address).chat().await);
         }
         let from = senders.iter().map(|sender| sender.acknowledged.len()).collect::<Vec<_>>();
         let others: Vec<u64> = (1..=3).filter(|other| *other != node).collect();
@@ -204,7 +211,9 @@ async fn a_node_cut_off_refuses_in_time_while_the_others_go_on_and_catches_up_wh
         // Who stayed at the node hears what was missed, in order, once.
         for (n, chat) in listening.iter_mut().enumerate() {
             let pair = n / 2 * 2;
-            let missed = senders[pair].acknowledged.len() - from[pair] + senders[pair + 1].acknowledged.len() - from[pair + 1];
+            let missed = senders[pair].acknowledged.len() - from[pair]
+                + senders[pair + 1].acknowledged.len()
+                - from[pair + 1];
             let first = from[pair] + from[pair + 1];
             let mut next = first;
             while next < first + missed {
@@ -248,7 +257,9 @@ async fn everything_survives(engine: &'static str) {
         hers.stored("ben", &format!("m{n}"), &format!("text {n}")).await;
     }
     let got = his.messages(11).await;
-    let of = |n: usize| got.iter().filter(|one| one["receiverId"] == "ben").nth(n - 1).expect("it came").clone();
+    let of = |n: usize| {
+        got.iter().filter(|one| one["receiverId"] == "ben").nth(n - 1).expect("it came").clone()
+    };
     his.confirm(&of(5), "read").await;
     his.confirm(&of(8), "delivered").await;
     hers.until(|item| item["sequence"] == json!(8) && item["delivered"] == json!(true)).await;
@@ -264,34 +275,64 @@ async fn everything_survives(engine: &'static str) {
         cluster.wait_ready(node).await;
     }
     for node in 1..=3 {
-        let (anna, ben) = (anna.at(cluster.plain_address(node)), ben.at(cluster.plain_address(node)));
-        assert_eq!((anna.history("ben").await, anna.history("crew").await), before, "messages and what became of them");
-        assert_eq!(ben.granted("GET", "/v1/groups/crew", None).await, members, "members and their roles");
-        let (status, _) = gone.at(cluster.plain_address(node)).refused("GET", "/v1/conversations", None).await;
+        let (anna, ben) =
+            (anna.at(cluster.plain_address(node)), ben.at(cluster.plain_address(node)));
+        assert_eq!(
+            (anna.history("ben").await, anna.history("crew").await),
+            before,
+            "messages and what became of them"
+        );
+        assert_eq!(
+            ben.granted("GET", "/v1/groups/crew", None).await,
+            members,
+            "members and their roles"
+        );
+        let (status, _) =
+            gone.at(cluster.plain_address(node)).refused("GET", "/v1/conversations", None).await;
         assert_eq!(status, 401, "an ended session stays so");
         let list = ben.granted("GET", "/v1/conversations", None).await;
         assert_eq!(list["conversations"].as_array().map(Vec::len), Some(2), "{list}");
         let seen = anna.granted("GET", "/v1/presence/ben", None).await;
         assert!(seen["lastSeen"].is_string() && seen["online"] == json!(false), "{seen}");
     }
-    let (status, body) = http::json(cluster.plain_address(3), "POST", "/v1/users", None,
-        Some(&json!({ "userId": "anna", "password": "other" }))).await;
+    let (status, body) = http::json(
+        cluster.plain_address(3),
+        "POST",
+        "/v1/users",
+        None,
+        Some(&json!({ "userId": "anna", "password": "other" })),
+    )
+    .await;
     assert_eq!(status, 409, "{body}");
     Stranger::log_in(cluster.plain_address(3), "anna", "after").await;
     let refreshed = json!({ "refreshToken": anna.refresh });
-    let (status, body) =
-        http::json(cluster.plain_address(2), "POST", "/v1/sessions/refresh", None, Some(&refreshed)).await;
+    let (status, body) = http::json(
+        cluster.plain_address(2),
+        "POST",
+        "/v1/sessions/refresh",
+        None,
+        Some(&refreshed),
+    )
+    .await;
     assert_eq!(status / 100, 2, "{body}");
 
     // Devices and orders go on where they were.
     let mut his = ben.at(cluster.plain_address(1)).chat().await;
     let missed = his.messages(3).await;
-    let texts: Vec<&Value> = missed.iter().filter(|one| one["receiverId"] == "ben").map(|one| &one["messageText"]).collect();
+    let texts: Vec<&Value> = missed
+        .iter()
+        .filter(|one| one["receiverId"] == "ben")
+        .map(|one| &one["messageText"])
+        .collect();
     assert_eq!(texts, ["text 9", "text 10"], "the cursor stands where it stood");
     assert!(missed.iter().any(|one| one["conversationId"] == made["conversationId"]));
     let mut hers = anna.at(cluster.plain_address(3)).chat().await;
     let again = hers.stored("ben", "m3", "text 3").await;
-    assert_eq!((&again["sequence"], &again["read"]), (&json!(3), &json!(true)), "a repetition is known");
+    assert_eq!(
+        (&again["sequence"], &again["read"]),
+        (&json!(3), &json!(true)),
+        "a repetition is known"
+    );
     let next = hers.stored("ben", "m11", "text 11").await;
     assert_eq!((&next["sequence"], &next["orderNumber"]), (&json!(11), &json!(11)));
     assert_eq!(his.messages(1).await[0]["messageText"], "text 11");
@@ -320,6 +361,10 @@ async fn a_node_that_stops_tells_its_links_where_else_to_go() {
     assert_eq!(addresses.len(), 2, "{told}");
     assert_eq!(chat.end_within(REFUSED_WITHIN).await.1, Some(1001), "the link ends as leaving");
     let mut chat = anna.at(cluster.plain_address(2)).chat().await;
-    assert_eq!(chat.stored("anna", "m2", "after").await["sequence"], json!(2), "the session is good elsewhere");
+    assert_eq!(
+        chat.stored("anna", "m2", "after").await["sequence"],
+        json!(2),
+        "the session is good elsewhere"
+    );
     cluster.stop().await;
 }

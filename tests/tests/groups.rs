@@ -24,7 +24,8 @@ fn texts(messages: &[Value]) -> Vec<&str> {
 }
 
 async fn add(by: &Stranger, group: &str, members: &[&str]) -> (u16, Value) {
-    by.ask("POST", &format!("/v1/groups/{group}/members"), Some(&json!({ "members": members }))).await
+    by.ask("POST", &format!("/v1/groups/{group}/members"), Some(&json!({ "members": members })))
+        .await
 }
 
 async fn remove(by: &Stranger, group: &str, member: &str) -> (u16, Value) {
@@ -70,7 +71,9 @@ async fn what_is_said_in_a_group_reaches_every_member_in_one_order() {
     }
     // Each says five at once; who hears what first is for the group to decide.
     for chat in &mut chats {
-        let five: Vec<Value> = (0..5).map(|n| chat.to_group("all-group", &format!("m{n}"), &format!("text {n}"))).collect();
+        let five: Vec<Value> = (0..5)
+            .map(|n| chat.to_group("all-group", &format!("m{n}"), &format!("text {n}")))
+            .collect();
         chat.say_all(&five).await;
     }
     let history = in_time(async {
@@ -86,7 +89,10 @@ async fn what_is_said_in_a_group_reaches_every_member_in_one_order() {
         let others: Vec<&Value> = history.iter().filter(|one| one["senderId"] != name).collect();
         let got = chat.messages(15).await;
         for (one, other) in got.iter().zip(others) {
-            assert_eq!((&one["canonicalId"], &one["messageText"]), (&other["canonicalId"], &other["messageText"]));
+            assert_eq!(
+                (&one["canonicalId"], &one["messageText"]),
+                (&other["canonicalId"], &other["messageText"])
+            );
             assert_eq!((&one["groupId"], one.get("receiverId")), (&json!("all-group"), None));
         }
     }
@@ -118,11 +124,17 @@ async fn who_joins_sees_what_is_said_from_then_on_or_all_of_it_as_the_group_was_
             let here = ben.at(cluster.plain_address(node));
             assert_eq!(texts(&here.history(group).await), seen, "{group}");
             let path = format!("/v1/messages/{}", first["canonicalId"].as_str().expect("an id"));
-            assert_eq!(here.ask("GET", &path, None).await.0, if seen.len() == 4 { 200 } else { 404 });
+            assert_eq!(
+                here.ask("GET", &path, None).await.0,
+                if seen.len() == 4 { 200 } else { 404 }
+            );
             let path = format!("/messages/{group}?before_id={}", escape_id(&here, group).await);
             let back = here.granted("GET", &path, None).await;
             assert_eq!(items(&back).len(), seen.len() - 1);
-            assert!(back["next_before_id"].is_null(), "nothing lies before what may be seen: {back}");
+            assert!(
+                back["next_before_id"].is_null(),
+                "nothing lies before what may be seen: {back}"
+            );
         }
         assert_eq!(texts(&live.messages(seen.len()).await), seen, "{group}");
     }
@@ -142,7 +154,8 @@ async fn a_removed_member_is_refused_everything_and_hears_nothing_more() {
     let cara = cluster.user(3, "rem-cara").await;
     for (group, history) in [("rem-since", None), ("rem-all", Some("all"))] {
         make(&anna, group, &["rem-ben", "rem-cara"], history).await;
-        let (mut hers, mut his, mut caras) = (anna.chat().await, ben.chat().await, cara.chat().await);
+        let (mut hers, mut his, mut caras) =
+            (anna.chat().await, ben.chat().await, cara.chat().await);
         let stored = say(&mut hers, group, "with ben").await;
         his.until(|item| item["canonicalId"] == stored["canonicalId"]).await;
         assert_eq!(remove(&anna, group, "rem-ben").await.0, 204);
@@ -162,7 +175,11 @@ async fn a_removed_member_is_refused_everything_and_hears_nothing_more() {
                 ("DELETE", format!("/v1/groups/{group}/members/rem-cara"), None),
             ] {
                 let (status, refused) = here.refused(method, &path, body).await;
-                assert_eq!((status, &refused["code"]), (403, &json!("not_a_member")), "{method} {path}");
+                assert_eq!(
+                    (status, &refused["code"]),
+                    (403, &json!("not_a_member")),
+                    "{method} {path}"
+                );
             }
             let mut chat = here.chat().await;
             let item = chat.to_group(group, "from outside", "let me in");

@@ -25,31 +25,55 @@ async fn pages_forwards_neither_skip_nor_repeat() {
     talk((&anna, &mut hers), (&ben, &mut his), 61).await;
     let whole = anna.granted("GET", "/messages/fwd-ben?limit=100", None).await;
     assert_eq!(sequences(&whole), (1..=61).collect::<Vec<_>>());
-    assert!(whole["next_after_id"].is_null(), "nothing follows the end: {}", whole["next_after_id"]);
+    assert!(
+        whole["next_after_id"].is_null(),
+        "nothing follows the end: {}",
+        whole["next_after_id"]
+    );
     let payloads = whole["messages"].as_array().expect("a list");
     assert!(payloads.iter().all(|one| one["payload"].is_array()), "messages hold payloads");
     for message in items(&whole) {
-        for field in ["senderId", "receiverId", "messageId", "timestamp", "attachment", "attachmentURI", "messageText",
-            "receivedServer", "delivered", "read", "conversationId", "sequence", "canonicalId", "orderNumber"]
-        {
+        for field in [
+            "senderId",
+            "receiverId",
+            "messageId",
+            "timestamp",
+            "attachment",
+            "attachmentURI",
+            "messageText",
+            "receivedServer",
+            "delivered",
+            "read",
+            "conversationId",
+            "sequence",
+            "canonicalId",
+            "orderNumber",
+        ] {
             assert!(!message[field].is_null(), "{field} in {message}");
         }
     }
     let by_default = anna.granted("GET", "/messages/fwd-ben", None).await;
     assert_eq!(sequences(&by_default), (1..=50).collect::<Vec<_>>(), "50 unless told otherwise");
 
-    for (who, other, limit) in [(&anna, "fwd-ben", 1), (&ben, "fwd-anna", 7), (&anna, "fwd-ben", 61)] {
+    for (who, other, limit) in
+        [(&anna, "fwd-ben", 1), (&ben, "fwd-anna", 7), (&anna, "fwd-ben", 61)]
+    {
         let (mut all, mut after) = (Vec::new(), String::new());
         for (round, node) in [1, 2, 3].into_iter().cycle().enumerate() {
             assert!(round <= 61, "pages end");
             let here = who.at(cluster.plain_address(node));
-            let page = here.granted("GET", &format!("/messages/{other}?limit={limit}{after}"), None).await;
+            let page =
+                here.granted("GET", &format!("/messages/{other}?limit={limit}{after}"), None).await;
             assert!(sequences(&page).len() <= limit);
             all.extend(items(&page));
             // By the page's own word, by the canonical id and by the client's own id in turn.
             let Some(next) = page["next_after_id"].as_str() else { break };
             let last = all.last().expect("a page that goes on has messages");
-            let marks = [next, last["canonicalId"].as_str().expect("an id"), last["messageId"].as_str().expect("an id")];
+            let marks = [
+                next,
+                last["canonicalId"].as_str().expect("an id"),
+                last["messageId"].as_str().expect("an id"),
+            ];
             after = format!("&after_id={}", marks[round % 3]);
         }
         assert_eq!(all, items(&whole), "limit {limit}");
@@ -67,9 +91,18 @@ async fn pages_backwards_neither_skip_nor_repeat() {
         let here = ben.at(cluster.plain_address(node));
         let (mut all, mut before) = (vec![33], "m33".to_owned());
         loop {
-            let page = here.granted("GET", &format!("/messages/bwd-anna?before_id={before}&limit={limit}"), None).await;
+            let page = here
+                .granted(
+                    "GET",
+                    &format!("/messages/bwd-anna?before_id={before}&limit={limit}"),
+                    None,
+                )
+                .await;
             let got = sequences(&page);
-            assert!(got.len() <= limit && got.is_sorted(), "a page just before, ascending: {got:?}");
+            assert!(
+                got.len() <= limit && got.is_sorted(),
+                "a page just before, ascending: {got:?}"
+            );
             assert_eq!(got.last(), all.first().map(|first| first - 1).as_ref());
             all.splice(0..0, got);
             match page["next_before_id"].as_str() {
@@ -95,18 +128,23 @@ async fn marks_and_limits_that_cannot_be_are_refused() {
     let second = his.stored("mark-anna", "same", "mine too").await;
     hers.stored("mark-ben", "odd/+= id?&", "mine again").await;
     for limit in ["0", "101", "-1", "x", "", "1e2", "4294967296"] {
-        let (status, refused) = anna.refused("GET", &format!("/messages/mark-ben?limit={limit}"), None).await;
+        let (status, refused) =
+            anna.refused("GET", &format!("/messages/mark-ben?limit={limit}"), None).await;
         assert_eq!((status, &refused["field"]), (400, &json!("limit")), "{limit}: {refused}");
     }
     for way in ["after_id", "before_id"] {
-        let (status, refused) = anna.refused("GET", &format!("/messages/mark-ben?{way}=same"), None).await;
+        let (status, refused) =
+            anna.refused("GET", &format!("/messages/mark-ben?{way}=same"), None).await;
         assert_eq!((status, &refused["code"]), (409, &json!("ambiguous_id")), "{refused}");
         let canonical = second["canonicalId"].as_str().expect("an id");
         anna.granted("GET", &format!("/messages/mark-ben?{way}={canonical}"), None).await;
-        let (status, refused) = anna.refused("GET", &format!("/messages/mark-ben?{way}=unheard-of"), None).await;
+        let (status, refused) =
+            anna.refused("GET", &format!("/messages/mark-ben?{way}=unheard-of"), None).await;
         assert_eq!((status, &refused["code"]), (404, &json!("not_found")), "{refused}");
     }
-    let odd = anna.granted("GET", &format!("/messages/mark-ben?before_id={}", escape("odd/+= id?&")), None).await;
+    let odd = anna
+        .granted("GET", &format!("/messages/mark-ben?before_id={}", escape("odd/+= id?&")), None)
+        .await;
     assert_eq!(sequences(&odd), [1, 2]);
 }
 
@@ -121,7 +159,11 @@ async fn nobody_is_not_found_and_somebody_without_messages_is_an_empty_list() {
         let here = anna.at(cluster.plain_address(node));
         for name in ["empty-ben", "empty-anna", "empty-group"] {
             let page = here.granted("GET", &format!("/messages/{name}"), None).await;
-            assert_eq!(page, json!({ "messages": [], "next_after_id": null }), "{name} at node {node}");
+            assert_eq!(
+                page,
+                json!({ "messages": [], "next_after_id": null }),
+                "{name} at node {node}"
+            );
         }
         let (status, refused) = here.refused("GET", "/messages/empty-nobody", None).await;
         assert_eq!(status, 404, "{refused}");
@@ -137,12 +179,19 @@ async fn what_was_acknowledged_is_seen_by_every_node_at_once() {
     let ben = cluster.user(2, "lin-ben").await;
     let mut writers = Vec::new();
     for node in 1..=3 {
-        writers.push(anna.another(&format!("writer {node}")).await.at(cluster.plain_address(node)).chat().await);
+        writers.push(
+            anna.another(&format!("writer {node}"))
+                .await
+                .at(cluster.plain_address(node))
+                .chat()
+                .await,
+        );
     }
     let mut count = 0;
     for round in 0..15 {
         for (node, chat) in (1..=3u64).zip(&mut writers) {
-            let stored = chat.stored("lin-ben", &format!("m{round}-{node}"), "now you see it").await;
+            let stored =
+                chat.stored("lin-ben", &format!("m{round}-{node}"), "now you see it").await;
             count += 1;
             assert_eq!(stored["sequence"], json!(count));
             for reader in 1..=3 {
@@ -152,7 +201,8 @@ async fn what_was_acknowledged_is_seen_by_every_node_at_once() {
                     here.granted("GET", &format!("/v1/messages/{id}"), None).await;
                     continue;
                 }
-                let after = (count > 1).then(|| id.replace(&format!("-{count}"), &format!("-{}", count - 1)));
+                let after = (count > 1)
+                    .then(|| id.replace(&format!("-{count}"), &format!("-{}", count - 1)));
                 let after = after.map_or_else(String::new, |id| format!("?after_id={id}"));
                 let page = here.granted("GET", &format!("/messages/lin-anna{after}"), None).await;
                 assert_eq!(sequences(&page), [count], "written at {node}, read at {reader}");
@@ -180,7 +230,8 @@ async fn pages_are_whole_while_others_write() {
         let (mut seen, mut after) = (0, String::new());
         for node in [1, 2, 3].into_iter().cycle() {
             let here = ben.at(cluster.plain_address(node));
-            let page = here.granted("GET", &format!("/messages/while-anna?limit=9{after}"), None).await;
+            let page =
+                here.granted("GET", &format!("/messages/while-anna?limit=9{after}"), None).await;
             for message in items(&page) {
                 seen += 1;
                 assert_eq!(message["sequence"], json!(seen), "no gap and no repeat");
@@ -191,7 +242,7 @@ async fn pages_are_whole_while_others_write() {
             }
         }
     };
-    tests::in_time(async { tokio::join!(writing, reading) }).await;
+    tests::in_time(futures::future::join(Box::pin(writing), Box::pin(reading))).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use prost::Message as _;
-use proto::frames::{ClientFrame, MessageBody, Send, ServerFrame, client_frame, send, sent, server_frame};
+use proto::frames::{
+    ClientFrame, MessageBody, Send, ServerFrame, client_frame, send, sent, server_frame,
+};
 use serde_json::{Value, json};
 use tests::{Shared, Stranger, in_time, items};
 use transport::{ClientTls, Encoding};
@@ -105,9 +107,15 @@ async fn binary_carries_native_frames_of_the_same_conversation() {
     });
     let stored = stored.await;
     assert_eq!(stored.tag, 7);
-    assert!(matches!(stored.result, Some(sent::Result::Stored(place)) if place.seq == 1), "{stored:?}");
+    assert!(
+        matches!(stored.result, Some(sent::Result::Stored(place)) if place.seq == 1),
+        "{stored:?}"
+    );
     let got = his.messages(1).await;
-    assert_eq!((&got[0]["messageText"], &got[0]["senderId"]), (&json!("in frames"), &json!("native")));
+    assert_eq!(
+        (&got[0]["messageText"], &got[0]["senderId"]),
+        (&json!("in frames"), &json!("native"))
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -128,13 +136,24 @@ async fn an_answer_repeats_the_message_and_the_recipient_gets_the_full_entity() 
         assert_eq!(answer[field], item[field], "{field}");
     }
     let got = his.messages(1).await.remove(0);
-    for field in ["senderId", "receiverId", "messageId", "timestamp", "attachment", "attachmentURI", "messageText"] {
+    for field in [
+        "senderId",
+        "receiverId",
+        "messageId",
+        "timestamp",
+        "attachment",
+        "attachmentURI",
+        "messageText",
+    ] {
         assert_eq!(got[field], item[field], "{field}");
     }
     for field in ["conversationId", "sequence", "canonicalId"] {
         assert_eq!(got[field], answer[field], "{field}");
     }
-    assert_eq!(items(&anna.granted("GET", "/messages/ent-ben", None).await)[0]["messageText"], item["messageText"]);
+    assert_eq!(
+        items(&anna.granted("GET", "/messages/ent-ben", None).await)[0]["messageText"],
+        item["messageText"]
+    );
 
     let lone = json!({
         "senderId": "ent-anna", "receiverId": "ent-ben", "messageId": "m2",
@@ -154,8 +173,9 @@ async fn several_messages_in_one_frame_are_answered_one_by_one_in_one_frame() {
     let anna = cluster.user(3, "many-anna").await;
     let ben = cluster.user(2, "many-ben").await;
     let (mut hers, mut his) = (anna.chat().await, ben.chat().await);
-    let mut frame: Vec<Value> =
-        (1..=20).map(|n| hers.message("many-ben", &format!("m{n}"), &format!("text {n}"))).collect();
+    let mut frame: Vec<Value> = (1..=20)
+        .map(|n| hers.message("many-ben", &format!("m{n}"), &format!("text {n}")))
+        .collect();
     frame.insert(5, json!({ "senderId": "many-anna", "receiverId": "many-ben", "messageId": "bad", "messageText": 5 }));
     frame.insert(9, json!({ "senderId": "many-anna", "receiverId": "many-nobody", "messageId": "lost", "messageText": "x" }));
     hers.say_all(&frame).await;
@@ -172,7 +192,10 @@ async fn several_messages_in_one_frame_are_answered_one_by_one_in_one_frame() {
     }
     let got = his.messages(20).await;
     for (n, message) in (1u64..).zip(&got) {
-        assert_eq!((&message["messageId"], &message["sequence"]), (&json!(format!("m{n}")), &json!(n)));
+        assert_eq!(
+            (&message["messageId"], &message["sequence"]),
+            (&json!(format!("m{n}")), &json!(n))
+        );
     }
 }
 
@@ -182,16 +205,22 @@ async fn orders_leave_no_gap_and_a_used_one_is_never_another_message() {
     let anna = cluster.user(1, "ord-anna").await;
     cluster.user(2, "ord-ben").await;
     let mut chat = anna.chat().await;
-    let with = |id: &str, order: u64, text: &str| {
-        json!({ "senderId": "ord-anna", "receiverId": "ord-ben", "messageId": id, "orderNumber": order, "messageText": text })
-    };
+    let with = |id: &str, order: u64, text: &str| json!({ "senderId": "ord-anna", "receiverId": "ord-ben", "messageId": id, "orderNumber": order, "messageText": text });
     let error = chat.failed(with("early", 2, "x")).await;
-    assert_eq!((&error["code"], &error["expected"]), (&json!("out_of_order"), &json!(1)), "{error}");
+    assert_eq!(
+        (&error["code"], &error["expected"]),
+        (&json!("out_of_order"), &json!(1)),
+        "{error}"
+    );
     let first = chat.accepted(with("m1", 1, "one")).await;
     assert_stored(&first, 1);
     assert_eq!(first["orderNumber"], json!(1));
     let error = chat.failed(with("m3", 3, "three")).await;
-    assert_eq!((&error["code"], &error["expected"]), (&json!("out_of_order"), &json!(2)), "{error}");
+    assert_eq!(
+        (&error["code"], &error["expected"]),
+        (&json!("out_of_order"), &json!(2)),
+        "{error}"
+    );
     assert_eq!(chat.accepted(with("m2", 2, "two")).await["sequence"], json!(2));
     let third = chat.accepted(with("m3", 3, "three")).await;
     assert_eq!(third["sequence"], json!(3), "a refused gap is not held: {third}");
@@ -208,7 +237,8 @@ async fn orders_leave_no_gap_and_a_used_one_is_never_another_message() {
         assert_eq!(chat.failed(with("other", 0, "one")).await["field"], "orderNumber");
     }
     let history = anna.history("ord-ben").await;
-    let ids: Vec<&str> = history.iter().map(|one| one["messageId"].as_str().expect("an id")).collect();
+    let ids: Vec<&str> =
+        history.iter().map(|one| one["messageId"].as_str().expect("an id")).collect();
     assert_eq!(ids, ["m1", "m2", "m3", "m4", "m5"]);
     // Another device counts for itself.
     let mut second = anna.another("second").await.chat().await;
@@ -230,13 +260,20 @@ async fn a_message_id_is_stored_once_however_often_and_wherever_it_is_retried() 
         let mut later = chat.message("once-ben", "m1", "just once");
         later["timestamp"] = json!("stamped anew");
         assert_eq!(chat.accepted(later).await, first, "the text decides, not the client's clock");
-        assert_eq!(chat.failed(chat.message("once-ben", "m1", "not once")).await["code"], "conflict");
+        assert_eq!(
+            chat.failed(chat.message("once-ben", "m1", "not once")).await["code"],
+            "conflict"
+        );
         // Twice in one frame.
         let twice = chat.message("once-ben", &format!("t{node}"), "twice");
         chat.say_all(&[twice.clone(), twice]).await;
         let mut answers = Vec::new();
         while answers.len() < 2 {
-            answers.extend(items(&chat.next().await).into_iter().filter(|item| item.get("messageText").is_none()));
+            answers.extend(
+                items(&chat.next().await)
+                    .into_iter()
+                    .filter(|item| item.get("messageText").is_none()),
+            );
         }
         assert_eq!(answers[0]["sequence"], answers[1]["sequence"], "{answers:?}");
         chat.leave().await;
@@ -253,12 +290,23 @@ async fn wrong_types_and_contradictions_are_refused_with_the_fields_name() {
     cluster.user(2, "wrong-ben").await;
     let mut chat = anna.chat().await;
     let cases = [
-        ("senderId", json!(5)), ("senderId", json!("wrong-ben")), ("receiverId", json!(["wrong-ben"])),
-        ("receiverId", json!("not an id")), ("messageId", json!(7)), ("messageId", json!("")),
-        ("messageId", Value::Null), ("timestamp", json!(1_700_000_000)), ("orderNumber", json!("1")),
-        ("orderNumber", json!(-1)), ("orderNumber", json!(1.5)), ("attachment", json!("yes")),
-        ("attachmentURI", json!(5)), ("attachmentURI", json!([5])), ("messageText", json!({})),
-        ("groupId", json!("both")), ("groupId", json!(1)),
+        ("senderId", json!(5)),
+        ("senderId", json!("wrong-ben")),
+        ("receiverId", json!(["wrong-ben"])),
+        ("receiverId", json!("not an id")),
+        ("messageId", json!(7)),
+        ("messageId", json!("")),
+        ("messageId", Value::Null),
+        ("timestamp", json!(1_700_000_000)),
+        ("orderNumber", json!("1")),
+        ("orderNumber", json!(-1)),
+        ("orderNumber", json!(1.5)),
+        ("attachment", json!("yes")),
+        ("attachmentURI", json!(5)),
+        ("attachmentURI", json!([5])),
+        ("messageText", json!({})),
+        ("groupId", json!("both")),
+        ("groupId", json!(1)),
     ];
     for (field, value) in cases {
         let mut item = chat.message("wrong-ben", "case", "text");
@@ -274,10 +322,16 @@ async fn wrong_types_and_contradictions_are_refused_with_the_fields_name() {
     let nowhere = json!({ "senderId": "wrong-anna", "messageId": "n", "messageText": "x" });
     assert_eq!(chat.failed(nowhere).await["field"], "receiverId");
     assert_eq!(chat.failed(chat.message("wrong-nobody", "n", "x")).await["code"], "no_such_user");
-    assert_eq!(chat.failed(chat.to_group("wrong-nobody", "n", "x")).await["code"], "no_such_conversation");
+    assert_eq!(
+        chat.failed(chat.to_group("wrong-nobody", "n", "x")).await["code"],
+        "no_such_conversation"
+    );
     // A frame that is none is an error of its own, and the link stands.
     for (frame, field) in [
-        ("{", None), ("[]", None), ("{}", Some("payload")), ("{\"payload\":{}}", Some("payload")),
+        ("{", None),
+        ("[]", None),
+        ("{}", Some("payload")),
+        ("{\"payload\":{}}", Some("payload")),
         ("{\"connection_id\":1,\"payload\":[]}", Some("connection_id")),
     ] {
         chat.raw(frame).await;
@@ -296,7 +350,8 @@ async fn one_order_for_everybody_whoever_sends_at_once() {
     const EACH: usize = 25;
     let anna = cluster.user(1, "same-anna").await;
     let ben = cluster.user(2, "same-ben").await;
-    let devices: Vec<Stranger> = vec![anna.clone(), ben.clone(), anna.another("two").await, ben.another("two").await];
+    let devices: Vec<Stranger> =
+        vec![anna.clone(), ben.clone(), anna.another("two").await, ben.another("two").await];
     // The conversation exists before it is watched, so that nobody is new to it.
     anna.chat().await.stored("same-ben", "first", "first").await;
     let mut watching = Vec::new();
@@ -320,9 +375,17 @@ async fn one_order_for_everybody_whoever_sends_at_once() {
     futures::future::join_all(sending).await;
     let all = devices.len() * EACH + 1;
     let history = anna.history("same-ben").await;
-    let sequences = |items: &[Value]| items.iter().map(|one| one["sequence"].as_u64().expect("a number")).collect::<Vec<_>>();
+    let sequences = |items: &[Value]| {
+        items.iter().map(|one| one["sequence"].as_u64().expect("a number")).collect::<Vec<_>>()
+    };
     assert_eq!(sequences(&history), (1..=all as u64).collect::<Vec<_>>(), "1..n without a gap");
-    let ids = |items: &[Value]| items.iter().map(|one| one["canonicalId"].clone()).zip(items.iter().map(|one| one["messageId"].clone())).collect::<Vec<_>>();
+    let ids = |items: &[Value]| {
+        items
+            .iter()
+            .map(|one| one["canonicalId"].clone())
+            .zip(items.iter().map(|one| one["messageId"].clone()))
+            .collect::<Vec<_>>()
+    };
     for chat in &mut watching {
         assert_eq!(ids(&chat.messages(all).await), ids(&history), "the same order everywhere");
     }

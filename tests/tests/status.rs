@@ -28,7 +28,10 @@ async fn watch(chat: &mut Chat, last: impl Fn(&Value) -> bool) -> Vec<Value> {
                 let now = (flag("delivered"), flag("read"));
                 assert!(now.0 || !now.1, "read implies delivered: {item}");
                 let before = seen.entry(item["sequence"].as_u64().expect("a place")).or_default();
-                assert!(now.0 >= before.0 && now.1 >= before.1, "never back: {item} after {before:?}");
+                assert!(
+                    now.0 >= before.0 && now.1 >= before.1,
+                    "never back: {item} after {before:?}"
+                );
                 *before = now;
                 all.push(item);
             }
@@ -55,16 +58,23 @@ async fn delivered_and_read_are_pushed_to_all_devices_of_the_sender_and_never_go
     let got = his.messages(5).await;
     his.confirm(&got[2], "delivered").await;
     for chat in &mut devices {
-        let told = watch(chat, |item| item["sequence"] == json!(3) && item["delivered"] == json!(true)).await;
+        let told =
+            watch(chat, |item| item["sequence"] == json!(3) && item["delivered"] == json!(true))
+                .await;
         let delivered = told.iter().filter(|item| item["delivered"] == json!(true));
-        let mut named: Vec<&str> = delivered.map(|item| item["messageId"].as_str().expect("an id")).collect();
+        let mut named: Vec<&str> =
+            delivered.map(|item| item["messageId"].as_str().expect("an id")).collect();
         named.sort_unstable();
         assert_eq!(named, ["m1", "m2", "m3"], "one confirmation covers everything up to it");
         let item = told.last().expect("there was one");
         for (field, value) in [("senderId", "st-anna"), ("receiverId", "st-ben")] {
             assert_eq!(item[field], value, "{item}");
         }
-        assert_eq!((&item["receivedServer"], &item["read"]), (&json!(true), &json!(false)), "{item}");
+        assert_eq!(
+            (&item["receivedServer"], &item["read"]),
+            (&json!(true), &json!(false)),
+            "{item}"
+        );
         assert_eq!(item["canonicalId"], got[2]["canonicalId"], "{item}");
     }
     // Reading implies delivery; what is confirmed again, or from before, changes nothing.
@@ -72,7 +82,8 @@ async fn delivered_and_read_are_pushed_to_all_devices_of_the_sender_and_never_go
     his.confirm(&got[0], "delivered").await;
     his.confirm(&got[1], "read").await;
     for chat in &mut devices {
-        let told = watch(chat, |item| item["sequence"] == json!(5) && item["read"] == json!(true)).await;
+        let told =
+            watch(chat, |item| item["sequence"] == json!(5) && item["read"] == json!(true)).await;
         let read = told.iter().filter(|item| item["read"] == json!(true)).count();
         assert_eq!(read, 5, "{told:?}");
     }
@@ -123,28 +134,73 @@ async fn confirmations_that_cannot_be_are_refused() {
     let got = his.messages(1).await.remove(0);
     let conversation = got["conversationId"].clone();
     for sequence in [2, 99, u64::MAX] {
-        his.say(json!({ "conversationId": conversation, "sequence": sequence, "read": true })).await;
+        his.say(json!({ "conversationId": conversation, "sequence": sequence, "read": true }))
+            .await;
         let told = his.until(|item| item["error"].is_object()).await;
-        assert_eq!((&told["conversationId"], &told["sequence"]), (&conversation, &json!(sequence)), "{told}");
-        assert_eq!((&told["error"]["code"], &told["error"]["expected"]), (&json!("beyond_end"), &json!(1)), "{told}");
+        assert_eq!(
+            (&told["conversationId"], &told["sequence"]),
+            (&conversation, &json!(sequence)),
+            "{told}"
+        );
+        assert_eq!(
+            (&told["error"]["code"], &told["error"]["expected"]),
+            (&json!("beyond_end"), &json!(1)),
+            "{told}"
+        );
     }
     let mut hers = eve.chat().await;
     for (item, code, field) in [
-        (json!({ "conversationId": conversation, "sequence": 1, "read": true }), "not_a_member", Value::Null),
-        (json!({ "conversationId": "00".repeat(16), "sequence": 1, "read": true }), "no_such_conversation", Value::Null),
-        (json!({ "conversationId": "home", "sequence": 1, "read": true }), "invalid_request", json!("conversationId")),
-        (json!({ "conversationId": conversation, "sequence": "1", "read": true }), "invalid_request", json!("sequence")),
-        (json!({ "conversationId": conversation, "sequence": 1, "read": "yes" }), "invalid_request", json!("read")),
-        (json!({ "conversationId": conversation, "sequence": 1, "delivered": 1 }), "invalid_request", json!("delivered")),
-        (json!({ "conversationId": conversation, "sequence": 1 }), "invalid_request", json!("delivered")),
+        (
+            json!({ "conversationId": conversation, "sequence": 1, "read": true }),
+            "not_a_member",
+            Value::Null,
+        ),
+        (
+            json!({ "conversationId": "00".repeat(16), "sequence": 1, "read": true }),
+            "no_such_conversation",
+            Value::Null,
+        ),
+        (
+            json!({ "conversationId": "home", "sequence": 1, "read": true }),
+            "invalid_request",
+            json!("conversationId"),
+        ),
+        (
+            json!({ "conversationId": conversation, "sequence": "1", "read": true }),
+            "invalid_request",
+            json!("sequence"),
+        ),
+        (
+            json!({ "conversationId": conversation, "sequence": 1, "read": "yes" }),
+            "invalid_request",
+            json!("read"),
+        ),
+        (
+            json!({ "conversationId": conversation, "sequence": 1, "delivered": 1 }),
+            "invalid_request",
+            json!("delivered"),
+        ),
+        (
+            json!({ "conversationId": conversation, "sequence": 1 }),
+            "invalid_request",
+            json!("delivered"),
+        ),
         (json!({ "sequence": 1, "read": true }), "invalid_request", json!("conversationId")),
     ] {
         hers.say(item.clone()).await;
         let told = hers.until(|item| item["error"].is_object()).await;
-        assert_eq!((&told["error"]["code"], &told["error"]["field"]), (&json!(code), &field), "{item}: {told}");
+        assert_eq!(
+            (&told["error"]["code"], &told["error"]["field"]),
+            (&json!(code), &field),
+            "{item}: {told}"
+        );
     }
     let now = detail(&anna, &stored).await;
-    assert_eq!((&now["delivered"], &now["read"]), (&json!(false), &json!(false)), "nothing was confirmed: {now}");
+    assert_eq!(
+        (&now["delivered"], &now["read"]),
+        (&json!(false), &json!(false)),
+        "nothing was confirmed: {now}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -162,9 +218,13 @@ async fn in_a_group_status_turns_when_every_other_member_has_it_and_counts_tell_
     }
     let item = chats[0].to_group("gs-crew", "m1", "all of you");
     let stored = chats[0].accepted(item).await;
-    assert_eq!((&stored["deliveredCount"], &stored["readCount"]), (&json!(0), &json!(0)), "{stored}");
-    let mut told = |step: usize| (["gs-ben", "gs-cara", "gs-dora"][..step].to_vec(), step as u64);
-    let (mut hers, others) = chats.split_first_mut().map(|(one, rest)| (one, rest)).expect("four");
+    assert_eq!(
+        (&stored["deliveredCount"], &stored["readCount"]),
+        (&json!(0), &json!(0)),
+        "{stored}"
+    );
+    let told = |step: usize| (["gs-ben", "gs-cara", "gs-dora"][..step].to_vec(), step as u64);
+    let (hers, others) = chats.split_first_mut().expect("four");
     for (n, chat) in others.iter_mut().enumerate() {
         let got = chat.messages(1).await.remove(0);
         assert_eq!((&got["groupId"], got.get("receiverId")), (&json!("gs-crew"), None), "{got}");
@@ -175,7 +235,11 @@ async fn in_a_group_status_turns_when_every_other_member_has_it_and_counts_tell_
         assert_eq!(item["groupId"], "gs-crew");
         let now = detail(&members[0], &stored).await;
         assert_eq!((&now["deliveredTo"], &now["readBy"]), (&json!(names), &json!([])), "{now}");
-        assert_eq!((&now["delivered"], &now["deliveredCount"]), (&json!(n == 2), &json!(count)), "{now}");
+        assert_eq!(
+            (&now["delivered"], &now["deliveredCount"]),
+            (&json!(n == 2), &json!(count)),
+            "{now}"
+        );
     }
     for (n, chat) in others.iter_mut().enumerate() {
         chat.confirm(&stored, "read").await;
@@ -187,7 +251,6 @@ async fn in_a_group_status_turns_when_every_other_member_has_it_and_counts_tell_
     }
     let history = members[1].history("gs-crew").await;
     assert_eq!((&history[0]["readCount"], &history[0]["read"]), (&json!(3), &json!(true)));
-    let _ = &mut hers;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -200,7 +263,15 @@ async fn a_message_is_told_by_its_canonical_id_to_those_who_may_read_it() {
     for node in 1..=3 {
         for who in [&anna, &ben] {
             let now = detail(&who.at(cluster.plain_address(node)), &stored).await;
-            for field in ["senderId", "receiverId", "messageId", "conversationId", "sequence", "canonicalId", "orderNumber"] {
+            for field in [
+                "senderId",
+                "receiverId",
+                "messageId",
+                "conversationId",
+                "sequence",
+                "canonicalId",
+                "orderNumber",
+            ] {
                 assert_eq!(now[field], stored[field], "{field}");
             }
             assert_eq!(now["messageText"], "text");
@@ -236,7 +307,10 @@ fn seconds_of(text: &Value) -> u64 {
     at.expect("RFC 3339").0 / 1000
 }
 
-#[expect(clippy::disallowed_methods, reason = "what a server says of the wall clock is compared with it")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "what a server says of the wall clock is compared with it"
+)]
 fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
 }

@@ -232,6 +232,9 @@ fn write_pair(folder: &Path, name: &str, issued: &Issued) -> io::Result<()> {
 
 /// A node's file. Its paths are relative to its own folder.
 fn node_file(place: &Place, all: &[Place], faults: bool) -> String {
+    // The nodes of a demo share one machine: each takes its part of the cores, and at least one thread.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = (cores / all.len().max(1)).max(1);
     let mut file = format!(
         r#"# Written by `synod demo`, again at each run.
 node = {}
@@ -249,6 +252,10 @@ client_certificate = "client.pem"
 client_key = "client.key"
 peer_certificate = "peer.pem"
 peer_key = "peer.key"
+
+[runtime]
+plane_threads = {threads}
+raft_threads = {threads}
 
 [log]
 filter = "info,openraft=warn"

@@ -51,7 +51,9 @@ fn values_that_cannot_work_are_refused_by_name() {
     assert!(refusal("id = \"test\"", "id = \"Test_1\"").contains("cluster.id"));
     assert!(refusal("replication = 1", "replication = 3").contains("cluster.replication"));
     assert!(refusal("replication = 1", "shards = 0").contains("cluster.shards"));
-    assert!(refusal("plain = \"127.0.0.1:7403\"", "plain = \"10.0.0.1:80\"").contains("listen.plain"));
+    assert!(
+        refusal("plain = \"127.0.0.1:7403\"", "plain = \"10.0.0.1:80\"").contains("listen.plain")
+    );
     assert!(refusal("id = 1\nclient", "id = 0\nclient").contains("ids begin at 1"));
 }
 

@@ -178,6 +178,25 @@ async fn a_refresh_token_is_good_once_and_its_reuse_ends_the_session() {
     assert_problem(&dead, 401, "stale_refresh");
 }
 
+/// The worst source of entropy there is.
+struct Zeros;
+
+impl Entropy for Zeros {
+    fn fill(&self, bytes: &mut [u8]) {
+        bytes.fill(0);
+    }
+}
+
+#[tokio::test]
+async fn no_session_is_given_the_device_0_which_stands_for_none() {
+    let (_fake, mut parts) = world();
+    Arc::get_mut(&mut parts).expect("nobody else has it yet").entropy = Arc::new(Zeros);
+    post(&parts, "/v1/users", credentials("alice", "secret")).await;
+    let session = post(&parts, "/v1/sessions", credentials("alice", "secret")).await;
+    assert_eq!(session.status, StatusCode::CREATED, "{}", session.body);
+    assert_eq!(text(&session.body, "deviceId"), "0000000000000001");
+}
+
 #[tokio::test]
 async fn a_new_device_begins_at_the_end_of_what_exists() {
     let (fake, parts) = world();

@@ -155,8 +155,7 @@ impl Shard {
         let pause = if hint.is_some() { PAUSE / 4 } else { PAUSE };
         tokio::time::sleep(pause).await;
         let mut watch = self.group.watch();
-        let reachable =
-            |leader: NodeId| leader == self.node || self.peers.alive(leader.0);
+        let reachable = |leader: NodeId| leader == self.node || self.peers.alive(leader.0);
         let led = watch.wait_for(|status| status.leader.is_some_and(reachable));
         matches!(tokio::time::timeout_at(until, led).await, Ok(Ok(_)))
     }

@@ -18,6 +18,7 @@ use super::confirms::{Confirmation, Confirms};
 use super::deliveries::Deliveries;
 use super::sends::Sends;
 use super::words::{Action, Ask, Say, Ticket};
+use crate::fanout::Moved;
 use crate::gateway::limits::Bucket;
 use crate::gateway::tokens::Identity;
 use crate::router::RouteError;
@@ -63,6 +64,8 @@ pub(crate) struct Session {
     confirms: Confirms,
     histories: BTreeMap<Ticket, u64>,
     next_ticket: Ticket,
+    /// Progress of others in conversations that are not known here yet.
+    early: VecDeque<Arc<Moved>>,
     actions: VecDeque<Action>,
 }
 
@@ -76,6 +79,7 @@ impl Session {
             confirms: Confirms::default(),
             histories: BTreeMap::new(),
             next_ticket: 1,
+            early: VecDeque::new(),
             actions: VecDeque::new(),
         };
         if let Some(token) = bearer {

@@ -116,6 +116,8 @@ struct Driver {
     session: Session,
     face: Face,
     binary: bool,
+    /// The positions were taken once.
+    opened: bool,
     who: Option<Identity>,
     mailbox: Option<Mailbox>,
     ended: CancellationToken,
@@ -180,6 +182,7 @@ impl Driver {
             session: Session::new(Instant::now(), bearer),
             face: Face::new(encoding, parts.node, clock, replica),
             binary: encoding == Encoding::Binary,
+            opened: false,
             parts,
             who: None,
             mailbox: None,
@@ -333,7 +336,9 @@ impl Driver {
             Done::Opened(Ok(opened)) => {
                 self.session.handle_opened(opened.positions);
                 // The JSON face tells of a status when it changes; it has no form for where all of them stand.
-                let recent = opened.recent.into_iter().filter(|_| self.binary);
+                // Whoever looks again has missed changes.
+                let again = std::mem::replace(&mut self.opened, true);
+                let recent = opened.recent.into_iter().filter(|_| self.binary || again);
                 recent.for_each(|id| self.session.want_floors(id));
             }
             Done::Opened(Err(error)) => self.broken(&error),

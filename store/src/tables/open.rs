@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::buffered::Buffered;
 use super::fjall::FjallTables;
 use super::marker::{Folder, Marker};
 use super::sled::SledTables;
@@ -44,12 +45,13 @@ pub fn open_tables(
     let marker = Marker { engine, sealed: options.sealer.is_some() };
     let claim = || Folder::claim(path.as_ref(), &marker);
     Ok(match engine {
-        Engine::Fjall => sealed(FjallTables::open(claim()?, options)?, options),
-        Engine::Sled => sealed(SledTables::open(claim()?, options)?, options),
+        Engine::Fjall => Arc::new(Buffered::new(sealed(FjallTables::open(claim()?, options)?, options))?),
+        Engine::Sled => Arc::new(Buffered::new(sealed(SledTables::open(claim()?, options)?, options))?),
         Engine::Memory => sealed(MemoryTables::new(), options),
     })
 }
 
+/// Seals before a row reaches the engine, behind the buffer: a row that is rewritten while it waits is sealed once.
 fn sealed(tables: impl Tables, options: &TablesOptions) -> Arc<dyn Tables> {
     match &options.sealer {
         Some(sealer) => Arc::new(Sealed::new(tables, Arc::clone(sealer))),

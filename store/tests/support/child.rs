@@ -76,7 +76,7 @@ pub fn write_if_child() {
 /// Starts the child; it has said that it is ready.
 pub fn start(test: &str, folder: &Path, seed: u64) -> (Child, std::io::BufReader<ChildStdout>) {
     let mut child = Command::new(std::env::current_exe().expect("this program has a path"))
-        .args(["--exact", test, "--nocapture", "--ignored", "--test-threads=1"])
+        .args(["--exact", test, "--nocapture", "--test-threads=1"])
         .env(FOLDER, folder)
         .env(SEED, seed.to_string())
         .stdout(Stdio::piped())

@@ -6,10 +6,16 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+/// Attempts to unmount, 20 ms apart.
+const UNMOUNT_ATTEMPTS_MAX: u32 = 250;
 
 /// A mounted file system that can lose power.
 pub(crate) struct Disk {
     folder: tempfile::TempDir,
+    is_mounted: bool,
 }
 
 impl Disk {
@@ -20,12 +26,13 @@ impl Disk {
     pub(crate) fn plug_in(megabytes: u32) -> Result<Self, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         run("perl", &["-e", "exit 0"])?;
-        let disk = Self { folder };
+        let mut disk = Self { folder, is_mounted: false };
         let image = disk.image().display().to_string();
         run("truncate", &["-s", &format!("{megabytes}M"), &image])?;
         run("mkfs.ext4", &["-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", &image])?;
         std::fs::create_dir(disk.path()).map_err(|error| error.to_string())?;
         disk.mount()?;
+        disk.is_mounted = true;
         Ok(disk)
     }
 
@@ -46,8 +53,23 @@ impl Disk {
 
     /// Mounts it again. Processes that had files open on it must be gone.
     pub(crate) fn power_up(&self) -> Result<(), String> {
-        run("umount", &[&path_text(&self.path())])?;
+        self.unmount()?;
         self.mount()
+    }
+
+    /// A process that another test forks keeps our files open until it has become its own program,
+    /// so this tries for a moment.
+    fn unmount(&self) -> Result<(), String> {
+        let (_open, pause) = channel::<()>();
+        let mut result = Ok(());
+        for _ in 0..UNMOUNT_ATTEMPTS_MAX {
+            result = run("umount", &[&path_text(&self.path())]);
+            if result.is_ok() {
+                break;
+            }
+            let _ = pause.recv_timeout(Duration::from_millis(20));
+        }
+        result
     }
 
     fn image(&self) -> PathBuf {
@@ -61,8 +83,10 @@ impl Disk {
 
 impl Drop for Disk {
     fn drop(&mut self) {
-        // Fails when the mount never succeeded, which plug_in has told already.
-        let _ = run("umount", &[&path_text(&self.path())]);
+        // Detached in the end whatever holds it, so that a failing test leaves no mount behind.
+        if self.is_mounted && self.unmount().is_err() {
+            let _ = run("umount", &["--lazy", &path_text(&self.path())]);
+        }
     }
 }
 

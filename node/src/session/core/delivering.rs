@@ -13,6 +13,10 @@ use crate::session::words::{Action, Marks, News, Say};
 /// Groups up to this size tell of every member's progress; larger ones when the last member has got there.
 const PROGRESS_MEMBERS_MAX: usize = 64;
 
+/// Progress in conversations that a link does not know yet, kept until it does. Beyond it the oldest is forgotten, and
+/// the next progress there tells more.
+const EARLY_MAX: usize = 256;
+
 /// What the client is sent.
 impl Session {
     /// Where the device stands in all conversations of its user.
@@ -30,6 +34,7 @@ impl Session {
         position: Option<Position>,
     ) {
         self.deliveries.position(conversation, position);
+        self.tell_early(conversation);
         self.tell_caught_up();
     }
 
@@ -107,9 +112,12 @@ impl Session {
         self.tell_status(conversation, floors, None);
     }
 
-    fn moved(&mut self, user: &UserId, moved: &Moved) {
+    fn moved(&mut self, user: &UserId, moved: &Arc<Moved>) {
         if moved.user == *user {
             return;
+        }
+        if self.deliveries.kind(moved.conversation).is_none() {
+            return self.moved_early(moved);
         }
         let floors =
             Marks { delivered: moved.floors.delivered(user), read: moved.floors.read(user) };
@@ -118,6 +126,33 @@ impl Session {
             steps.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)))
         });
         self.tell_status(moved.conversation, floors, progress.flatten());
+    }
+
+    /// Somebody got further where this link has not looked yet: in the moment in which it begins, an own message may
+    /// already be read, and nobody says so twice.
+    fn moved_early(&mut self, moved: &Arc<Moved>) {
+        if self.early.len() == EARLY_MAX {
+            self.early.pop_front();
+        }
+        self.early.push_back(Arc::clone(moved));
+        if self.deliveries.changed(moved.conversation) == Step::Refresh {
+            self.actions.push_back(Action::Refresh(moved.conversation));
+        }
+    }
+
+    /// Tells of progress that came before the conversation was known here.
+    fn tell_early(&mut self, id: ConversationId) {
+        if self.early.is_empty() {
+            return;
+        }
+        let (early, rest) =
+            self.early.drain(..).partition::<Vec<_>, _>(|moved| moved.conversation == id);
+        self.early.extend(rest);
+        let known = self.deliveries.kind(id).is_some();
+        let Some(user) = self.who().map(|who| who.user.clone()).filter(|_| known) else { return };
+        for moved in early {
+            self.moved(&user, &moved);
+        }
     }
 
     /// Tells what became of own messages if it is news: all others have got further, or (`progress`) one of them has.

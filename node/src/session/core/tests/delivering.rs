@@ -140,3 +140,62 @@ async fn who_left_and_came_back_goes_on_from_there() {
     script.stored(&[11, 12], false);
     script.quiet();
 }
+
+/// Bob has read what alice said first, as the fan-out tells it.
+fn read_by_bob() -> Hint {
+    let message = chat::SendMessage {
+        sender: user("alice"),
+        device: DeviceId(9),
+        receiver: Some(user("bob")),
+        order: None,
+        message_id: MessageId::parse("a1").expect("legal"),
+        body: Body::default(),
+    };
+    let confirm =
+        Command::Confirm { user: user("bob"), device: DeviceId(2), seq: Seq(1), read: true };
+    let mut state = None;
+    for command in [Command::Send(message), confirm] {
+        let known = chat::Known::default();
+        chat::apply(&mut state, conversation(), Timestamp(1), &command, &known);
+    }
+    Hint::Moved(Arc::new(Moved {
+        conversation: conversation(),
+        user: user("bob"),
+        delivered: (Seq(0), Seq(1)),
+        read: (Seq(0), Seq(1)),
+        members: 2,
+        floors: Arc::new(state.expect("it exists").floors()),
+    }))
+}
+
+#[tokio::test]
+async fn progress_that_comes_before_the_positions_are_known_is_told_when_they_are() {
+    let mut script = Script::admitted();
+    script.session.handle_hint(read_by_bob());
+    script.quiet();
+    script.session.handle_opened(Vec::new());
+    let again = script.session.poll_action();
+    assert!(matches!(again, Some(Action::Refresh(id)) if id == conversation()), "{again:?}");
+    assert!(matches!(script.say(), Say::CaughtUp));
+    script.session.handle_position(conversation(), Some(at(2, 1)));
+    match script.say() {
+        Say::Status(news) => assert_eq!(news.floors, Marks { delivered: Seq(1), read: Seq(1) }),
+        other => panic!("expected a status, got {other:?}"),
+    }
+    script.quiet();
+}
+
+#[tokio::test]
+async fn progress_in_a_conversation_that_is_not_known_yet_makes_it_known() {
+    let mut script = Script::open(&[]);
+    assert!(matches!(script.say(), Say::CaughtUp));
+    script.session.handle_hint(read_by_bob());
+    assert!(matches!(script.session.poll_action(), Some(Action::Refresh(_))));
+    script.session.handle_position(conversation(), None);
+    script.quiet();
+    script.session.handle_hint(read_by_bob());
+    assert!(matches!(script.session.poll_action(), Some(Action::Refresh(_))));
+    script.session.handle_position(conversation(), Some(at(2, 1)));
+    assert!(matches!(script.say(), Say::Status(_)));
+    script.quiet();
+}
