@@ -264,6 +264,27 @@ pub(crate) struct BenchSend {
     /// Receivers confirm what they received
     #[arg(long)]
     pub(crate) confirm: bool,
+    /// Which receivers are connected: one in sixteen, by which deliveries are measured, or all
+    #[arg(long, default_value = "sample")]
+    pub(crate) readers: Readers,
+}
+
+/// Which receivers of a benchmark are connected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Readers {
+    /// One in sixteen.
+    Sample,
+    /// Everyone.
+    All,
+}
+
+impl Readers {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Readers::Sample => "sample",
+            Readers::All => "all",
+        }
+    }
 }
 
 #[derive(Debug, Args)]

@@ -1,6 +1,7 @@
 //! Time and randomness as ports: the two things a node takes from its surroundings besides bytes.
 //!
-//! The production adapters are here and nowhere else; a simulation hands in its own.
+//! The adapters are here and nowhere else: the operating system's for production, and one of memory each, which
+//! stands still or repeats itself, for tests and simulations.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};

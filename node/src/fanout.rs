@@ -86,7 +86,7 @@ impl Fanout {
                 let moved = Moved { conversation, user, delivered, read, members, floors };
                 self.directory.post_all(&audience.members, &Hint::Moved(Arc::new(moved)));
             }
-            ShardEvent::Members { conversation, added, removed, .. } => {
+            ShardEvent::Members { conversation, added, removed } => {
                 for user in &added {
                     self.directory.post(user, &Hint::Changed(conversation));
                 }

@@ -24,5 +24,5 @@ mod run;
 mod session;
 mod shard;
 
-pub use clock::{Clock, Entropy, SystemClock, SystemEntropy};
+pub use clock::{Clock, Entropy, ManualClock, SeededEntropy, SystemClock, SystemEntropy};
 pub use run::{Error, run};

@@ -17,7 +17,7 @@ pub(crate) use replicated::Replicated;
 
 /// How a command ended that could not be answered with an outcome.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum RouteError {
+pub(crate) enum RouteError {
     /// The shard has more waiting than it may hold. Nothing was written.
     #[error("the shard is busy; repeat in {retry_after:?}")]
     Overloaded {
@@ -42,7 +42,7 @@ pub enum RouteError {
 
 /// Whether a failed command can still have taken effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Certainty {
+pub(crate) enum Certainty {
     /// It certainly did not.
     Definite,
     /// It may have.
@@ -52,7 +52,7 @@ pub enum Certainty {
 impl RouteError {
     /// Whether the command can still have taken effect.
     #[must_use]
-    pub fn certainty(&self) -> Certainty {
+    pub(crate) fn certainty(&self) -> Certainty {
         match self {
             Self::Overloaded { .. } | Self::Unavailable { .. } | Self::Stopped => {
                 Certainty::Definite
@@ -63,7 +63,7 @@ impl RouteError {
 
     /// How long to wait before the same command is worth repeating.
     #[must_use]
-    pub fn retry_after(&self) -> Duration {
+    pub(crate) fn retry_after(&self) -> Duration {
         match self {
             Self::Overloaded { retry_after } | Self::Unavailable { retry_after } => *retry_after,
             Self::Unknown | Self::Stopped => Duration::from_millis(50),
@@ -72,10 +72,10 @@ impl RouteError {
 }
 
 /// The outcome of a command, some time later.
-pub type Routed = BoxFuture<'static, Result<Outcome, RouteError>>;
+pub(crate) type Routed = BoxFuture<'static, Result<Outcome, RouteError>>;
 
 /// What a router does. One production adapter, and scripted ones in tests.
-pub trait Route: Send + Sync + 'static {
+pub(crate) trait Route: Send + Sync + 'static {
     /// Takes a place in line for `command` at the shard of `slot` now: calls for one slot are proposed in the order of the calls.
     fn submit(&self, slot: u16, command: Bytes) -> Routed;
 
@@ -85,21 +85,21 @@ pub trait Route: Send + Sync + 'static {
 
 /// A cheap handle on the node's router.
 #[derive(Clone)]
-pub struct Router(Arc<dyn Route>);
+pub(crate) struct Router(Arc<dyn Route>);
 
 impl Router {
     /// A handle on `route`.
-    pub fn new(route: Arc<dyn Route>) -> Self {
+    pub(crate) fn new(route: Arc<dyn Route>) -> Self {
         Self(route)
     }
 
     /// See [`Route::submit`].
-    pub fn submit(&self, slot: u16, command: Bytes) -> Routed {
+    pub(crate) fn submit(&self, slot: u16, command: Bytes) -> Routed {
         self.0.submit(slot, command)
     }
 
     /// See [`Route::linearize`].
-    pub async fn linearize(&self, slot: u16) -> Result<(), RouteError> {
+    pub(crate) async fn linearize(&self, slot: u16) -> Result<(), RouteError> {
         self.0.linearize(slot).await
     }
 }

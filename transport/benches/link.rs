@@ -3,7 +3,12 @@
 //! `cargo bench -p transport --bench link [-- KIND]` starts this program once more as a server in a
 //! process of its own with one worker thread, so that its CPU time and memory are the server's alone.
 //! A message is 300 bytes in and 300 bytes out. Not a claim that fails: figures to compare.
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, missing_docs)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    missing_docs,
+    reason = "a bench measures real time, and stops at the first thing that fails"
+)]
 
 use std::{
     collections::VecDeque,

@@ -35,7 +35,7 @@ pub(crate) async fn history(args: BenchHistory) -> Outcome {
     let readers = args.load.clients as usize;
     let accounts = office.open(readers.max(2)).await?;
     let table = Table { members: (0..accounts.len()).collect(), direct: false };
-    let seats = Seats { tables: vec![table], writes: vec![vec![0]; readers] };
+    let seats = Seats { tables: vec![table], writes: vec![vec![0]; readers], connected: readers };
     let groups = office.groups(&accounts, &seats).await?;
     let group = groups.into_iter().next().flatten().expect("one group was made");
     let reading = Reading {

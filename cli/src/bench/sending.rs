@@ -18,7 +18,7 @@ use super::{
     wire::Stamps,
 };
 use crate::{
-    args::{BenchSend, Transport},
+    args::{BenchSend, Readers, Transport},
     exit::{Exit, Failure, Outcome},
     operations,
 };
@@ -33,7 +33,8 @@ pub(crate) async fn send(args: BenchSend) -> Outcome {
     let site = Site::of(&args.load).await?;
     let tls = ClientTls::from_ca_pem(&site.ca_pem).map_err(Failure::usage)?;
     let clients = args.load.clients as usize;
-    let seats = Seats::new(clients, args.conversations.unwrap_or(args.load.clients) as usize);
+    let conversations = args.conversations.unwrap_or(args.load.clients) as usize;
+    let seats = Seats::new(clients, conversations, args.readers == Readers::All);
     let office = Office::new(http::Client::new(tls), &site.nodes);
     eprintln!("opening {} accounts on {} nodes", seats.writes.len(), site.nodes.len());
     let accounts = office.open(seats.writes.len()).await?;
@@ -64,7 +65,7 @@ async fn measure(
     seats: &Seats,
     groups: &[Option<String>],
 ) -> Result<Measured, Failure> {
-    let (beats, ends) = beats(args, accounts.len());
+    let (beats, ends) = beats(args, seats.connected);
     let seats = take_seats(accounts, seats, groups, ends);
     let crew = Crew::start(share(args, site, seats))?;
     let crew = tokio::task::spawn_blocking(move || crew.connected())
@@ -213,6 +214,7 @@ impl Measured {
             "transport": match args.load.cluster.transport { Transport::Quic => "quic", Transport::Ws => "ws" },
             "nodes": site.nodes.len(),
             "clients": args.load.clients,
+            "readers": args.readers.name(),
             "conversations": args.conversations.unwrap_or(args.load.clients),
             "size": args.size,
             "duration_s": self.seconds,

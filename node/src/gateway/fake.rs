@@ -252,18 +252,18 @@ fn translate(
         }
         Event::MembersAdded { members, .. } => {
             let (added, removed) = (members.into_iter().collect(), Vec::new());
-            Some(ShardEvent::Members { conversation, audience, added, removed })
+            Some(ShardEvent::Members { conversation, added, removed })
         }
         Event::MemberRemoved { member, .. } => {
             let (added, removed) = (Vec::new(), vec![member]);
-            Some(ShardEvent::Members { conversation, audience, added, removed })
+            Some(ShardEvent::Members { conversation, added, removed })
         }
         Event::GroupCreated => {
             let added = match audience.kind {
                 Kind::Group { .. } => audience.members.keys().cloned().collect(),
                 Kind::Direct { .. } => Vec::new(),
             };
-            Some(ShardEvent::Members { conversation, audience, added, removed: Vec::new() })
+            Some(ShardEvent::Members { conversation, added, removed: Vec::new() })
         }
     }
 }

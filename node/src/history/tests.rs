@@ -1,3 +1,6 @@
+//! Claims about reading: who sees which messages, in which order, and how fresh they are.
+//! The replica is one of memory; what a page looks like on a wire is tested there.
+
 use std::sync::atomic::Ordering;
 
 use chat::{DeviceId, GroupId, History as Shown};

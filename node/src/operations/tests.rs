@@ -1,3 +1,6 @@
+//! Claims about the operator's routes: what is answered while the node is well and while it is not.
+//! No socket is opened.
+
 use axum::body::Body;
 use axum::http::Request;
 use tower::ServiceExt as _;

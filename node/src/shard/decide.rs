@@ -226,12 +226,7 @@ fn load_person<'a>(
 /// What the rest of the node is told, if it is worth telling.
 fn shard_event(id: ConversationId, talk: &mut Talk, event: Event) -> Option<ShardEvent> {
     let audience = talk.audience();
-    let members = |added, removed| ShardEvent::Members {
-        conversation: id,
-        audience: Arc::clone(&audience),
-        added,
-        removed,
-    };
+    let members = |added, removed| ShardEvent::Members { conversation: id, added, removed };
     match event {
         Event::MessageSent(message) => Some(ShardEvent::Message { message, audience }),
         Event::CursorMoved { best_before, best_after, .. } if best_before == best_after => None,

@@ -36,8 +36,6 @@ pub(crate) enum ShardEvent {
     Members {
         /// Where.
         conversation: ConversationId,
-        /// Who takes part now.
-        audience: Arc<Audience>,
         /// Who came.
         added: Vec<UserId>,
         /// Who went.

@@ -144,6 +144,21 @@ mod tests {
     }
 
     #[test]
+    fn the_page_of_the_protocol_has_a_true_row_for_every_code_and_no_other() {
+        let page = include_str!("../../../docs/protocol.md");
+        let (_, section) = page.split_once("## Problem codes").expect("the page lists the codes");
+        let section = section.split("\n## ").next().unwrap_or(section);
+        let rows: Vec<&str> = section.lines().filter(|line| line.starts_with("| `")).collect();
+        for code in ProblemCode::ALL {
+            let retryable = if code.retryable() { "yes" } else { "no" };
+            let row = format!("| `{code}` | {} | {retryable} | ", code.status());
+            let found = rows.iter().filter(|line| line.starts_with(&row)).count();
+            assert_eq!(found, 1, "docs/protocol.md needs a row that begins with {row}");
+        }
+        assert_eq!(rows.len(), ProblemCode::ALL.len(), "each row is of a code that exists");
+    }
+
+    #[test]
     fn only_codes_of_a_definite_or_repeatable_kind_are_retryable() {
         for code in ProblemCode::ALL {
             assert!(!code.is_unknown() || code.retryable(), "{code}: unknown must be repeatable");

@@ -24,9 +24,10 @@ pub struct TablesOptions {
 }
 
 impl Default for TablesOptions {
-    /// Small, so that an idle node stays small; a node with memory to spare raises `cache_bytes`.
+    /// A cache that keeps an idle node small, and a memtable that only a busy node fills: at 8 MiB merging tables
+    /// took twice the CPU of writing rows.
     fn default() -> Self {
-        Self { cache_bytes: 16 * 1024 * 1024, memtable_bytes: 8 * 1024 * 1024, sealer: None }
+        Self { cache_bytes: 16 * 1024 * 1024, memtable_bytes: 32 * 1024 * 1024, sealer: None }
     }
 }
 
@@ -45,8 +46,12 @@ pub fn open_tables(
     let marker = Marker { engine, sealed: options.sealer.is_some() };
     let claim = || Folder::claim(path.as_ref(), &marker);
     Ok(match engine {
-        Engine::Fjall => Arc::new(Buffered::new(sealed(FjallTables::open(claim()?, options)?, options))?),
-        Engine::Sled => Arc::new(Buffered::new(sealed(SledTables::open(claim()?, options)?, options))?),
+        Engine::Fjall => {
+            Arc::new(Buffered::new(sealed(FjallTables::open(claim()?, options)?, options))?)
+        }
+        Engine::Sled => {
+            Arc::new(Buffered::new(sealed(SledTables::open(claim()?, options)?, options))?)
+        }
         Engine::Memory => sealed(MemoryTables::new(), options),
     })
 }

@@ -1,3 +1,6 @@
+//! Claims about tokens: who may issue one, how long it is good, and what a shown one gives away.
+//! Keys are fixed and time stands still; no request is made.
+
 use serde_json::json;
 
 use super::*;

@@ -198,13 +198,13 @@ fn a_crash_while_recovering_is_recovered_from() {
     let new = ahead.rows();
     // Far enough that the decision has fallen, not so far that anything was moved.
     let decided = (0..)
-        .find_map(|point| {
+        .find(|point| {
             let (_, tables, _) = ahead_and_behind(6);
-            let (inner, left) = (tables.clone(), AtomicUsize::new(point));
+            let (inner, left) = (tables.clone(), AtomicUsize::new(*point));
             let mortal = Mortal { inner, left, watch: |_: &MemoryTables| {} };
             crash_while_installing(&ahead, Arc::new(mortal));
             let marked = tables.get(&keys::installing(GROUP)).expect("memory can be read");
-            (marked.is_some() && tables.unflushed() == 0).then_some(point)
+            marked.is_some() && tables.unflushed() == 0
         })
         .expect("it is decided at last");
     let (inner, left) = (tables.clone(), AtomicUsize::new(decided));
