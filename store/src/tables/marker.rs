@@ -128,8 +128,8 @@ fn check(path: &Path, text: &str, wanted: &Marker) -> Result<(), StoreError> {
     };
     if found.engine != wanted.engine {
         return wrong(format!(
-            "it was written by engine {}, the configuration says {}; set storage.engine = \"{}\", \
-             or empty this node's data folder and let it rejoin and copy from its peers",
+            "it was written by engine {}, the configuration says {}; set storage.engine = \"{}\" \
+             again: a folder keeps its engine",
             found.engine, wanted.engine, found.engine
         ));
     }
@@ -138,8 +138,8 @@ fn check(path: &Path, text: &str, wanted: &Marker) -> Result<(), StoreError> {
             "its values are sealed and no node key is configured; name the node key file".into(),
         ),
         (false, true) => wrong(
-            "its values are not sealed but a node key is configured; empty this node's data folder \
-             and let it rejoin, so that it copies everything sealed"
+            "its values are not sealed but a node key is configured; a folder is sealed from its \
+             first day or not at all: start it without the key"
                 .into(),
         ),
         _ => Ok(()),
