@@ -1,0 +1,1 @@
+//! Whole nodes on a virtual clock, network and disk, from one seed.
