@@ -22,7 +22,8 @@ pub(crate) mod tokens;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::routing::{delete, get, post};
+use axum::handler::Handler;
+use axum::routing::{self, MethodRouter};
 use proto::{Problem, ProblemCode};
 
 use self::limits::Limits;
@@ -97,21 +98,55 @@ impl Parts {
     }
 }
 
+/// One call of the REST interface: the only place where it is named.
+struct Route {
+    method: &'static str,
+    path: &'static str,
+    handler: MethodRouter<Arc<Parts>>,
+}
+
+impl Route {
+    fn get<H: Handler<T, Arc<Parts>>, T: 'static>(path: &'static str, handler: H) -> Self {
+        Self { method: "GET", path, handler: routing::get(handler) }
+    }
+
+    fn post<H: Handler<T, Arc<Parts>>, T: 'static>(path: &'static str, handler: H) -> Self {
+        Self { method: "POST", path, handler: routing::post(handler) }
+    }
+
+    fn delete<H: Handler<T, Arc<Parts>>, T: 'static>(path: &'static str, handler: H) -> Self {
+        Self { method: "DELETE", path, handler: routing::delete(handler) }
+    }
+}
+
+/// Every call.
+fn routes() -> Vec<Route> {
+    vec![
+        Route::post("/v1/users", accounts::register),
+        Route::post("/v1/sessions", accounts::login),
+        Route::post("/v1/sessions/refresh", accounts::refresh),
+        Route::delete("/v1/sessions/current", accounts::logout),
+        Route::post("/v1/groups", groups::create),
+        Route::get("/v1/groups/{group}", groups::show),
+        Route::post("/v1/groups/{group}/members", groups::add),
+        Route::delete("/v1/groups/{group}/members/{user}", groups::remove),
+        Route::get("/messages/{name}", messages::page),
+        Route::get("/v1/messages/{id}", messages::one),
+        Route::get("/v1/conversations", conversations::list),
+        Route::get("/v1/presence/{user}", people::presence),
+    ]
+}
+
+/// Method and path of every call, for those who must have an opinion on each: tests and documents.
+pub(crate) fn calls() -> Vec<(&'static str, &'static str)> {
+    routes().into_iter().map(|route| (route.method, route.path)).collect()
+}
+
 /// The REST interface. The client plane adds `/chat`.
 pub(crate) fn router(parts: Arc<Parts>) -> Router {
-    Router::new()
-        .route("/v1/users", post(accounts::register))
-        .route("/v1/sessions", post(accounts::login))
-        .route("/v1/sessions/refresh", post(accounts::refresh))
-        .route("/v1/sessions/current", delete(accounts::logout))
-        .route("/v1/groups", post(groups::create))
-        .route("/v1/groups/{group}", get(groups::show))
-        .route("/v1/groups/{group}/members", post(groups::add))
-        .route("/v1/groups/{group}/members/{user}", delete(groups::remove))
-        .route("/messages/{name}", get(messages::page))
-        .route("/v1/messages/{id}", get(messages::one))
-        .route("/v1/conversations", get(conversations::list))
-        .route("/v1/presence/{user}", get(people::presence))
+    routes()
+        .into_iter()
+        .fold(Router::new(), |router, route| router.route(route.path, route.handler))
         .method_not_allowed_fallback(|| async {
             Failure(Problem::of(ProblemCode::MethodNotAllowed))
         })

@@ -15,9 +15,11 @@ mod disk;
 mod fanout;
 mod gateway;
 mod history;
+mod hosted;
 mod operated;
 mod operations;
 mod peers;
+mod plane;
 mod presence;
 mod router;
 mod run;
@@ -25,4 +27,13 @@ mod session;
 mod shard;
 
 pub use clock::{Clock, Entropy, ManualClock, SeededEntropy, SystemClock, SystemEntropy};
+pub use hosted::{Front, GroupView, Host, Surroundings};
+pub use plane::Plane;
 pub use run::{Error, run};
+
+/// Method and path of every call that this node answers over HTTP: of clients first, then of operators. `/chat` is
+/// the client plane's own. For tests and documents that must have an opinion on each.
+#[must_use]
+pub fn calls() -> [Vec<(&'static str, &'static str)>; 2] {
+    [gateway::calls(), operations::calls()]
+}

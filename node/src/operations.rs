@@ -14,7 +14,7 @@ use std::sync::Arc;
 use axum::extract::{Json, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{get, post};
+use axum::routing::{MethodRouter, get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
@@ -85,14 +85,27 @@ struct Port {
     metrics: Metrics,
 }
 
+/// Every call of the operations port: method, path, handler. The only place where they are named.
+fn routes() -> [(&'static str, &'static str, MethodRouter<Port>); 5] {
+    [
+        ("GET", "/metrics", get(scrape)),
+        ("GET", "/livez", get(|| async { "alive\n" })),
+        ("GET", "/readyz", get(readyz)),
+        ("GET", "/status", get(status)),
+        ("POST", "/fault", post(fault)),
+    ]
+}
+
+/// Method and path of every call, for those who must have an opinion on each.
+pub(crate) fn calls() -> Vec<(&'static str, &'static str)> {
+    routes().into_iter().map(|(method, path, _)| (method, path)).collect()
+}
+
 /// The router of the operations port.
 pub(crate) fn router(node: Arc<dyn Operated>, metrics: Metrics) -> axum::Router {
-    axum::Router::new()
-        .route("/metrics", get(scrape))
-        .route("/livez", get(|| async { "alive\n" }))
-        .route("/readyz", get(readyz))
-        .route("/status", get(status))
-        .route("/fault", post(fault))
+    routes()
+        .into_iter()
+        .fold(axum::Router::new(), |router, (_, path, handler)| router.route(path, handler))
         .with_state(Port { node, metrics })
 }
 
