@@ -1,0 +1,1 @@
+//! The disks of a run: one loop-mounted image a node, and what can go wrong with a disk.
