@@ -1,12 +1,16 @@
 //! Runs the demonstration again and again, each time with the next seed, as a process of its own.
+//!
+//! It believes no more than the numbers that the demonstration prints; faults of its own it injects none.
+
+pub mod tally;
+pub mod verdict;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::ledger::Ledger;
-use crate::verdict::DemoVerdict;
-
+use crate::campaign::tally::Tally;
+use crate::campaign::verdict::DemoVerdict;
 /// What to run.
 #[derive(Debug, Clone)]
 pub struct Campaign<'a> {
@@ -23,22 +27,22 @@ pub struct Campaign<'a> {
 }
 
 impl Campaign<'_> {
-    /// Runs them one after the other and enters each into the ledger; `tell` hears of every run.
-    pub fn run(&self, mut tell: impl FnMut(&str)) -> Ledger {
-        let mut ledger = Ledger::default();
+    /// Runs them one after the other and enters each into the tally; `tell` hears of every run.
+    pub fn run(&self, mut tell: impl FnMut(&str)) -> Tally {
+        let mut tally = Tally::default();
         for seed in self.seed..self.seed + self.runs {
             match self.run_one(seed) {
                 Ok(verdict) => {
                     tell(&describe(&verdict));
-                    ledger.enter(verdict);
+                    tally.enter(verdict);
                 }
                 Err(failure) => {
                     tell(&format!("seed {seed}: {failure}"));
-                    ledger.enter_failure(format!("seed {seed}: {failure}"));
+                    tally.enter_failure(format!("seed {seed}: {failure}"));
                 }
             }
         }
-        ledger
+        tally
     }
 
     fn run_one(&self, seed: u64) -> Result<DemoVerdict, String> {

@@ -1,9 +1,14 @@
-//! Black box: real processes, broken from outside, judged on what they print.
+//! Black box: real processes, broken from outside, judged on what their clients saw.
 //!
-//! This room drives the binary `synod` and knows nothing of its insides: it links no other room. Today it
-//! repeats the demonstration with many seeds and judges every verdict and every stall (`campaign`, `ledger`).
-//! It injects no fault of its own yet; the README's status table says what is planned.
+//! This room drives the binary `synod` and knows nothing of its insides. A run (`run`) raises a cluster
+//! (`cluster`), lets devices talk to it from a process of their own (`clients`), breaks it (`nemesis`), heals it, reads
+//! everything back from every replica, and hands the history (`record`) to the crate `checkers`, which alone decides
+//! what was kept. `campaign` is the small form that needs no root: it repeats the demonstration over seeds.
 
 pub mod campaign;
-pub mod ledger;
-pub mod verdict;
+pub mod cluster;
+pub mod dice;
+pub mod disk;
+pub mod nemesis;
+pub mod net;
+pub mod scenario;

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use jepsen::campaign::Campaign;
-use jepsen::verdict::Judgement;
+use jepsen::campaign::verdict::Judgement;
 
 #[derive(Debug, Parser)]
 #[command(about = "Breaks real Synod processes from outside and judges what they print")]

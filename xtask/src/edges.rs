@@ -40,11 +40,11 @@ const ENGINES: [(&str, &[&str]); 13] = [
     ("quinn", &["transport"]),
     ("web-transport", &["transport"]),
     ("tonic", &["transport"]),
-    // Tests also speak to the product as strangers, with a client that is none of ours.
-    ("rustls", &["transport", "tests"]),
-    ("tokio-rustls", &["transport", "tests"]),
-    ("tungstenite", &["transport", "tests"]),
-    ("tokio-tungstenite", &["transport", "tests"]),
+    // Tests and the black box also speak to the product as strangers, with a client that is none of ours.
+    ("rustls", &["transport", "tests", "jepsen"]),
+    ("tokio-rustls", &["transport", "tests", "jepsen"]),
+    ("tungstenite", &["transport", "tests", "jepsen"]),
+    ("tokio-tungstenite", &["transport", "tests", "jepsen"]),
     ("hyper", &["transport"]),
     // The node names axum's router; its server stays in transport.
     ("axum", &["transport", "node"]),

@@ -2,16 +2,16 @@
 
 use std::fmt;
 
-use crate::verdict::{DemoVerdict, Judgement};
+use crate::campaign::verdict::{DemoVerdict, Judgement};
 
 /// The runs of one campaign.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub struct Tally {
     runs: Vec<DemoVerdict>,
     failures: Vec<String>,
 }
 
-impl Ledger {
+impl Tally {
     /// Enters a run that ended with a verdict.
     pub fn enter(&mut self, verdict: DemoVerdict) {
         self.runs.push(verdict);
@@ -22,7 +22,7 @@ impl Ledger {
         self.failures.push(what);
     }
 
-    /// The worst judgement over all runs; an empty ledger shows nothing.
+    /// The worst judgement over all runs; an empty tally shows nothing.
     #[must_use]
     pub fn judgement(&self) -> Judgement {
         self.runs.iter().map(DemoVerdict::judge).max().unwrap_or(Judgement::Unknown)
@@ -50,7 +50,7 @@ impl Ledger {
     }
 }
 
-impl fmt::Display for Ledger {
+impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let acked: u64 = self.runs.iter().map(|run| run.acked).sum();
         writeln!(f, "{} runs, {acked} acknowledged messages read back", self.runs.len())?;
@@ -71,7 +71,7 @@ impl fmt::Display for Ledger {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::verdict::{Fault, SCHEMA};
+    use crate::campaign::verdict::{Fault, SCHEMA};
 
     fn run(stalls: &[u64], lost: u64) -> DemoVerdict {
         let fault = |&send_stall_ms: &u64| Fault {
@@ -96,21 +96,21 @@ mod tests {
 
     #[test]
     fn the_worst_run_judges_the_campaign() {
-        let mut ledger = Ledger::default();
-        assert_eq!(ledger.judgement(), Judgement::Unknown);
-        ledger.enter(run(&[1], 0));
-        assert_eq!(ledger.judgement(), Judgement::Valid);
-        ledger.enter(run(&[1], 1));
-        assert_eq!(ledger.judgement(), Judgement::Violated);
+        let mut tally = Tally::default();
+        assert_eq!(tally.judgement(), Judgement::Unknown);
+        tally.enter(run(&[1], 0));
+        assert_eq!(tally.judgement(), Judgement::Valid);
+        tally.enter(run(&[1], 1));
+        assert_eq!(tally.judgement(), Judgement::Violated);
     }
 
     #[test]
     fn percentiles_are_taken_over_all_faults_of_a_kind() {
-        let mut ledger = Ledger::default();
-        ledger.enter(run(&[30, 10], 0));
-        ledger.enter(run(&[20, 40], 0));
-        assert_eq!(ledger.stall_ms("kill", 50), Some(20));
-        assert_eq!(ledger.stall_ms("kill", 99), Some(40));
-        assert_eq!(ledger.stall_ms("partition", 99), None);
+        let mut tally = Tally::default();
+        tally.enter(run(&[30, 10], 0));
+        tally.enter(run(&[20, 40], 0));
+        assert_eq!(tally.stall_ms("kill", 50), Some(20));
+        assert_eq!(tally.stall_ms("kill", 99), Some(40));
+        assert_eq!(tally.stall_ms("partition", 99), None);
     }
 }
