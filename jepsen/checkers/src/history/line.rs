@@ -8,7 +8,9 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
 use std::io::{BufRead, Write};
 
+mod reading;
 mod value;
+mod writing;
 
 use value::Value;
 
