@@ -27,7 +27,7 @@ mod session;
 mod shard;
 
 pub use clock::{Clock, Entropy, ManualClock, SeededEntropy, SystemClock, SystemEntropy};
-pub use hosted::{Front, GroupView, Host, Surroundings};
+pub use hosted::{Front, GroupView, Host, HostView, Surroundings};
 pub use plane::Plane;
 pub use run::{Error, run};
 

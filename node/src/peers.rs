@@ -16,8 +16,9 @@ use proto::peer::{
     forward_request, forward_response,
 };
 use raft::{GroupId, Network, NetworkError, NodeId, ProposeError, Raft};
-use transport::peer::{Lane, PeerError, PeerHandler, PeerPlane};
+use transport::peer::{Lane, PeerError, PeerHandler};
 
+use crate::plane::Plane;
 use crate::presence::LocalPresence;
 
 /// How long a forwarded command may take: as long as its leader may hold it, plus the way.
@@ -28,12 +29,12 @@ const PRESENCE_DEADLINE: Duration = Duration::from_millis(500);
 /// The other nodes, as this node reaches them. Cheap to clone; set once the peer plane listens.
 #[derive(Clone, Default)]
 pub(crate) struct Peers {
-    plane: Arc<OnceLock<PeerPlane>>,
+    plane: Arc<OnceLock<Arc<dyn Plane>>>,
 }
 
 impl Peers {
     /// Connects the adapters to the peer plane. Called once.
-    pub(crate) fn connect(&self, plane: PeerPlane) {
+    pub(crate) fn connect(&self, plane: Arc<dyn Plane>) {
         assert!(self.plane.set(plane).is_ok(), "the peer plane is connected once");
     }
 

@@ -18,13 +18,15 @@ use tokio_util::sync::CancellationToken;
 use transport::peer::{self, Identity, PeerPlane};
 
 use crate::boot;
-use crate::clock::{SystemClock, SystemEntropy};
+use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
+use crate::cluster::Configured;
 use crate::config::Config;
 use crate::disk;
 use crate::fanout::{Directory, Fanout};
 use crate::operated::Node;
 use crate::operations::{self, Metrics};
 use crate::peers::{Callee, Peers};
+use crate::plane::Plane;
 use crate::router::{Replicated, Router};
 use crate::shard::{Outbox, ShardMachine};
 
@@ -91,6 +93,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
         tables: opened.tables,
         tasks: JoinSet::new(),
         stop: stop.child_token(),
+        clock: Arc::new(SystemClock),
+        entropy: Arc::new(SystemEntropy),
         config,
     };
     let ended = tokio::select! {
@@ -111,7 +115,7 @@ fn raft_config(config: &Config) -> raft::Config {
     raft::Config { threads, ..raft::Config::new(NodeId(config.node)) }
 }
 
-fn node(config: &Config, raft: &Raft, peers: &Peers) -> Node {
+pub(crate) fn node(config: &Config, raft: &Raft, peers: &Peers) -> Node {
     Node {
         id: NodeId(config.node),
         raft: raft.clone(),
@@ -123,12 +127,14 @@ fn node(config: &Config, raft: &Raft, peers: &Peers) -> Node {
 }
 
 /// A node that has been opened.
-struct Running {
-    config: Config,
-    node: Node,
-    tables: Arc<dyn Tables>,
-    tasks: JoinSet<()>,
-    stop: CancellationToken,
+pub(crate) struct Running {
+    pub(crate) config: Config,
+    pub(crate) node: Node,
+    pub(crate) tables: Arc<dyn Tables>,
+    pub(crate) tasks: JoinSet<()>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) entropy: Arc<dyn Entropy>,
 }
 
 impl Running {
@@ -138,18 +144,21 @@ impl Running {
         self.tasks.spawn(operations::upkeep(metrics.clone(), self.stop.clone()));
         self.listen_for_operators(metrics).await?;
         self.listen_for_peers().await?;
-        let (cluster, configured) = boot::form(
-            &self.config,
-            &self.node.raft,
-            Arc::clone(&self.tables),
-            (&SystemClock, &SystemEntropy),
-        )
-        .await?;
+        let (router, configured) = self.join().await?;
+        self.listen_for_clients(router, configured).await
+    }
+
+    /// Joins the cluster and starts what this node carries.
+    pub(crate) async fn join(&mut self) -> Result<(Router, Configured), Error> {
+        let tables = Arc::clone(&self.tables);
+        let surroundings = (&*self.clock, &*self.entropy);
+        let (cluster, configured) =
+            boot::form(&self.config, &self.node.raft, tables, surroundings).await?;
         // Readiness counts the groups of the shard map from here on.
         assert!(self.node.cluster.set(Arc::clone(&cluster)).is_ok(), "a node joins once");
         let router = self.router(&cluster);
         self.start_shards(&cluster, &router).await?;
-        self.listen_for_clients(router, configured).await
+        Ok((router, configured))
     }
 
     fn router(&self, cluster: &ClusterConfig) -> Router {
@@ -198,9 +207,15 @@ impl Running {
             presence: Arc::new(self.node.directory.clone()),
         };
         let plane = PeerPlane::serve(config, Arc::new(callee), self.stop.clone()).await?;
-        self.tasks.spawn(watch_peers(plane.clone(), self.node.raft.clone(), self.stop.clone()));
-        self.node.peers.connect(plane);
+        self.connect(Arc::new(plane));
         Ok(())
+    }
+
+    /// Goes through `plane` to the others from now on.
+    pub(crate) fn connect(&mut self, plane: Arc<dyn Plane>) {
+        let (raft, stop) = (self.node.raft.clone(), self.stop.clone());
+        self.tasks.spawn(watch_peers(Arc::clone(&plane), raft, stop));
+        self.node.peers.connect(plane);
     }
 
     /// Starts every group that the shard map gives this node.
@@ -239,7 +254,7 @@ impl Running {
 }
 
 /// Tells raft what the peer plane learns about the others.
-async fn watch_peers(plane: PeerPlane, raft: Raft, stop: CancellationToken) {
+async fn watch_peers(plane: Arc<dyn Plane>, raft: Raft, stop: CancellationToken) {
     use tokio::sync::broadcast::error::RecvError;
     let mut liveness = plane.liveness();
     while let Some(heard) = stop.run_until_cancelled(liveness.recv()).await {

@@ -7,7 +7,6 @@ use transport::ServerIdentity;
 use transport::client_plane::{self, Limits};
 
 use super::{Error, Running, read};
-use crate::clock::{SystemClock, SystemEntropy};
 use crate::cluster::Configured;
 use crate::gateway::tokens::{KeySet, TokenKeys, TokenSeed};
 use crate::gateway::{self, Parts, Ports};
@@ -22,19 +21,7 @@ impl Running {
         router: Router,
         configured: Configured,
     ) -> Result<(), Error> {
-        let keys = self.follow_keys(configured.clone());
-        let parts = Arc::new(Parts::new(Ports {
-            node: self.config.node,
-            router,
-            replica: Arc::new(Reader::new(Arc::clone(&self.tables))),
-            keys: Arc::new(Keys(keys)),
-            directory: self.node.directory.clone(),
-            others: Arc::new(self.node.clone()),
-            clock: Arc::new(SystemClock),
-            entropy: Arc::new(SystemEntropy),
-        }));
-        let elsewhere = elsewhere(self.config.node, configured);
-        let sessions = Sessions::new(Arc::clone(&parts), elsewhere, self.stop.clone());
+        let (parts, sessions) = self.front(router, configured);
         let tls = &self.config.tls;
         let identity = ServerIdentity::from_pem(
             &read(&tls.client_certificate).await?,
@@ -54,6 +41,28 @@ impl Running {
         self.tasks.spawn(plane.stopped());
         self.stop.cancelled().await;
         Ok(())
+    }
+
+    /// Gateway and sessions over the shards.
+    pub(crate) fn front(
+        &mut self,
+        router: Router,
+        configured: Configured,
+    ) -> (Arc<Parts>, Sessions) {
+        let keys = self.follow_keys(configured.clone());
+        let parts = Arc::new(Parts::new(Ports {
+            node: self.config.node,
+            router,
+            replica: Arc::new(Reader::new(Arc::clone(&self.tables))),
+            keys: Arc::new(Keys(keys)),
+            directory: self.node.directory.clone(),
+            others: Arc::new(self.node.clone()),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+        }));
+        let elsewhere = elsewhere(self.config.node, configured);
+        let sessions = Sessions::new(Arc::clone(&parts), elsewhere, self.stop.clone());
+        (parts, sessions)
     }
 
     /// Keeps the token keys ready for use as group 0 changes them.

@@ -1,0 +1,75 @@
+//! The port to the other nodes: calls, bulk transfers and who is alive.
+//!
+//! The production adapter is the peer plane of `transport`; a simulation brings its own. The port promises what
+//! [`PeerPlane`] does: a call takes its place in line when it is made, and only `Unreachable` says that it never left.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use tokio::sync::broadcast;
+use transport::peer::{Lane, Liveness, PeerError, PeerPlane};
+
+/// What a node needs of whatever connects it to the others.
+pub trait Plane: Send + Sync + 'static {
+    /// See [`PeerPlane::call`].
+    fn call(
+        &self,
+        to: u64,
+        lane: Lane,
+        request: Bytes,
+        deadline: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, PeerError>>;
+
+    /// See [`PeerPlane::send_bulk`].
+    fn send_bulk(
+        &self,
+        to: u64,
+        header: Bytes,
+        chunks: BoxStream<'static, Result<Bytes, String>>,
+    ) -> BoxFuture<'static, Result<Bytes, PeerError>>;
+
+    /// See [`PeerPlane::alive`].
+    fn alive(&self, node: u64) -> bool;
+
+    /// See [`PeerPlane::cut`].
+    fn cut(&self, nodes: BTreeSet<u64>);
+
+    /// See [`PeerPlane::liveness`].
+    fn liveness(&self) -> broadcast::Receiver<Liveness>;
+}
+
+impl Plane for PeerPlane {
+    fn call(
+        &self,
+        to: u64,
+        lane: Lane,
+        request: Bytes,
+        deadline: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
+        Self::call(self, to, lane, request, deadline)
+    }
+
+    fn send_bulk(
+        &self,
+        to: u64,
+        header: Bytes,
+        chunks: BoxStream<'static, Result<Bytes, String>>,
+    ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
+        Self::send_bulk(self, to, header, chunks)
+    }
+
+    fn alive(&self, node: u64) -> bool {
+        Self::alive(self, node)
+    }
+
+    fn cut(&self, nodes: BTreeSet<u64>) {
+        Self::cut(self, nodes);
+    }
+
+    fn liveness(&self) -> broadcast::Receiver<Liveness> {
+        Self::liveness(self)
+    }
+}
