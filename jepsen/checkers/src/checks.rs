@@ -2,7 +2,43 @@
 
 use crate::judge::{Check, Expectations};
 
+mod account;
+mod authz;
+mod clock;
+mod cluster;
+mod delivery;
+mod epoch;
+mod inbox;
+mod live;
+mod media;
+mod order;
+mod prefix;
+mod presence;
+mod receipts;
+mod secrecy;
+mod session;
+
+pub use secrecy::Secrets;
+
 /// Every check, with the bounds of these expectations.
-pub fn all(_expectations: &Expectations) -> Vec<Box<dyn Check>> {
-    Vec::new()
+pub fn all(expectations: &Expectations) -> Vec<Box<dyn Check>> {
+    vec![
+        Box::new(account::Account),
+        Box::new(authz::Authz),
+        Box::new(clock::Clock),
+        Box::new(cluster::Digests),
+        Box::new(cluster::Leaders),
+        Box::new(cluster::Placement),
+        Box::new(delivery::Delivery),
+        Box::new(epoch::Epoch),
+        Box::new(inbox::Inbox),
+        Box::new(live::Live { recovery_ns: expectations.recovery_ns }),
+        Box::new(media::Media),
+        Box::new(order::Order),
+        Box::new(prefix::Prefix),
+        Box::new(presence::Presence { stable_ns: expectations.presence_ns }),
+        Box::new(receipts::Receipts),
+        Box::new(secrecy::Secrecy),
+        Box::new(session::Session),
+    ]
 }

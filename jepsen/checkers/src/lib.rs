@@ -5,11 +5,13 @@
 //! asks every [`Check`] about it and answers valid, violated or unknown.
 
 mod checks;
+mod fast;
 mod history;
 mod judge;
+mod ledger;
 mod verdict;
 
-pub use checks::all as all_checks;
+pub use checks::{Secrets, all as all_checks};
 pub use history::{
     C, Code, Conn, D, Entry, F, History, HistoryError, InboxLine, Interner, Kind, Level, NEMESIS,
     Op, Phase, Recorder, U, payload_hash, write_op,

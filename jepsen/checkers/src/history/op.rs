@@ -151,8 +151,8 @@ pub enum F {
         after: u64,
         /// What was read; empty in an invocation.
         entries: Vec<Entry>,
-        /// The conversation's last sequence as this read saw it (a page that reached the end tells it);
-        /// `None` when it did not say.
+        /// The conversation's last sequence as this read saw it, on this page or beyond; `None` when it did
+        /// not say.
         head: Option<u64>,
         /// Why not, when it was not ok.
         error: Option<Code>,

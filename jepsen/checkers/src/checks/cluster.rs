@@ -1,0 +1,98 @@
+//! What nodes say of themselves: one leader in each term, one owner of each conversation, equal states at equal
+//! indices. P16 and P17.
+
+use super::Check;
+use crate::fast::Map;
+use crate::history::{F, History};
+use crate::verdict::{Findings, Verdict, Violation};
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
+
+/// One leader in each term of each shard.
+pub struct Leaders;
+
+/// One shard owns a conversation in each epoch of the map, and epochs only rise.
+pub struct Placement;
+
+/// Replicas that applied equally much are equal.
+pub struct Digests;
+
+/// The first value told under a key, and by which operation; later ones must be the same.
+struct Once<K, V> {
+    first: Map<K, (V, u64)>,
+}
+
+impl<K: Hash + Eq, V: PartialEq + Copy> Once<K, V> {
+    fn new() -> Once<K, V> {
+        Once { first: Map::default() }
+    }
+
+    /// The operation that told something else, if one did.
+    fn other(&mut self, key: K, value: V, op: u64) -> Option<u64> {
+        match self.first.entry(key) {
+            Entry::Occupied(first) => (first.get().0 != value).then_some(first.get().1),
+            Entry::Vacant(empty) => {
+                empty.insert((value, op));
+                None
+            }
+        }
+    }
+}
+
+impl Check for Leaders {
+    fn name(&self) -> &'static str {
+        "leaders"
+    }
+
+    fn check(&self, history: &History) -> Verdict {
+        let (mut findings, mut leaders) = (Findings::default(), Once::new());
+        for op in &history.ops {
+            let F::Leader { shard, node, term } = op.f else { continue };
+            let other = leaders.other((shard, term), node, op.index);
+            findings.hold(other.is_none(), || {
+                let what = format!("two-leaders: shard {shard} has two leaders in term {term}");
+                Violation::new(what, other.into_iter().chain([op.index]))
+            });
+        }
+        findings.verdict()
+    }
+}
+
+impl Check for Placement {
+    fn name(&self) -> &'static str {
+        "placement"
+    }
+
+    fn check(&self, history: &History) -> Verdict {
+        let (mut findings, mut owners) = (Findings::default(), Once::new());
+        for op in &history.ops {
+            let F::Owner { c, shard, epoch } = op.f else { continue };
+            let other = owners.other((c, epoch), shard, op.index);
+            findings.hold(other.is_none(), || {
+                let what = format!("two-owners: two shards own a conversation in epoch {epoch}");
+                Violation::new(what, other.into_iter().chain([op.index])).at(c, [])
+            });
+        }
+        findings.verdict()
+    }
+}
+
+impl Check for Digests {
+    fn name(&self) -> &'static str {
+        "digest"
+    }
+
+    fn check(&self, history: &History) -> Verdict {
+        let (mut findings, mut digests) = (Findings::default(), Once::new());
+        for op in &history.ops {
+            let F::Digest { shard, index, digest, .. } = op.f else { continue };
+            let other = digests.other((shard, index), digest, op.index);
+            findings.hold(other.is_none(), || {
+                let what =
+                    format!("states-differ: two replicas of shard {shard} differ at index {index}");
+                Violation::new(what, other.into_iter().chain([op.index]))
+            });
+        }
+        findings.verdict()
+    }
+}
