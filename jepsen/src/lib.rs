@@ -6,9 +6,11 @@
 //! what was kept. `campaign` is the small form that needs no root: it repeats the demonstration over seeds.
 
 pub mod campaign;
+pub mod clients;
 pub mod cluster;
 pub mod dice;
 pub mod disk;
 pub mod nemesis;
 pub mod net;
+pub mod record;
 pub mod scenario;
