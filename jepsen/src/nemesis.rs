@@ -97,3 +97,9 @@ pub enum Mode {
     /// One fault a period, always at whoever leads most.
     Targeted,
 }
+
+/// Whether this process may make namespaces and mount disks.
+#[must_use]
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}

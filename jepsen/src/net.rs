@@ -56,8 +56,8 @@ impl Network {
     }
 
     fn furnish(&mut self, prefix: &str, hosts: impl Iterator<Item = Host>) -> Result<(), Setback> {
-        self.switch.ip(&format!("link add {BRIDGE} type bridge stp_state 0 forward_delay 0"))?;
-        self.switch.ip(&format!("link set {BRIDGE} up"))?;
+        self.switch.ip(&format!("link add name {BRIDGE} type bridge stp_state 0 forward_delay 0"))?;
+        self.switch.ip(&format!("link set dev {BRIDGE} up"))?;
         for host in hosts {
             let namespace = Namespace::named(format!("{prefix}{}", host.name()));
             namespace.create()?;
@@ -72,8 +72,8 @@ impl Network {
     fn connect(&self, host: Host) -> Result<(), Setback> {
         let (namespace, port) = (self.host(host), Self::port(host));
         self.switch
-            .ip(&format!("link add {port} type veth peer name eth0 netns {}", namespace.name()))?;
-        self.switch.ip(&format!("link set {port} master {BRIDGE} up"))?;
+            .ip(&format!("link add name {port} type veth peer name eth0 netns {}", namespace.name()))?;
+        self.switch.ip(&format!("link set dev {port} master {BRIDGE} up"))?;
         namespace.ip(&format!("addr add {}/24 dev eth0", host.address()))?;
         namespace.ip("link set eth0 up").map(drop)
     }
@@ -109,7 +109,7 @@ impl Network {
     /// When the interface cannot be changed.
     pub fn plug(&self, host: Host, up: bool) -> Result<(), Setback> {
         let state = if up { "up" } else { "down" };
-        self.switch.ip(&format!("link set {} {state}", Self::port(host))).map(drop)
+        self.switch.ip(&format!("link set dev {} {state}", Self::port(host))).map(drop)
     }
 
     /// Limits what a host sends and what it is sent to so many kilobit a second; `None` lifts the limit.

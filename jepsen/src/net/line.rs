@@ -92,10 +92,10 @@ impl Line {
     ) -> Result<Self, Setback> {
         let name = host.name();
         let ends = [Tap::open(switch, &format!("a{name}"))?, Tap::open(switch, &format!("b{name}"))?];
-        switch.ip(&format!("link add m{name} type bridge stp_state 0 forward_delay 0"))?;
-        switch.ip(&format!("link set m{name} up"))?;
-        switch.ip(&format!("link set a{name} master m{name} up"))?;
-        switch.ip(&format!("link set b{name} master {bridge} up"))?;
+        switch.ip(&format!("link add name m{name} type bridge stp_state 0 forward_delay 0"))?;
+        switch.ip(&format!("link set dev m{name} up"))?;
+        switch.ip(&format!("link set dev a{name} master m{name} up"))?;
+        switch.ip(&format!("link set dev b{name} master {bridge} up"))?;
         let (manners, counts, stop) = <(Arc<_>, Arc<Counts>, Arc<AtomicBool>)>::default();
         let carrier = Carrier {
             manners: Arc::clone(&manners),
@@ -107,7 +107,7 @@ impl Line {
             latest_due: [0; 2],
         };
         let carrier = start(carrier, ends, Arc::clone(&stop));
-        switch.ip(&format!("link set {port} master m{name}"))?;
+        switch.ip(&format!("link set dev {port} master m{name}"))?;
         Ok(Self { host, manners, counts, stop, carrier: Some(carrier) })
     }
 
@@ -138,7 +138,7 @@ impl Line {
         port: &str,
     ) -> Result<(), Setback> {
         let own = format!("m{}", self.host.name());
-        switch.ip(&format!("link set {port} master {bridge}"))?;
+        switch.ip(&format!("link set dev {port} master {bridge}"))?;
         drop(self);
         switch.ip(&format!("link del {own}")).map(drop)
     }
