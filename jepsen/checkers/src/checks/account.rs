@@ -9,7 +9,7 @@ use crate::verdict::{Findings, Verdict, Violation};
 use std::borrow::Cow;
 
 /// The books balance.
-pub struct Account;
+pub(super) struct Account;
 
 impl Check for Account {
     fn name(&self) -> &'static str {

@@ -7,7 +7,7 @@ use crate::ledger::{Attempts, Ledger, Rosters};
 use crate::verdict::{Findings, Verdict, Violation};
 
 /// Only members read and write.
-pub struct Authz;
+pub(super) struct Authz;
 
 impl Check for Authz {
     fn name(&self) -> &'static str {
@@ -66,10 +66,10 @@ impl Guard<'_> {
                     self.may_read(op, *c, *d);
                 }
             }
-            F::Send { c, d, error, .. } | F::Read { c, d, error, .. } if op.kind == Kind::Fail => {
-                if *error == Some(self.not_a_member) {
-                    self.turned_away(op, *c, *d);
-                }
+            F::Send { c, d, error, .. } | F::Read { c, d, error, .. }
+                if op.kind == Kind::Fail && *error == Some(self.not_a_member) =>
+            {
+                self.turned_away(op, *c, *d);
             }
             _ => {}
         }
@@ -82,17 +82,15 @@ impl Guard<'_> {
         let early = self.before_joining(c, user, seq);
         // Where later members may read everything, what they missed before they came is not hidden from them.
         let came_later = roster.all && roster.changes_of(user).iter().any(|change| change.joins);
-        self.findings.hold(out.is_none() || came_later, || {
+        self.findings.hold(out.is_none() || came_later || early.is_some(), || {
             let ops = out.and_then(witness).into_iter().chain([op.index]);
-            Violation::new("read-after-removal: one who was no member got a message", ops)
-                .at(c, [seq])
+            let what = "read-after-removal: one who was no member got a message";
+            Violation::new(what, ops).at(c, [seq])
         });
-        if let (Some(join), None) = (early, out) {
-            self.findings.violate(|| {
-                let what = "read-before-join: a member got a message from before they joined";
-                Violation::new(what, [u64::from(join), op.index]).at(c, [seq])
-            });
-        }
+        self.findings.hold(early.is_none(), || {
+            let what = "read-before-join: a member got a message from before they joined";
+            Violation::new(what, early.map(u64::from).into_iter().chain([op.index])).at(c, [seq])
+        });
     }
 
     /// The change by which a user joined who was never a member before, if this message surely was before it.

@@ -8,7 +8,7 @@ use crate::ledger::observations;
 use crate::verdict::{Findings, Verdict, Violation};
 
 /// Time never runs backwards in a conversation.
-pub struct Clock;
+pub(super) struct Clock;
 
 impl Check for Clock {
     fn name(&self) -> &'static str {

@@ -9,13 +9,13 @@ use std::collections::hash_map::Entry;
 use std::hash::Hash;
 
 /// One leader in each term of each shard.
-pub struct Leaders;
+pub(super) struct Leaders;
 
 /// One shard owns a conversation in each epoch of the map, and epochs only rise.
-pub struct Placement;
+pub(super) struct Placement;
 
 /// Replicas that applied equally much are equal.
-pub struct Digests;
+pub(super) struct Digests;
 
 /// The first value told under a key, and by which operation; later ones must be the same.
 struct Once<K, V> {

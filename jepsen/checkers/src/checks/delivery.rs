@@ -8,7 +8,7 @@ use crate::ledger::{Attempts, Ledger, Rosters, Streams};
 use crate::verdict::{Findings, Verdict, Violation};
 
 /// Every device gets everything once.
-pub struct Delivery;
+pub(super) struct Delivery;
 
 impl Check for Delivery {
     fn name(&self) -> &'static str {

@@ -7,7 +7,7 @@ use crate::history::{C, F, History, Kind, Op};
 use crate::verdict::{Findings, Verdict, Violation};
 
 /// One commit for each epoch.
-pub struct Epoch;
+pub(super) struct Epoch;
 
 /// Epochs before the current one that a message may still name.
 const WINDOW: u64 = 2;

@@ -8,7 +8,7 @@ use crate::ledger::{Attempts, Ledger, Rosters};
 use crate::verdict::{Findings, Verdict, Violation};
 
 /// Inboxes agree with the conversations.
-pub struct Inbox;
+pub(super) struct Inbox;
 
 impl Check for Inbox {
     fn name(&self) -> &'static str {

@@ -7,9 +7,9 @@ use crate::history::{C, Code, F, History, Kind, Op, Phase};
 use crate::verdict::{Findings, Verdict, Violation};
 
 /// Nothing stalls for longer than this.
-pub struct Live {
+pub(super) struct Live {
     /// Nanoseconds; 0 judges nothing.
-    pub recovery_ns: u64,
+    pub(super) recovery_ns: u64,
 }
 
 /// Codes that say that nothing was decided: they are no sign of life.

@@ -7,7 +7,7 @@ use crate::history::{F, History, Kind};
 use crate::verdict::{Findings, Verdict, Violation};
 
 /// Stored bytes stay.
-pub struct Media;
+pub(super) struct Media;
 
 impl Check for Media {
     fn name(&self) -> &'static str {

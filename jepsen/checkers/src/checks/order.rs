@@ -8,7 +8,7 @@ use crate::ledger::{Attempts, Ledger, Seen};
 use crate::verdict::{Findings, Verdict, Violation};
 
 /// Real time and the order of sequences agree.
-pub struct Order;
+pub(super) struct Order;
 
 impl Check for Order {
     fn name(&self) -> &'static str {

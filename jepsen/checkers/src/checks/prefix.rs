@@ -7,7 +7,7 @@ use crate::ledger::{Ledger, observations, same};
 use crate::verdict::{Findings, Verdict, Violation};
 
 /// All observers saw the same conversation.
-pub struct Prefix;
+pub(super) struct Prefix;
 
 impl Check for Prefix {
     fn name(&self) -> &'static str {

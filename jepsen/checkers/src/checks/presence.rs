@@ -7,9 +7,9 @@ use crate::history::{F, History};
 use crate::verdict::{Findings, Verdict, Violation};
 
 /// Stable presence is seen.
-pub struct Presence {
+pub(super) struct Presence {
     /// Nanoseconds after which a change counts as stable.
-    pub stable_ns: u64,
+    pub(super) stable_ns: u64,
 }
 
 /// A user's links.

@@ -8,7 +8,7 @@ use crate::ledger::{Attempts, Ledger, Rosters};
 use crate::verdict::{Findings, Verdict, Violation};
 
 /// Receipts never go back and are never invented.
-pub struct Receipts;
+pub(super) struct Receipts;
 
 impl Check for Receipts {
     fn name(&self) -> &'static str {

@@ -7,7 +7,7 @@ use crate::history::{F, History};
 use crate::verdict::{Findings, Verdict, Violation};
 
 /// No scan found a secret.
-pub struct Secrecy;
+pub(super) struct Secrecy;
 
 impl Check for Secrecy {
     fn name(&self) -> &'static str {

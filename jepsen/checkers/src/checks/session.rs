@@ -8,7 +8,7 @@ use crate::ledger::{Ledger, Streams, observations};
 use crate::verdict::{Findings, Verdict, Violation};
 
 /// A device sees its own past.
-pub struct Session;
+pub(super) struct Session;
 
 impl Check for Session {
     fn name(&self) -> &'static str {

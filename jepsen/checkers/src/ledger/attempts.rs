@@ -139,9 +139,4 @@ impl Attempts {
         let at = self.first(self.streams.find(c, from)?, k);
         self.arena.get(at as usize)
     }
-
-    /// All of them, each with its number.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (u32, &Attempt)> {
-        self.arena.iter().enumerate().map(|(at, attempt)| (at as u32, attempt))
-    }
 }
