@@ -14,3 +14,4 @@ pub mod nemesis;
 pub mod net;
 pub mod record;
 pub mod scenario;
+pub mod verdict;

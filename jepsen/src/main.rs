@@ -15,6 +15,14 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
+    /// Judges a history again.
+    Check {
+        /// A file of JSON lines.
+        history: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
     /// The process of the clients; started by a run.
     #[command(hide = true)]
     Clients {
@@ -25,9 +33,26 @@ enum Verb {
 
 fn main() -> ExitCode {
     match Arguments::parse().verb {
+        Verb::Check { history, json } => check(&history, json),
         Verb::Clients { plan } => match jepsen::clients::run(&plan) {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::from(3),
         },
     }
+}
+
+fn check(path: &std::path::Path, json: bool) -> ExitCode {
+    let history = match jepsen::verdict::load(path) {
+        Ok(history) => history,
+        Err(why) => {
+            eprintln!("{why}");
+            return ExitCode::from(3);
+        }
+    };
+    let judgement = checkers::judge(&history, &jepsen::verdict::expectations(0, 1));
+    match json {
+        true => println!("{}", jepsen::verdict::to_json(&history, &judgement)),
+        false => print!("{}", jepsen::verdict::to_text(&judgement)),
+    }
+    ExitCode::from(judgement.exit_code())
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use chat::Seq;
 use checkers::{Conn, D, Entry, F, InboxLine, Kind, Level};
 use client::{Client, Consistency, HistoryQuery, Page, To};
+use futures::{StreamExt as _, stream};
 use tokio::time::{Instant, sleep};
 
 use super::cast::Tongue;
@@ -20,6 +21,10 @@ use crate::record::Spot;
 
 /// Messages of a page.
 const PAGE: u32 = 100;
+/// Readers at once.
+const COPIES_AT_ONCE: usize = 6;
+/// Whoever was out of a group for a while may never get the last message: it is not waited for longer.
+const ROVER_WAITS: Duration = Duration::from_secs(3);
 /// Between two attempts.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -35,21 +40,41 @@ pub(crate) async fn read_back(world: &Arc<World>, listeners: &Listeners) -> Vec<
     let deadline = Instant::now() + Duration::from_secs(world.plan.drain_seconds);
     let mut missing = Vec::new();
     let mut heads: BTreeMap<usize, Vec<Entry>> = BTreeMap::new();
-    for node in 0..world.plan.nodes.len() {
-        for (reader, chats) in readers(world) {
-            let copy = Copyist::open(world, reader, node);
-            for chat in chats {
-                match copy.chat(chat, &mut heads, deadline).await {
-                    Ok(()) => {}
-                    Err(why) => missing.push(format!("conversation {chat} at n{}: {why}", node + 1)),
-                }
+    let nodes = 0..world.plan.nodes.len();
+    let copies = nodes.flat_map(|node| readers(world).into_iter().map(move |reader| (node, reader)));
+    let copies = copies.map(|(node, (reader, chats))| copy(world, node, reader, chats, deadline));
+    let mut copied = stream::iter(copies).buffer_unordered(COPIES_AT_ONCE);
+    while let Some((read, unread)) = copied.next().await {
+        for (chat, entries) in read {
+            if heads.get(&chat).is_none_or(|known| known.len() < entries.len()) {
+                heads.insert(chat, entries);
             }
-            copy.client.stop().await;
         }
+        missing.extend(unread);
     }
     await_devices(world, listeners, &heads, deadline).await;
     missing.extend(inboxes(world, deadline).await);
     missing
+}
+
+/// What one reader reads from one node, and what cannot be read.
+async fn copy(
+    world: &World,
+    node: usize,
+    reader: usize,
+    chats: Vec<usize>,
+    deadline: Instant,
+) -> (Vec<(usize, Vec<Entry>)>, Vec<String>) {
+    let copyist = Copyist::open(world, reader, node);
+    let (mut read, mut unread) = (Vec::new(), Vec::new());
+    for chat in chats {
+        match copyist.chat(chat, deadline).await {
+            Ok(entries) => read.push((chat, entries)),
+            Err(why) => unread.push(format!("conversation {chat} at n{}: {why}", node + 1)),
+        }
+    }
+    copyist.client.stop().await;
+    (read, unread)
 }
 
 /// Who reads what: as few people as may read everything.
@@ -86,9 +111,8 @@ impl<'a> Copyist<'a> {
     async fn chat(
         &self,
         chat: usize,
-        heads: &mut BTreeMap<usize, Vec<Entry>>,
         deadline: Instant,
-    ) -> Result<(), String> {
+    ) -> Result<Vec<Entry>, String> {
         let head = self.strong(chat, deadline).await?;
         let mut entries = Vec::new();
         loop {
@@ -102,11 +126,9 @@ impl<'a> Copyist<'a> {
         let replica = u8::try_from(self.node + 1).expect("few nodes");
         let chain = entries.last().map_or(0, |entry| entry.chain);
         let c = self.world.cs[chat];
-        if heads.get(&chat).is_none_or(|known| known.len() < entries.len()) {
-            heads.insert(chat, entries.clone());
-        }
-        self.world.tape.saw(replica, Conn::Quic, F::Final { c, replica, entries, chain });
-        Ok(())
+        let said = F::Final { c, replica, entries: entries.clone(), chain };
+        self.world.tape.saw(replica, Conn::Quic, said);
+        Ok(entries)
     }
 
     /// The last page, strongly; gives the head.
@@ -200,6 +222,8 @@ async fn await_device(
         let foreign = |entry: &&Entry| entry.from != d;
         let last = heads.get(chat).and_then(|entries| entries.iter().rev().find(foreign));
         let last = last.map_or(0, |entry| entry.seq);
+        let roves = world.cast.chats[*chat].rover == Some(actor);
+        let deadline = if roves { deadline.min(Instant::now() + ROVER_WAITS) } else { deadline };
         while received(mine) < last && Instant::now() < deadline {
             sleep(AGAIN).await;
         }

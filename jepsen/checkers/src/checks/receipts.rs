@@ -21,6 +21,7 @@ impl Check for Receipts {
         let mut books = Books {
             history,
             rosters: Rosters::of(history, &ledger, &attempts),
+            ledger,
             newcomers: newcomers(history),
             asked: Map::default(),
             answered: Map::default(),
@@ -57,6 +58,7 @@ impl Marks {
 struct Books<'h> {
     history: &'h History,
     rosters: Rosters,
+    ledger: Ledger,
     /// For each user the devices, each with the time of its first link.
     newcomers: Map<u32, u64>,
     /// Highest confirmation asked for and answered, by conversation and device.
@@ -147,12 +149,23 @@ impl Books<'_> {
             |u: &&U| **u != own && roster.is_steady(**u) && self.is_settled(**u, roster.created);
         let missing = roster.first.iter().flatten().filter(judged).find(|u| {
             let marks = self.of_user.get(&(c.0, u.0)).copied().unwrap_or_default();
-            marks.delivered < seq || (read && marks.read < seq)
+            let held = |mark| self.with_own(c, mark, |from| self.history.names.user_of(from) == **u);
+            held(marks.delivered) < seq || (read && held(marks.read) < seq)
         });
         self.findings.hold(missing.is_none(), || {
             let what = "invented-receipt: a sender is told of a receipt that a member never gave";
             Violation::new(what, [op.index]).at(c, [seq])
         });
+    }
+
+    /// Up to where a mark reaches when the messages that follow it are the confirmer's own: whoever sent a message has
+    /// it, and a client may say so in its confirmation.
+    fn with_own(&self, c: C, mark: u64, own: impl Fn(D) -> bool) -> u64 {
+        let mut reached = mark;
+        while self.ledger.at(c, reached + 1).is_some_and(|slot| own(slot.entry.from)) {
+            reached += 1;
+        }
+        reached
     }
 
     /// All devices of the user had a link before the conversation began: a device that comes later begins at the
@@ -195,7 +208,8 @@ impl Books<'_> {
         });
         if self.rosters.was_there(d.0, c) {
             let asked = self.asked.get(&(c.0, d.0)).copied().unwrap_or_default();
-            let far = delivered > asked.delivered || read > asked.read;
+            let held = |mark| self.with_own(c, mark, |from| from == d);
+            let far = delivered > held(asked.delivered) || read > held(asked.read);
             self.findings.hold(!far, || {
                 let what = "invented-receipt: a cursor is farther than its device ever confirmed";
                 Violation::new(what, [op.index]).at(c, [delivered, read])

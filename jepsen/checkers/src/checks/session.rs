@@ -3,9 +3,13 @@
 
 use super::Check;
 use crate::fast::Map;
-use crate::history::{F, History, Kind, Level, Op};
-use crate::ledger::{Ledger, Streams, observations};
+use crate::history::{C, D, F, History, Kind, Level, Op};
+use crate::ledger::{Attempts, Ledger, Streams, observations};
 use crate::verdict::{Findings, Verdict, Violation};
+use std::ops::Range;
+
+/// More refusals in a row than a device away from its group collects; beyond them a gap is a gap.
+const REFUSED_MAX: u64 = 1 << 20;
 
 /// A device sees its own past.
 pub(super) struct Session;
@@ -17,13 +21,13 @@ impl Check for Session {
 
     fn check(&self, history: &History) -> Verdict {
         let mut findings = Findings::default();
-        writes(&mut findings, &Ledger::of(history));
+        writes(&mut findings, &Ledger::of(history), &Attempts::of(history, |_, _, _| {}));
         reads(&mut findings, history);
         findings.verdict()
     }
 }
 
-fn writes(findings: &mut Findings, ledger: &Ledger) {
+fn writes(findings: &mut Findings, ledger: &Ledger, attempts: &Attempts) {
     for c in ledger.conversations() {
         let mut last = Map::<u32, (u64, u64, u32)>::default();
         for slot in ledger.slots(c).filter(|slot| slot.entry.k != 0) {
@@ -36,7 +40,7 @@ fn writes(findings: &mut Findings, ledger: &Ledger) {
                 Violation::new(what, ops).at(c, [seq, entry.seq])
             });
             if entry.k > k + 1 && whole_before(ledger, c, entry.seq) {
-                findings.violate(|| {
+                findings.hold(gap_is_refused(attempts, c, entry.from, k + 1..entry.k), || {
                     let what =
                         "lost-write: a device's order is stored and the one before it is not";
                     Violation::new(what, ops).at(c, [seq, entry.seq])
@@ -46,8 +50,17 @@ fn writes(findings: &mut Findings, ledger: &Ledger) {
     }
 }
 
+/// Whether every message that is missing was refused, or given up, before anything was said to be stored of it: a device
+/// may count what it was refused.
+fn gap_is_refused(attempts: &Attempts, c: C, from: D, missing: Range<u64>) -> bool {
+    missing.end - missing.start <= REFUSED_MAX
+        && missing.clone().all(|k| {
+            attempts.other_under(c, from, k).is_some_and(|attempt| attempt.acked.0 == 0)
+        })
+}
+
 /// Whether somebody told of every place before this one. Asked only where a violation is suspected.
-fn whole_before(ledger: &Ledger, c: crate::history::C, seq: u64) -> bool {
+fn whole_before(ledger: &Ledger, c: C, seq: u64) -> bool {
     ledger.slots(c).take_while(|slot| slot.entry.seq < seq).count() as u64 == seq - 1
 }
 
