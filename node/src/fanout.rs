@@ -90,7 +90,9 @@ impl Fanout {
                 for user in &added {
                     self.directory.post(user, &Hint::Changed(conversation));
                 }
-                for user in &removed {
+                for user in
+                    removed.iter().filter(|_| !planted::bug(planted::Bug::RemovedStillFannedOut))
+                {
                     self.directory.post(user, &Hint::Removed(conversation));
                 }
             }

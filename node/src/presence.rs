@@ -83,7 +83,8 @@ impl Presence {
     /// # Errors
     /// When the local replica cannot be read.
     pub(crate) async fn of(&self, user: &UserId) -> Result<Seen, StoreError> {
-        let online = self.directory.is_online(user)
+        let online = planted::bug(planted::Bug::AlwaysOnline)
+            || self.directory.is_online(user)
             || timeout(ASK_DEADLINE, self.others.any_online(user)).await.unwrap_or(false);
         if online {
             return Ok(Seen { online, last_seen: Some(self.clock.now()) });

@@ -264,6 +264,9 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> Result<(), io::Error> {
+        if planted::bug(planted::Bug::VoteNotSaved) {
+            return Ok(());
+        }
         let (done, durable) = oneshot::channel();
         self.log.save_vote(codec::encode_vote(vote), Box::new(move |r| drop(done.send(r))));
         durable.await.unwrap_or(Err(StoreError::Closed)).map_err(|e| self.fatal(e))

@@ -43,7 +43,8 @@ struct Post {
 
 impl Post {
     fn send(&self, hint: &Hint) {
-        if self.hints.try_send(hint.clone()).is_ok() {
+        let sent = self.hints.try_send(hint.clone()).is_ok();
+        if sent || planted::bug(planted::Bug::LagForgotten) {
             return;
         }
         metrics::counter!("synod_hints_dropped_total").increment(1);

@@ -103,6 +103,9 @@ impl Attempt {
                 Err(ProposeError::Overloaded { retry_after }) => {
                     return Err(RouteError::Overloaded { retry_after });
                 }
+                Err(ProposeError::Unknown) if planted::bug(planted::Bug::RefusalForUnknown) => {
+                    return Err(RouteError::Unavailable { retry_after: RETRY_AFTER });
+                }
                 Err(ProposeError::Unknown) => return Err(RouteError::Unknown),
                 Err(ProposeError::Stopped) => return Err(RouteError::Stopped),
             };

@@ -149,7 +149,8 @@ impl Deliveries {
         if seq < track.next {
             return Step::Nothing;
         }
-        if seq > track.next || !self.caught_up {
+        let gap = seq > track.next && !planted::bug(planted::Bug::HintWithoutGapCheck);
+        if gap || !self.caught_up {
             self.want(id);
             return Step::Nothing;
         }

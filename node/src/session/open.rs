@@ -141,6 +141,7 @@ fn position_from(
     let cursor = cursor(replica, id, who.device)?;
     // A device has what it confirmed, and begins after what existed when it came.
     let has = cursor.delivered.max(starts.get(&id).copied().unwrap_or_default());
+    let has = if planted::bug(planted::Bug::OfflineForgotten) { head.last_seq } else { has };
     Ok(Some(Position {
         kind: Arc::new(head.kind),
         visible_from,

@@ -101,7 +101,10 @@ impl Decider {
         wants_outcomes: bool,
         draft: &mut Draft,
     ) -> Result<Vec<Bytes>, Fatal> {
-        let entry = proto::decode_entry(entry).map_err(undecodable)?;
+        let mut entry = proto::decode_entry(entry).map_err(undecodable)?;
+        if !wants_outcomes && planted::bug(planted::Bug::FollowerAppliesBackwards) {
+            entry.commands.reverse();
+        }
         let at = Timestamp(entry.at_ms);
         let mut outcomes =
             Vec::with_capacity(if wants_outcomes { entry.commands.len() } else { 0 });
@@ -142,7 +145,8 @@ impl Decider {
             let key = keys::message_ref(id, &message.message_id, message.device);
             // A device that never spoke here has used no message id here.
             let spoke = |state: &Conversation| state.producers.contains_key(&message.device);
-            if talk.state.as_ref().is_some_and(spoke) {
+            if talk.state.as_ref().is_some_and(spoke) && !planted::bug(planted::Bug::DedupeLeftOut)
+            {
                 known.earlier = match draft.place(&key) {
                     Some(earlier) => Some(earlier),
                     None => match tables.get(&key)? {
@@ -154,11 +158,14 @@ impl Decider {
             place = Some(key);
         }
         let applied = chat::apply(&mut talk.state, id, at, command, &known);
-        if !applied.changed.members.is_empty() {
+        let same_audience = planted::bug(planted::Bug::RemovedStillFannedOut);
+        if !applied.changed.members.is_empty() && !same_audience {
             talk.audience = None;
         }
         draft.conversation(id, &applied.changed, place);
-        draft.owe(self.group, &mut self.counters, &applied.owed);
+        if !planted::bug(planted::Bug::DebtsForgotten) {
+            draft.owe(self.group, &mut self.counters, &applied.owed);
+        }
         draft.events.extend(applied.event.and_then(|event| shard_event(id, talk, event)));
         Ok(applied.outcome)
     }

@@ -64,6 +64,11 @@ impl ShardMachine {
     fn persist(&mut self, mut draft: Draft) -> Result<(), Fatal> {
         let mut batch = draft.rows(&self.decider.talks, &self.decider.people);
         let state = applied::encode(&self.applied, self.decider.counters);
+        if planted::bug(planted::Bug::AppliedApartFromRows) {
+            let mut apart = store::tables::Batch::new();
+            apart.put(keys::applied(self.group), state.clone());
+            self.tables.write(apart)?;
+        }
         batch.put(keys::applied(self.group), state);
         self.tables.write(batch)?;
         self.decider.talks.settle(draft.talks.iter());
@@ -104,7 +109,11 @@ impl Machine for ShardMachine {
         let mut outcomes = Vec::with_capacity(entries.len());
         for entry in entries {
             self.advance(entry.position, entry.applied_membership)?;
+            let skipped = planted::bug(planted::Bug::FollowerSkipsEntries)
+                && !entry.wants_outcomes
+                && entry.position.index.is_multiple_of(61);
             outcomes.push(match entry.payload {
+                Payload::Entry(_) if skipped => Vec::new(),
                 Payload::Entry(bytes) => {
                     self.decider.entry(bytes, entry.wants_outcomes, &mut draft)?
                 }
@@ -116,6 +125,9 @@ impl Machine for ShardMachine {
     }
 
     fn flush(&mut self) -> Result<(), Fatal> {
+        if planted::bug(planted::Bug::StateNotFlushed) {
+            return Ok(());
+        }
         Ok(self.tables.flush()?)
     }
 

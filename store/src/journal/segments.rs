@@ -269,7 +269,9 @@ impl Segments {
         file.write_at(&header.encode(), 0).map_err(at)?;
         file.sync_data().map_err(at)?;
         self.disk.rename(draft, &name).map_err(at)?;
-        self.disk.sync_folder().map_err(at)?;
+        if !planted::bug(planted::Bug::SegmentWithoutFolderSync) {
+            self.disk.sync_folder().map_err(at)?;
+        }
         Ok(Segment { number, file, salt: header.salt(), capacity })
     }
 

@@ -125,7 +125,10 @@ impl Writer {
         );
         file.write_at(bytes, self.offset)
             .map_err(|error| StoreError::while_doing("write", name(), &error))?;
-        file.sync_data().map_err(|error| StoreError::while_doing("sync", name(), &error))?;
+        let synced =
+            if planted::bug(planted::Bug::AckBeforeFsync) { Ok(()) } else { file.sync_data() };
+        let synced = if planted::bug(planted::Bug::FailedFsyncIgnored) { Ok(()) } else { synced };
+        synced.map_err(|error| StoreError::while_doing("sync", name(), &error))?;
         self.offset += bytes.len() as u64;
         Ok(())
     }

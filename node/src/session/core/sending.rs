@@ -61,7 +61,7 @@ impl Session {
             sender: who.user.clone(),
             device: who.device,
             receiver,
-            order: request.order,
+            order: request.order.filter(|_| !planted::bug(planted::Bug::DedupeLeftOut)),
             message_id: request.message_id,
             body: request.body,
         };
@@ -75,7 +75,7 @@ impl Session {
         one: Confirmation,
     ) {
         let cursor = self.deliveries.cursor(conversation);
-        if covers(cursor, &one) {
+        if covers(cursor, &one) || planted::bug(planted::Bug::ConfirmNotWritten) {
             let conversation = Some(conversation);
             return self.say(Say::Confirmed { tag: one.tag, conversation, result: Ok(cursor) });
         }
@@ -147,7 +147,8 @@ impl Session {
                 at: place.at,
                 order: place.order,
                 duplicate,
-                delivered: place.seq <= floors.delivered,
+                delivered: place.seq <= floors.delivered
+                    || planted::bug(planted::Bug::ReceiptInvented),
                 read: place.seq <= floors.read,
             }
         });
