@@ -78,8 +78,8 @@ impl Core {
         if !self.quorum_alive() {
             return Err(ReadError::Unavailable);
         }
-        if let (true, Some(at)) =
-            (planted::bug(planted::Bug::ReadIndexWithoutQuorum), self.seat.state().position)
+        if planted::bug(planted::Bug::ReadIndexWithoutQuorum)
+            && let Some(at) = self.seat.state().position
         {
             return Ok(at);
         }
