@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use rot::{Damage, Wound};
+pub(crate) use rot::files;
 pub use shim::{Dials, SHIM_SOURCE, Shim, Tallies};
 
 use crate::cluster::{DiskKind, Doing as _, Setback, shell, within};

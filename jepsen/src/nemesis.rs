@@ -3,14 +3,34 @@
 //! Every fault is installed, seen to bite, and healed. A fault that cannot be had on this machine says why and is
 //! counted as skipped; one that was installed and not seen to bite is indeterminate. Nothing here judges the product.
 
+mod catalogue;
+mod doctor;
+mod faults;
+mod runner;
+mod schedule;
+mod trial;
+
 use crate::cluster::{Cluster, Setback};
 use crate::dice::Dice;
+
+pub use catalogue::{catalogue, named};
+pub use doctor::{Finding, doctor, is_root};
+pub use runner::{Deed, Nemesis, Phase, Sum};
+pub use schedule::{Act, Kind, Mode, Schedule, Terms, Toll, Victims};
+pub use trial::{Trial, try_each};
 
 /// What was done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Installed {
     /// For people: whom, how much.
     pub detail: String,
+}
+
+impl Installed {
+    /// Done, with what people want to know of it.
+    pub fn new(detail: impl Into<String>) -> Self {
+        Self { detail: detail.into() }
+    }
 }
 
 /// Why a fault was not installed.
@@ -20,34 +40,17 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// What became of a fault, for the history.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// It is being installed.
-    Install,
-    /// It is in place and was seen to bite.
-    Installed,
-    /// It is in place, but nobody saw it bite.
-    Indeterminate,
-    /// It is not in place.
-    Skipped,
-    /// It is being taken away.
-    Heal,
-    /// It is gone.
-    Healed,
+impl Skipped {
+    /// Not done, and why not.
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self { reason: reason.into() }
+    }
 }
 
-/// One line of what the nemesis did.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deed {
-    /// Nanoseconds of the machine's monotonic clock.
-    pub at_ns: u64,
-    /// The fault.
-    pub fault: &'static str,
-    /// How far it is.
-    pub phase: Phase,
-    /// Whom, how much, why not.
-    pub detail: String,
+impl From<Setback> for Skipped {
+    fn from(setback: Setback) -> Self {
+        Self { reason: setback.to_string() }
+    }
 }
 
 /// Whom a fault may hit.
@@ -59,8 +62,9 @@ pub struct Scope {
 
 /// One kind of harm.
 pub trait Fault: Send {
-    /// Its name in scenarios, histories and reports.
-    fn name(&self) -> &'static str;
+    /// What a schedule must know of it, with its name in scenarios, histories and reports.
+    fn kind(&self) -> Kind;
+
     /// Does it.
     ///
     /// # Errors
@@ -71,35 +75,16 @@ pub trait Fault: Send {
         dice: &mut Dice,
         scope: &Scope,
     ) -> Result<Installed, Skipped>;
-    /// Whether it did bite: what was seen, or why nothing was.
+
+    /// Whether it bit so far: what was seen, or why nothing was. Asked again and again while it lasts.
     ///
     /// # Errors
-    /// Why it cannot be told, or that it did not.
+    /// Why it cannot be told yet, or that it did not bite.
     fn verify(&mut self, cluster: &mut Cluster) -> Result<String, String>;
-    /// Undoes it. May be called twice.
+
+    /// Undoes it. May be called twice. A node that it ended is started, but not waited for.
     ///
     /// # Errors
     /// When the harness could not; the run is then no run.
     fn heal(&mut self, cluster: &mut Cluster) -> Result<(), Setback>;
-}
-
-/// How faults follow each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// One fault a period.
-    Single,
-    /// Two at once.
-    Pair,
-    /// A new random subset every period, a quarter of the periods quiet.
-    Mix,
-    /// One after the other without healing, then healed in another order.
-    Swizzle,
-    /// One fault a period, always at whoever leads most.
-    Targeted,
-}
-
-/// Whether this process may make namespaces and mount disks.
-#[must_use]
-pub fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
 }

@@ -27,6 +27,22 @@ pub struct Network {
     switch: Namespace,
     hosts: BTreeMap<Host, Namespace>,
     lines: BTreeMap<Host, Line>,
+    deafness: BTreeMap<&'static str, Deafness>,
+}
+
+/// Who does not hear whom, and what the speaker is told.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Deafness {
+    /// By listener.
+    pub ears: BTreeMap<Host, Vec<Host>>,
+    /// Whether a TCP connection is answered with a reset; else with silence.
+    pub reset: bool,
+}
+
+impl Deafness {
+    fn to(&self, listener: Host) -> &[Host] {
+        self.ears.get(&listener).map_or(&[], Vec::as_slice)
+    }
 }
 
 impl Network {
@@ -44,9 +60,10 @@ impl Network {
         let prefix = Self::prefix(&plan.run_id);
         let switch = Namespace::named(format!("{prefix}s"));
         switch.create()?;
-        let mut network = Self { switch, hosts: BTreeMap::new(), lines: BTreeMap::new() };
-        let hosts = plan.all().map(Host::Node).chain([Host::Client]);
-        match network.furnish(&prefix, hosts) {
+        let (hosts, lines, deafness) = Default::default();
+        let mut network = Self { switch, hosts, lines, deafness };
+        let all = plan.all().map(Host::Node).chain([Host::Client]);
+        match network.furnish(&prefix, all) {
             Ok(()) => Ok(network),
             Err(setback) => {
                 network.remove();
@@ -148,30 +165,69 @@ impl Network {
         self.host(host).ip(&format!("link set eth0 mtu {bytes}")).map(drop)
     }
 
-    /// Gives a host's wire these manners. The wire then goes through this process.
+    /// From now on hosts do not hear others, on behalf of `owner`: several can do so at once.
     ///
     /// # Errors
-    /// When it cannot be laid.
-    pub fn misbehave(&mut self, host: Host, manners: Manners) -> Result<(), Setback> {
-        if let Some(line) = self.lines.get(&host) {
-            line.behave(manners);
-            return Ok(());
+    /// When the rules cannot be changed.
+    pub fn deafen(&mut self, owner: &'static str, deafness: Deafness) -> Result<(), Setback> {
+        let hosts: Vec<Host> = deafness.ears.keys().copied().collect();
+        self.deafness.insert(owner, deafness);
+        self.apply(&hosts)
+    }
+
+    /// Takes back what was done on behalf of `owner`.
+    ///
+    /// # Errors
+    /// When the rules cannot be changed.
+    pub fn undeafen(&mut self, owner: &'static str) -> Result<(), Setback> {
+        let Some(deafness) = self.deafness.remove(owner) else { return Ok(()) };
+        self.apply(&deafness.ears.into_keys().collect::<Vec<_>>())
+    }
+
+    fn apply(&self, hosts: &[Host]) -> Result<(), Setback> {
+        for host in hosts {
+            let all = |reset: bool| {
+                let mut unheard: Vec<Host> = self
+                    .deafness
+                    .values()
+                    .filter(|deafness| deafness.reset == reset)
+                    .flat_map(|deafness| deafness.to(*host).to_vec())
+                    .collect();
+                unheard.sort_unstable();
+                unheard.dedup();
+                unheard
+            };
+            let wall = self.wall(*host);
+            wall.cut_off(&all(false))?;
+            wall.refuse(&all(true))?;
         }
-        let line = Line::lay(&self.switch, host, BRIDGE, &Self::port(host))?;
-        line.behave(manners);
-        self.lines.insert(host, line);
         Ok(())
     }
 
-    /// Lays a host's wire straight to the bridge again, and tells what went over the crooked one.
+    /// Changes the manners of a host's wire. While it has any, it goes through this process.
     ///
     /// # Errors
     /// When it cannot be laid.
-    pub fn behave(&mut self, host: Host) -> Result<Option<Traffic>, Setback> {
-        let Some(line) = self.lines.remove(&host) else { return Ok(None) };
-        let traffic = line.traffic();
-        line.straighten(&self.switch, BRIDGE, &Self::port(host))?;
-        Ok(Some(traffic))
+    pub fn change(&mut self, host: Host, change: impl FnOnce(&mut Manners)) -> Result<(), Setback> {
+        let mut manners = self.lines.get(&host).map(Line::manners).unwrap_or_default();
+        change(&mut manners);
+        if manners == Manners::default() {
+            return self.straighten(host);
+        }
+        if !self.lines.contains_key(&host) {
+            let line = Line::lay(&self.switch, host, BRIDGE, &Self::port(host))?;
+            self.lines.insert(host, line);
+        }
+        if let Some(line) = self.lines.get(&host) {
+            line.behave(manners);
+        }
+        Ok(())
+    }
+
+    /// Lays a host's wire straight to the bridge again.
+    fn straighten(&mut self, host: Host) -> Result<(), Setback> {
+        let Some(line) = self.lines.remove(&host) else { return Ok(()) };
+        line.straighten(&self.switch, BRIDGE, &Self::port(host))
     }
 
     /// What went over a host's crooked wire so far.
@@ -185,12 +241,14 @@ impl Network {
     /// # Errors
     /// When something cannot be undone.
     pub fn heal(&mut self) -> Result<(), Setback> {
-        for host in self.hosts().collect::<Vec<_>>() {
-            self.behave(host)?;
+        self.deafness.clear();
+        let hosts: Vec<Host> = self.hosts().collect();
+        self.apply(&hosts)?;
+        for host in hosts {
+            self.straighten(host)?;
             let wall = self.wall(host);
-            wall.cut_off(&[])?;
-            wall.refuse(&[])?;
             wall.lose(0)?;
+            wall.swallow_above(None)?;
             wall.pose_as(host.address(), None, 0)?;
             self.throttle(host, None)?;
             self.limit_packets(host, 1500)?;

@@ -37,7 +37,9 @@ struct page {
   int64_t syncs_delayed;
   int64_t writes_failed;
   int64_t reads_failed;
-  int64_t syncs;
+  int64_t syncs_begun;
+  int64_t syncs;             /* that have ended */
+  int64_t sync_ns;           /* time that they took, all together */
 };
 
 static struct page nothing;
@@ -140,7 +142,6 @@ static int is_file(int file) {
 
 /* Whether this sync fails. As disks do, a later one of the same file then succeeds, though the bytes are lost. */
 static int sync_fails(int file) {
-  TALLY(syncs);
   int64_t delay = DIAL(sync_delay_us);
   if (delay > 0) {
     TALLY(syncs_delayed);
@@ -153,9 +154,20 @@ static int sync_fails(int file) {
   return 1;
 }
 
-int fsync(int file) { return sync_fails(file) ? -1 : real_fsync(file); }
+static int sync_by(int (*real)(int), int file) {
+  int64_t begun = true_ns(CLOCK_MONOTONIC);
+  TALLY(syncs_begun);
+  int result = sync_fails(file) ? -1 : real(file);
+  int error = errno;
+  __atomic_fetch_add(&page->sync_ns, true_ns(CLOCK_MONOTONIC) - begun, __ATOMIC_RELAXED);
+  TALLY(syncs);
+  errno = error;
+  return result;
+}
 
-int fdatasync(int file) { return sync_fails(file) ? -1 : real_fdatasync(file); }
+int fsync(int file) { return sync_by(real_fsync, file); }
+
+int fdatasync(int file) { return sync_by(real_fdatasync, file); }
 
 ssize_t pwrite64(int file, const void *from, size_t size, off64_t at) {
   if (DIAL(write_errors) && is_file(file) && fails(&page->write_errors)) {

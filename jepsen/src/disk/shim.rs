@@ -15,7 +15,7 @@ pub const SHIM_SOURCE: &str = include_str!("shim.c");
 /// Dials on the page, spare ones included.
 const DIALS: usize = 16;
 /// Tallies after them.
-const TALLIES: usize = 6;
+const TALLIES: usize = 8;
 /// Size of the page.
 const PAGE_BYTES: u64 = 4096;
 
@@ -61,8 +61,12 @@ pub struct Tallies {
     pub writes_failed: i64,
     /// Reads that failed.
     pub reads_failed: i64,
-    /// All syncs.
+    /// All syncs that were begun.
+    pub syncs_begun: i64,
+    /// All syncs that have ended; those of a killed process never do.
     pub syncs: i64,
+    /// Time that they took, all together, nanoseconds.
+    pub sync_ns: i64,
 }
 
 /// The shim of one node.
@@ -151,16 +155,37 @@ impl Shim {
         self.file.write_all_at(&bytes, 0).doing(self.page.display())
     }
 
+    /// Turns some dials and leaves the others.
+    ///
+    /// # Errors
+    /// When the page cannot be read or written.
+    pub fn change(&self, change: impl FnOnce(&mut Dials)) -> Result<(), Setback> {
+        let mut dials = self.dials()?;
+        change(&mut dials);
+        self.turn(dials)
+    }
+
     /// Turns all dials back. A monotonic clock keeps what it has gained: it never runs backwards.
     ///
     /// # Errors
     /// When the page cannot be read or written.
     pub fn calm(&self) -> Result<(), Setback> {
-        let dials = self.dials()?;
-        let since = i64::try_from(now_ns()).unwrap_or(i64::MAX) - dials.drift_from_ns;
-        let gained = i128::from(since) * i128::from(dials.mono_drift_ppm) / 1_000_000;
-        let gained = dials.mono_gained_ns + i64::try_from(gained).unwrap_or(0);
-        self.turn(Dials { mono_gained_ns: gained, ..Dials::default() })
+        self.stop_drift()?;
+        let mono_gained_ns = self.dials()?.mono_gained_ns;
+        self.turn(Dials { mono_gained_ns, ..Dials::default() })
+    }
+
+    /// Ends the drift of the monotonic clock; what it has gained it keeps.
+    ///
+    /// # Errors
+    /// When the page cannot be read or written.
+    pub fn stop_drift(&self) -> Result<(), Setback> {
+        self.change(|dials| {
+            let since = i64::try_from(now_ns()).unwrap_or(i64::MAX) - dials.drift_from_ns;
+            let gained = i128::from(since) * i128::from(dials.mono_drift_ppm) / 1_000_000;
+            dials.mono_gained_ns += i64::try_from(gained).unwrap_or(0);
+            (dials.mono_drift_ppm, dials.drift_from_ns) = (0, 0);
+        })
     }
 
     /// What was done so far.
@@ -175,7 +200,9 @@ impl Shim {
             syncs_delayed: n[DIALS + 2],
             writes_failed: n[DIALS + 3],
             reads_failed: n[DIALS + 4],
-            syncs: n[DIALS + 5],
+            syncs_begun: n[DIALS + 5],
+            syncs: n[DIALS + 6],
+            sync_ns: n[DIALS + 7],
         })
     }
 

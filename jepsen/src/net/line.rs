@@ -116,6 +116,11 @@ impl Line {
         *self.manners.lock() = manners;
     }
 
+    /// Its manners now.
+    pub(super) fn manners(&self) -> Manners {
+        *self.manners.lock()
+    }
+
     /// What it has done so far.
     #[must_use]
     pub fn traffic(&self) -> Traffic {

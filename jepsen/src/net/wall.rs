@@ -16,6 +16,7 @@ table inet jepsen {
   counter lost {}
   counter moved {}
   chain loss { }
+  chain large { }
   chain in {
     type filter hook input priority -10; policy accept;
     iif lo accept
@@ -23,6 +24,7 @@ table inet jepsen {
     ip saddr @refused meta l4proto tcp counter name refused reject with tcp reset
     ip saddr @refused counter name refused drop
     jump loss
+    jump large
   }
   chain leaving { type filter hook postrouting priority -150; policy accept; }
   chain arriving { type filter hook prerouting priority -310; policy accept; }
@@ -69,7 +71,7 @@ impl Wall<'_> {
     ///
     /// # Errors
     /// When the rules cannot be changed.
-    pub fn cut_off(&self, from: &[Host]) -> Result<(), Setback> {
+    pub(super) fn cut_off(&self, from: &[Host]) -> Result<(), Setback> {
         self.fill("cut", from)
     }
 
@@ -77,7 +79,7 @@ impl Wall<'_> {
     ///
     /// # Errors
     /// When the rules cannot be changed.
-    pub fn refuse(&self, from: &[Host]) -> Result<(), Setback> {
+    pub(super) fn refuse(&self, from: &[Host]) -> Result<(), Setback> {
         self.fill("refused", from)
     }
 
@@ -109,10 +111,10 @@ impl Wall<'_> {
     /// # Errors
     /// When the rules cannot be changed.
     pub fn swallow_above(&self, bytes: Option<u32>) -> Result<(), Setback> {
-        let mut script = "flush chain inet jepsen loss\n".to_owned();
+        let mut script = "flush chain inet jepsen large\n".to_owned();
         if let Some(bytes) = bytes {
             script +=
-                &format!("add rule inet jepsen loss meta length > {bytes} counter name lost drop\n");
+                &format!("add rule inet jepsen large meta length > {bytes} counter name lost drop\n");
         }
         self.namespace.nft(&script).map(drop)
     }

@@ -1,0 +1,56 @@
+//! Tries every fault against a real cluster and prints what was seen: `faults [--nodes N] SYNOD [FAULT …]`, as root.
+
+use std::process::ExitCode;
+
+use jepsen::cluster::{Cluster, Plan};
+use jepsen::nemesis::{catalogue, doctor, named, try_each};
+
+fn main() -> ExitCode {
+    for finding in doctor() {
+        println!("{:<34} {}", finding.mechanism, finding.missing.as_deref().unwrap_or("works"));
+    }
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    let mut nodes = 3;
+    if words.first().is_some_and(|word| word == "--nodes") {
+        nodes = words[1].parse().expect("a number of nodes");
+        words.drain(..2);
+    }
+    let Some(synod) = words.first() else {
+        println!("usage: faults [--nodes N] SYNOD [FAULT …]");
+        return ExitCode::from(3);
+    };
+    let faults = match &words[1..] {
+        [] => Ok(catalogue()),
+        names => {
+            let find = |name: &String| named(name).ok_or_else(|| format!("no fault `{name}`"));
+            names.iter().map(find).collect()
+        }
+    };
+    let mut plan = Plan::new(synod, format!("f{}", std::process::id()));
+    plan.nodes = nodes;
+    let raised = faults.and_then(|faults| {
+        Cluster::raise(&plan).map(|cluster| (cluster, faults)).map_err(|error| error.to_string())
+    });
+    let (mut cluster, faults) = match raised {
+        Ok(raised) => raised,
+        Err(error) => {
+            println!("{error}");
+            return ExitCode::from(3);
+        }
+    };
+    println!("raised in {}", cluster.home().display());
+    let trials = try_each(&mut cluster, faults, 1, &mut |trial| {
+        let (installed, bit) = (&trial.installed, &trial.bit);
+        println!(
+            "{:<20} {installed:?}\n{:<20} bit after {:?}: {bit:?}\n{:<20} healed after {:?}: {:?}",
+            trial.name, "", trial.bit_after, "", trial.healed_after, trial.healed
+        );
+    });
+    let bitten = trials.iter().filter(|trial| trial.bit.is_ok()).count();
+    println!("{bitten} of {} bit; {} nodes ended by themselves", trials.len(), cluster.ends().len());
+    for end in cluster.ends() {
+        println!("n{} {}: {}", end.node, end.status, end.last.lines().last().unwrap_or_default());
+    }
+    cluster.teardown();
+    ExitCode::SUCCESS
+}
