@@ -6,12 +6,16 @@
 //! what was kept. `campaign` is the small form that needs no root: it repeats the demonstration over seeds.
 
 pub mod campaign;
+pub mod canary;
 pub mod clients;
 pub mod cluster;
 pub mod dice;
 pub mod disk;
+pub mod ledger;
+pub mod matrix;
 pub mod nemesis;
 pub mod net;
 pub mod record;
+pub mod run;
 pub mod scenario;
 pub mod verdict;

@@ -6,7 +6,7 @@ use std::io::{self, BufWriter, Write as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use checkers::{C, Code, Conn, D, F, HistoryError, Kind, Recorder, U, write_op};
+use checkers::{C, Code, Conn, D, F, History, HistoryError, Kind, Recorder, U, write_op};
 
 /// Nanoseconds of the machine's monotonic clock, the same for every process of this machine.
 #[must_use]
@@ -77,9 +77,15 @@ impl Tape {
         self.recorder.code(name)
     }
 
-    /// What it holds, for a history.
+    /// What it holds, for more than notes.
     pub fn recorder(&self) -> &Recorder {
         &self.recorder
+    }
+
+    /// All of it, in order of time.
+    #[must_use]
+    pub fn into_history(self) -> History {
+        self.recorder.finish()
     }
 }
 

@@ -2,6 +2,7 @@
 //! that is left out has one default, and a run writes all of it down expanded, so that a run can be repeated from its
 //! folder. It does not know how any of it is done.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -58,11 +59,25 @@ pub struct ClusterShape {
     pub disk: String,
     /// Size of a loop image, MiB.
     pub disk_mib: u32,
+    /// More for the nodes' environment.
+    pub environment: BTreeMap<String, String>,
+    /// More lines for every node's file: whole TOML tables.
+    pub more: String,
+    /// Size of a journal segment, bytes; small ones make purges frequent. 0: the harness' own.
+    pub segment_bytes: u64,
 }
 
 impl Default for ClusterShape {
     fn default() -> Self {
-        Self { nodes: 3, shards: 4, disk: "ext4".to_owned(), disk_mib: 512 }
+        Self {
+            nodes: 3,
+            shards: 4,
+            disk: "ext4".to_owned(),
+            disk_mib: 512,
+            environment: BTreeMap::new(),
+            more: String::new(),
+            segment_bytes: 0,
+        }
     }
 }
 
@@ -74,13 +89,17 @@ pub struct NemesisShape {
     pub faults: Vec<String>,
     /// `single`, `pair`, `mix`, `swizzle`, `targeted`.
     pub mode: String,
+    /// From one choice of faults to the next, seconds.
+    pub period_seconds: u64,
+    /// A node may be left out at the end: it refused to go on with a damaged disk, and said so.
+    pub may_leave: bool,
     /// A quorum lives at all times; without it only safety is judged.
     pub keep_quorum: bool,
 }
 
 impl Default for NemesisShape {
     fn default() -> Self {
-        Self { faults: Vec::new(), mode: "single".to_owned(), keep_quorum: true }
+        Self { faults: Vec::new(), mode: "single".to_owned(), period_seconds: 10, may_leave: false, keep_quorum: true }
     }
 }
 

@@ -28,6 +28,17 @@ impl Tally {
         self.runs.iter().map(DemoVerdict::judge).max().unwrap_or(Judgement::Unknown)
     }
 
+    /// 0 valid, 1 violated, 2 unknown, 3 a run ended without a verdict.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        match self.judgement() {
+            Judgement::Violated => 1,
+            _ if !self.failures.is_empty() => 3,
+            Judgement::Unknown => 2,
+            Judgement::Valid => 0,
+        }
+    }
+
     /// Runs that ended without a verdict.
     #[must_use]
     pub fn failures(&self) -> &[String] {
