@@ -237,7 +237,7 @@ impl Cluster {
     /// When the kernel holds one.
     pub fn kill_all(&mut self, nodes: &[u8]) -> Result<usize, Setback> {
         for id in nodes {
-            if let Some(process) = &self.node(*id).process {
+            if let Some(process) = &mut self.node_mut(*id).process {
                 process.strike()?;
             }
         }

@@ -24,6 +24,8 @@ const LET_GO: Duration = Duration::from_secs(10);
 const TRY_AGAIN: Duration = Duration::from_millis(50);
 /// The file that fills a disk.
 const BALLAST: &str = "ballast";
+/// The unit in which the space of a file is counted.
+const BLOCK_BYTES: u64 = 512;
 /// What a full disk still has: less than a journal record.
 const CRUMBS_BYTES: u64 = 4096;
 
@@ -164,7 +166,7 @@ impl Disk {
             let Some(step) = step else { break };
             taken += step;
         }
-        Ok(taken)
+        Ok(file.metadata().doing(path.display())?.blocks() * BLOCK_BYTES)
     }
 
     /// Gives the space back.

@@ -100,6 +100,12 @@ impl Node {
         all[all.len().saturating_sub(lines)..].join("\n")
     }
 
+    /// How many threads of its process are in this state, and how many there are.
+    pub(crate) fn threads_in(&self, state: char) -> (usize, usize) {
+        let states = self.process.as_ref().map(Process::states).unwrap_or_default();
+        (states.iter().filter(|other| **other == state).count(), states.len())
+    }
+
     /// Its shim.
     pub(crate) fn shim(&self) -> Result<&Shim, Setback> {
         self.shim.as_ref().ok_or_else(|| Setback::new("the plan has no shim"))
@@ -150,7 +156,7 @@ impl Node {
         let mut wounds: Vec<String> = self.disk.wound().into_iter().chain(self.groups.wound()).collect();
         match &self.process {
             None => wounds.push("does not run".to_owned()),
-            Some(process) if process.paused() || process.state() == Some('T') => {
+            Some(process) if process.paused() || process.states().contains(&'T') => {
                 wounds.push("stands still".to_owned());
             }
             Some(_) => {}

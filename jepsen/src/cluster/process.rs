@@ -64,20 +64,23 @@ impl Process {
         self.child.id()
     }
 
-    fn signal(&self, signal: Signal) -> Result<(), Setback> {
+    /// A process that ended already gets no signal: its number may be another's by now.
+    fn signal(&mut self, signal: Signal) -> Result<(), Setback> {
+        if self.ended().is_some() {
+            return Ok(());
+        }
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         kill_process(pid.expect("a child has a number"), signal).doing("signalling a node")
     }
 
     /// SIGKILL; returns when the process is gone.
     pub(crate) fn kill(mut self) -> Result<ExitStatus, Setback> {
-        // A child that is not waited for keeps its number: nobody else can be hit.
         self.signal(Signal::KILL)?;
         self.gone(GONE_WITHIN).ok_or_else(|| Setback::new("a killed node is still there"))
     }
 
     /// SIGKILL without waiting.
-    pub(crate) fn strike(&self) -> Result<(), Setback> {
+    pub(crate) fn strike(&mut self) -> Result<(), Setback> {
         self.signal(Signal::KILL)
     }
 
@@ -116,11 +119,18 @@ impl Process {
         within(patience, LOOK, || self.ended())
     }
 
-    /// `state` of `/proc/<pid>/stat`: `T` is stopped, `D` waits for a disk.
-    pub(crate) fn state(&self) -> Option<char> {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid())).ok()?;
-        stat.rsplit_once(')')?.1.trim_start().chars().next()
+    /// The states of its threads, as `/proc` has them: `T` is stopped, `D` waits for a disk.
+    pub(crate) fn states(&self) -> Vec<char> {
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid()));
+        let stats = threads.into_iter().flatten().flatten();
+        let stats = stats.filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
+        stats.filter_map(|stat| state(&stat)).collect()
     }
+}
+
+/// The state in the text of `/proc/<pid>/stat`.
+fn state(stat: &str) -> Option<char> {
+    stat.rsplit_once(')')?.1.trim_start().chars().next()
 }
 
 impl Drop for Process {
@@ -129,5 +139,16 @@ impl Drop for Process {
         if self.ended().is_none() && self.strike().is_ok() {
             self.gone(GONE_WITHIN);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_state_is_found_behind_a_name_with_brackets() {
+        assert_eq!(state("7 (a) b)) D 1 7 7"), Some('D'));
+        assert_eq!(state("7"), None);
     }
 }

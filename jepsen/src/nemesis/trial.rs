@@ -1,6 +1,8 @@
 //! Tries faults one by one against a cluster and tells of each whether it bites here: what `doctor` believes is then seen.
 
+use std::fs::File;
 use std::net::{TcpStream, UdpSocket};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -18,6 +20,13 @@ const LOOK: Duration = Duration::from_millis(100);
 const KNOCK_EVERY: Duration = Duration::from_millis(20);
 /// A knock that is not answered within this is given up.
 const KNOCK_PATIENCE: Duration = Duration::from_millis(50);
+
+/// Messages a second that are sent while a fault is tried: a disk that nobody writes to cannot fail.
+const RATE: &str = "300";
+/// Devices that send them.
+const DEVICES: &str = "12";
+/// Messages flow within this, accounts and all.
+const FLOWS_WITHIN: Duration = Duration::from_secs(20);
 
 /// What became of one fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,8 +57,10 @@ pub fn try_each(
     let clients = cluster.network().host(Host::Client).clone();
     std::thread::scope(|scope| {
         scope.spawn(|| knock(&clients, &doors, &stop));
+        let mut load = Load(None);
         let mut trials: Vec<Trial> = Vec::new();
         for (number, fault) in faults.into_iter().enumerate() {
+            load.flow(cluster);
             let trial = try_one(cluster, fault, seed + number as u64);
             tell(&trial);
             trials.push(trial);
@@ -60,6 +71,47 @@ pub fn try_each(
         stop.store(true, Ordering::Relaxed);
         trials
     })
+}
+
+/// Real clients that send all the time: the binary's own measuring command, started again whenever a fault ended it.
+struct Load(Option<Child>);
+
+impl Load {
+    /// Makes sure that messages flow. Without them some faults are not seen to bite, which is told there.
+    fn flow(&mut self, cluster: &Cluster) {
+        if self.0.as_mut().is_some_and(|child| matches!(child.try_wait(), Ok(None))) {
+            return;
+        }
+        let applied = || -> u64 {
+            let status = cluster.all().into_iter().filter_map(|node| cluster.eyes().status(node).ok());
+            status.flat_map(|status| status.shards).map(|shard| shard.applied).sum()
+        };
+        let before = applied();
+        self.0 = start_load(cluster);
+        within(FLOWS_WITHIN, LOOK, || (applied() > before + 1000).then_some(()));
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        if let Some(mut child) = self.0.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+fn start_load(cluster: &Cluster) -> Option<Child> {
+    let mut command = Command::new(&cluster.plan().synod);
+    command.args(["bench", "send", "--json", "--clients", DEVICES, "--rate", RATE]);
+    command.args(["--duration", "3600s", "--warmup", "0s", "--ca"]).arg(cluster.home().join("ca.pem"));
+    for node in cluster.all() {
+        command.arg("--addr").arg(cluster.client_addr(node).to_string());
+    }
+    command.env("HOME", cluster.home());
+    let log = File::create(cluster.home().join("load.log")).ok()?;
+    let mut command = cluster.in_client_namespace(command);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().ok()
 }
 
 fn try_one(cluster: &mut Cluster, mut fault: Box<dyn Fault>, seed: u64) -> Trial {

@@ -48,7 +48,7 @@ pub struct Manners {
 /// What a wire has done so far, in frames.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Traffic {
-    /// Carried to the other end.
+    /// Carried to the other end, or on their way there.
     pub carried: u64,
     /// Arrived after one that had left later.
     pub overtaken: u64,
@@ -58,7 +58,7 @@ pub struct Traffic {
     pub damaged: u64,
     /// Not carried.
     pub lost: u64,
-    /// Time spent waiting, of all frames together, microseconds.
+    /// Time that they wait, of all frames together, microseconds.
     pub waited_us: u64,
 }
 
@@ -238,6 +238,7 @@ impl Carrier {
         }
         self.latest_due[from] = self.latest_due[from].max(due);
         self.number += 1;
+        self.counts.carried.fetch_add(1, Ordering::Relaxed);
         self.counts.waited_us.fetch_add((due - now) / 1000, Ordering::Relaxed);
         self.queue.push(Reverse((due, self.number, from, frame)));
     }
@@ -249,7 +250,6 @@ impl Carrier {
     }
 
     fn arrived(&mut self, from: usize, number: u64) {
-        self.counts.carried.fetch_add(1, Ordering::Relaxed);
         if number < self.newest[from] {
             self.counts.overtaken.fetch_add(1, Ordering::Relaxed);
         }

@@ -79,7 +79,10 @@ impl Fault for Crash {
             let still = match self.how {
                 How::Kill => !cluster.running(*id),
                 How::Power => !cluster.running(*id) && !node.disk.usable(),
-                How::Pause => node.process.as_ref().and_then(|process| process.state()) == Some('T'),
+                How::Pause => {
+                    let (stopped, all) = node.threads_in('T');
+                    all > 0 && stopped == all
+                }
                 How::Freeze => node.groups.frozen().unwrap_or(false),
             };
             if !still {

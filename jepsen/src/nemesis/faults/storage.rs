@@ -85,15 +85,11 @@ impl IllDisk {
             Ailment::Slow => {
                 let (syncs, time) = (now.syncs - before.syncs, now.sync_ns - before.sync_ns);
                 let mean = time.checked_div(syncs).unwrap_or(0);
-                let slow = mean >= SLOW_NS || (syncs == 0 && now.syncs_begun > now.syncs);
-                if slow { format!("{syncs} syncs took {} µs on average", mean / 1000) } else { String::new() }
-            }
-            Ailment::Stalled if now.syncs_begun > now.syncs => {
-                format!("{} syncs stand still, {} ended", now.syncs_begun - now.syncs, now.syncs - before.syncs)
+                if mean >= SLOW_NS { format!("{syncs} syncs took {} µs on average", mean / 1000) } else { String::new() }
             }
             Ailment::Stalled => {
-                let waits = cluster.node(node).process.as_ref().and_then(|process| process.state()) == Some('D');
-                if waits { "the node waits for its disk".to_owned() } else { String::new() }
+                let (waiting, all) = cluster.node(node).threads_in('D');
+                if waiting > 0 { format!("{waiting} of {all} threads wait for the disk") } else { String::new() }
             }
             Ailment::SlowSync => some(now.syncs_delayed - before.syncs_delayed, "syncs took 150 ms longer"),
             Ailment::Full => match disk.free() {

@@ -21,7 +21,7 @@ pub(in crate::nemesis) enum Mishap {
     Twice,
     /// One packet of fifty has a turned bit, everywhere.
     Damage,
-    /// One node's link carries 2 Mbit/s.
+    /// One node's link carries 1 Mbit/s.
     Slow,
     /// One node's link goes down and up several times.
     Flap,
@@ -38,7 +38,7 @@ const TWICE_PER_MILLE: u64 = 100;
 /// Packets damaged of a thousand.
 const DAMAGED_PER_MILLE: u64 = 20;
 /// Bandwidth of a slow link.
-const SLOW_KILOBITS: u32 = 2000;
+const SLOW_KILOBITS: u32 = 1000;
 /// Small packets: the least that QUIC works with, and a little.
 const SMALL_BYTES: u32 = 1280;
 /// What a hole for large packets still lets through.
@@ -105,7 +105,7 @@ impl Mishaps {
             cluster.network().plug(host, false)?;
             rest(FLAP);
             let link = cluster.network().host(host).ip("link show eth0")?;
-            self.flaps_seen += u32::from(link.contains("LOWERLAYERDOWN"));
+            self.flaps_seen += u32::from(!link.contains("LOWER_UP"));
             cluster.network().plug(host, true)?;
             rest(FLAP);
         }
