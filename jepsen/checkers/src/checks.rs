@@ -1,6 +1,6 @@
 //! The checks, one small module for each property. All are near-linear in the number of operations.
 
-use crate::judge::{Check, Expectations};
+use crate::judge::{Check, Expectations, Facts};
 
 mod account;
 mod authz;

@@ -3,15 +3,37 @@
 use crate::History;
 use crate::checks;
 use crate::history::{F, Kind, Phase};
+use crate::ledger::{Attempts, Ledger, Rosters};
 use crate::verdict::{Outcome, Verdict};
 use std::collections::BTreeMap;
+
+/// What most checks need of a history, gathered once.
+pub struct Facts<'h> {
+    pub(crate) history: &'h History,
+    pub(crate) ledger: Ledger,
+    pub(crate) attempts: Attempts,
+    pub(crate) rosters: Rosters,
+}
+
+impl<'h> Facts<'h> {
+    /// Gathers them.
+    pub fn of(history: &'h History) -> Facts<'h> {
+        let (ledger, attempts) = (Ledger::of(history), Attempts::of(history));
+        let rosters = Rosters::of(history, &ledger, &attempts);
+        Facts { history, ledger, attempts, rosters }
+    }
+}
 
 /// One property of a run.
 pub trait Check {
     /// Its name in verdicts, canary tables and reports.
     fn name(&self) -> &'static str;
-    /// Judges a history.
-    fn check(&self, history: &History) -> Verdict;
+    /// Judges a history by the facts gathered from it.
+    fn judge(&self, facts: &Facts<'_>) -> Verdict;
+    /// Judges a history alone.
+    fn check(&self, history: &History) -> Verdict {
+        self.judge(&Facts::of(history))
+    }
 }
 
 /// Which of the faults of a run have to have bitten for it to count.
@@ -97,8 +119,9 @@ impl Judgement {
 /// Judges a history by every check.
 pub fn judge(history: &History, expectations: &Expectations) -> Judgement {
     let mut judgement = count(history);
+    let facts = Facts::of(history);
     for check in checks::all(expectations) {
-        judgement.checks.insert(check.name(), check.check(history));
+        judgement.checks.insert(check.name(), check.judge(&facts));
     }
     judgement.doubts = doubts(&judgement, expectations);
     let worst = judgement.checks.values().map(Verdict::outcome).max().unwrap_or(Outcome::Unknown);

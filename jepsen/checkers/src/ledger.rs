@@ -8,7 +8,7 @@ mod attempts;
 mod roster;
 mod seen;
 
-pub(crate) use attempts::{Attempt, Attempts};
+pub(crate) use attempts::Attempts;
 pub(crate) use roster::Rosters;
 pub(crate) use seen::Seen;
 

@@ -16,5 +16,5 @@ pub use history::{
     C, Code, Conn, D, Entry, F, History, HistoryError, InboxLine, Interner, Kind, Level, NEMESIS,
     Op, Phase, Recorder, U, payload_hash, write_op,
 };
-pub use judge::{Check, Expectations, Faults, Judgement, judge};
+pub use judge::{Check, Expectations, Facts, Faults, Judgement, judge};
 pub use verdict::{Findings, Outcome, VIOLATIONS_MAX, Verdict, Violation};

@@ -210,6 +210,12 @@ fn replicas_that_disagree_are_caught() {
     entries[5].chain ^= 1;
     t.read_back_as("c", 3, entries);
     caught(t, "prefix", "chain-divergence");
+
+    let mut t = ordinary();
+    let mut entries = t.log("c");
+    entries[5].chain = entries[4].chain;
+    t.read_back_as("c", 1, entries);
+    caught(t, "prefix", "chain-still");
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! P2, P3, P4 and P14: every acknowledged message is where it was acknowledged, on every replica, once; nothing is
 //! stored that nobody sent or that was certainly refused.
 
-use super::Check;
+use super::{Check, Facts};
 use crate::fast::Map;
 use crate::history::{C, Code, D, Entry, F, History, Kind, Op};
-use crate::ledger::{Attempt, Attempts, Ledger, observations, same};
+use crate::ledger::{Attempts, observations, same};
 use crate::verdict::{Findings, Verdict, Violation};
 use std::borrow::Cow;
 
@@ -16,23 +16,26 @@ impl Check for Account {
         "account"
     }
 
-    fn check(&self, history: &History) -> Verdict {
+    fn judge(&self, facts: &Facts<'_>) -> Verdict {
+        let history = facts.history;
         let mut findings = Findings::default();
         let broken = Refusals::of(history);
-        let attempts =
-            Attempts::of(history, |op, c, attempt| answer(&mut findings, &broken, op, c, attempt));
-        let ledger = Ledger::of(history);
-        let mut found = Found::default();
+        let attempts = &facts.attempts;
+        for op in history.ops.iter().filter(|op| op.kind != Kind::Invoke) {
+            answer(&mut findings, &broken, attempts, op);
+        }
+        let ledger = &facts.ledger;
+        let mut found = Found::new(attempts);
         for c in ledger.conversations() {
             for slot in ledger.slots(c) {
-                found.entry(&mut findings, &attempts, c, (&slot.entry, slot.op));
+                found.entry(&mut findings, attempts, c, (&slot.entry, slot.op));
             }
         }
         for op in &history.ops {
             for (c, entry) in observations(op) {
                 let known = ledger.at(c, entry.seq).is_some_and(|slot| same(&slot.entry, &entry));
                 if !known {
-                    found.entry(&mut findings, &attempts, c, (&entry, op.index as u32));
+                    found.entry(&mut findings, attempts, c, (&entry, op.index as u32));
                 }
             }
         }
@@ -63,11 +66,13 @@ impl Refusals {
 }
 
 /// An answer that contradicts an earlier one.
-fn answer(findings: &mut Findings, refusals: &Refusals, op: &Op, c: C, attempt: &Attempt) {
-    let F::Send { seq, error, .. } = op.f else { return };
+fn answer(findings: &mut Findings, refusals: &Refusals, attempts: &Attempts, op: &Op) {
+    let F::Send { c, d, k, h, seq, error, .. } = op.f else { return };
+    let entry = Entry { seq, from: d, k, h, chain: 0, at: 0 };
+    let Some((_, attempt)) = attempts.behind(c, &entry) else { return };
     let (acked, by) = attempt.acked;
     let ops = [u64::from(by), op.index];
-    if acked == 0 {
+    if acked == 0 || ops[0] >= op.index {
         return;
     }
     if op.kind == Kind::Ok {
@@ -84,13 +89,17 @@ fn answer(findings: &mut Findings, refusals: &Refusals, op: &Op, c: C, attempt: 
 }
 
 /// Where each message and each order was first found.
-#[derive(Default)]
 struct Found {
-    messages: Map<u32, (u64, u32)>,
+    /// By number of the attempt; the sequence is 0 while it was not found.
+    messages: Vec<(u64, u32)>,
     orders: Map<(u32, u32, u64), (u64, u32)>,
 }
 
 impl Found {
+    fn new(attempts: &Attempts) -> Found {
+        Found { messages: vec![(0, 0); attempts.len()], orders: Map::default() }
+    }
+
     fn entry(
         &mut self,
         findings: &mut Findings,
@@ -105,7 +114,11 @@ impl Found {
                     let what = "resurrected: a message that was certainly refused is stored";
                     Violation::new(what, [u64::from(attempt.op), u64::from(op)]).at(c, [entry.seq])
                 });
-                let (seq, first) = *self.messages.entry(at).or_insert((entry.seq, op));
+                let found = &mut self.messages[at as usize];
+                if found.0 == 0 {
+                    *found = (entry.seq, op);
+                }
+                let (seq, first) = *found;
                 findings.hold(seq == entry.seq, || {
                     let what = "duplicate: one message has two places";
                     Violation::new(what, [u64::from(first), u64::from(op)]).at(c, [seq, entry.seq])

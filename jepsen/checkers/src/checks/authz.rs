@@ -1,9 +1,9 @@
 //! P10, membership at commit order: who was surely no member where a message was decided neither wrote nor got it,
 //! who surely was one is not turned away, and nobody sees what was before them where that is not agreed.
 
-use super::Check;
+use super::{Check, Facts};
 use crate::history::{C, Code, D, F, History, Kind, Level, Op, U};
-use crate::ledger::{Attempts, Ledger, Rosters};
+use crate::ledger::Rosters;
 use crate::verdict::{Findings, Verdict, Violation};
 
 /// Only members read and write.
@@ -14,13 +14,13 @@ impl Check for Authz {
         "authz"
     }
 
-    fn check(&self, history: &History) -> Verdict {
-        let ledger = Ledger::of(history);
-        let attempts = Attempts::of(history, |_, _, _| {});
-        let rosters = Rosters::of(history, &ledger, &attempts);
+    fn judge(&self, facts: &Facts<'_>) -> Verdict {
+        let history = facts.history;
+        let ledger = &facts.ledger;
+        let rosters = &facts.rosters;
         let mut guard = Guard {
             history,
-            rosters: &rosters,
+            rosters,
             not_a_member: history.names.clone().code("not_a_member"),
             findings: Findings::default(),
         };

@@ -1,9 +1,8 @@
 //! P20, time is not order: the server's times of a conversation never fall as its sequence rises, and a message has
 //! one time for ever.
 
-use super::Check;
+use super::{Check, Facts};
 use crate::fast::Map;
-use crate::history::History;
 use crate::ledger::observations;
 use crate::verdict::{Findings, Verdict, Violation};
 
@@ -15,7 +14,8 @@ impl Check for Clock {
         "clock"
     }
 
-    fn check(&self, history: &History) -> Verdict {
+    fn judge(&self, facts: &Facts<'_>) -> Verdict {
+        let history = facts.history;
         let mut findings = Findings::default();
         let mut times = Map::<(u32, u64), (u64, u32)>::default();
         for op in &history.ops {

@@ -1,9 +1,9 @@
 //! What nodes say of themselves: one leader in each term, one owner of each conversation, equal states at equal
 //! indices. P16 and P17.
 
-use super::Check;
+use super::{Check, Facts};
 use crate::fast::Map;
-use crate::history::{F, History};
+use crate::history::F;
 use crate::verdict::{Findings, Verdict, Violation};
 use std::collections::hash_map::Entry;
 use std::hash::Hash;
@@ -44,7 +44,8 @@ impl Check for Leaders {
         "leaders"
     }
 
-    fn check(&self, history: &History) -> Verdict {
+    fn judge(&self, facts: &Facts<'_>) -> Verdict {
+        let history = facts.history;
         let (mut findings, mut leaders) = (Findings::default(), Once::new());
         for op in &history.ops {
             let F::Leader { shard, node, term } = op.f else { continue };
@@ -63,7 +64,8 @@ impl Check for Placement {
         "placement"
     }
 
-    fn check(&self, history: &History) -> Verdict {
+    fn judge(&self, facts: &Facts<'_>) -> Verdict {
+        let history = facts.history;
         let (mut findings, mut owners) = (Findings::default(), Once::new());
         for op in &history.ops {
             let F::Owner { c, shard, epoch } = op.f else { continue };
@@ -82,7 +84,8 @@ impl Check for Digests {
         "digest"
     }
 
-    fn check(&self, history: &History) -> Verdict {
+    fn judge(&self, facts: &Facts<'_>) -> Verdict {
+        let history = facts.history;
         let (mut findings, mut digests) = (Findings::default(), Once::new());
         for op in &history.ops {
             let F::Digest { shard, index, digest, .. } = op.f else { continue };

@@ -1,10 +1,10 @@
 //! P7 and P8: what a device receives, over all its connections, is the conversation: nothing left out, nothing
 //! twice on one link, nothing out of order, and in the end all of it.
 
-use super::Check;
+use super::{Check, Facts};
 use crate::fast::Map;
 use crate::history::{C, D, F, History, Kind, Op};
-use crate::ledger::{Attempts, Ledger, Rosters, Streams};
+use crate::ledger::{Ledger, Rosters, Streams};
 use crate::verdict::{Findings, Verdict, Violation};
 
 /// Every device gets everything once.
@@ -15,11 +15,11 @@ impl Check for Delivery {
         "delivery"
     }
 
-    fn check(&self, history: &History) -> Verdict {
-        let ledger = Ledger::of(history);
-        let attempts = Attempts::of(history, |_, _, _| {});
-        let rosters = Rosters::of(history, &ledger, &attempts);
-        let mut tracks = Tracks::new(history, &ledger, &rosters);
+    fn judge(&self, facts: &Facts<'_>) -> Verdict {
+        let history = facts.history;
+        let ledger = &facts.ledger;
+        let rosters = &facts.rosters;
+        let mut tracks = Tracks::new(history, ledger, rosters);
         for op in &history.ops {
             tracks.step(op);
         }

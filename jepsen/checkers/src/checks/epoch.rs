@@ -1,7 +1,7 @@
 //! P11, the epochs of an encrypted conversation's keys are a compare-and-set: one commit each, none left out, a
 //! refusal as stale only where another was first, and messages of the current epoch or the few before it.
 
-use super::Check;
+use super::{Check, Facts};
 use crate::fast::Map;
 use crate::history::{C, F, History, Kind, Op};
 use crate::verdict::{Findings, Verdict, Violation};
@@ -28,7 +28,8 @@ impl Check for Epoch {
         "epoch"
     }
 
-    fn check(&self, history: &History) -> Verdict {
+    fn judge(&self, facts: &Facts<'_>) -> Verdict {
+        let history = facts.history;
         let mut findings = Findings::default();
         let mut epochs = Map::<(u32, u64), Taken>::default();
         for op in &history.ops {

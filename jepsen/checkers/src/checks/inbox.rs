@@ -1,10 +1,10 @@
 //! P18, the inbox: read back at the end, a user's list holds the conversations that the logs imply, each with its
 //! last sequence and with as many unread messages as the user has not read.
 
-use super::Check;
+use super::{Check, Facts};
 use crate::fast::{Map, Set};
 use crate::history::{C, F, History, InboxLine, Kind, Op, U};
-use crate::ledger::{Attempts, Ledger, Rosters};
+use crate::ledger::{Ledger, Rosters};
 use crate::verdict::{Findings, Verdict, Violation};
 
 /// Inboxes agree with the conversations.
@@ -15,12 +15,12 @@ impl Check for Inbox {
         "inbox"
     }
 
-    fn check(&self, history: &History) -> Verdict {
-        let ledger = Ledger::of(history);
-        let attempts = Attempts::of(history, |_, _, _| {});
+    fn judge(&self, facts: &Facts<'_>) -> Verdict {
+        let history = facts.history;
+        let ledger = &facts.ledger;
         let mut lists = Lists {
             history,
-            rosters: Rosters::of(history, &ledger, &attempts),
+            rosters: &facts.rosters,
             due: Map::default(),
             reads: reads(history),
             complete: complete(history),
@@ -66,8 +66,8 @@ fn complete(history: &History) -> Map<u32, u64> {
 
 struct Lists<'h> {
     history: &'h History,
-    rosters: Rosters,
-    ledger: Ledger,
+    rosters: &'h Rosters,
+    ledger: &'h Ledger,
     /// Conversations that a user surely is a member of.
     due: Map<u32, Vec<C>>,
     reads: Map<(u32, u32), (u64, u64)>,

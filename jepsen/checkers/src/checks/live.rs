@@ -1,7 +1,7 @@
 //! P15, liveness: while a shard has a quorum that clients reach and the faults around it do not change, somebody
 //! who sends is answered within the time of recovery.
 
-use super::Check;
+use super::{Check, Facts};
 use crate::fast::Map;
 use crate::history::{C, Code, F, History, Kind, Op, Phase};
 use crate::verdict::{Findings, Verdict, Violation};
@@ -21,7 +21,8 @@ impl Check for Live {
         "live"
     }
 
-    fn check(&self, history: &History) -> Verdict {
+    fn judge(&self, facts: &Facts<'_>) -> Verdict {
+        let history = facts.history;
         if self.recovery_ns == 0 {
             return Verdict::Valid { judged: 0 };
         }

@@ -1,9 +1,9 @@
 //! P13, assets are durable at their acknowledgement: later the same bytes come or it is said that they are gone,
 //! never others, never a part; and no message refers to what was never stored.
 
-use super::Check;
+use super::{Check, Facts};
 use crate::fast::Map;
-use crate::history::{F, History, Kind};
+use crate::history::{F, Kind};
 use crate::verdict::{Findings, Verdict, Violation};
 
 /// Stored bytes stay.
@@ -14,7 +14,8 @@ impl Check for Media {
         "media"
     }
 
-    fn check(&self, history: &History) -> Verdict {
+    fn judge(&self, facts: &Facts<'_>) -> Verdict {
+        let history = facts.history;
         let mut findings = Findings::default();
         let mut stored = Map::<u32, (u64, u64)>::default();
         for op in &history.ops {

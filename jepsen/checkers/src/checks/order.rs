@@ -1,10 +1,10 @@
 //! P1, appends and strong reads are linearizable. The sequence is the witness of the order, so nothing is searched:
 //! whatever began after a sequence was known to anybody lies behind it, and a strong read that began then shows it.
 
-use super::Check;
+use super::{Check, Facts};
 use crate::fast::Map;
 use crate::history::{C, Entry, F, History, Kind, Level, Op};
-use crate::ledger::{Attempts, Ledger, Seen};
+use crate::ledger::{Attempts, Seen};
 use crate::verdict::{Findings, Verdict, Violation};
 
 /// Real time and the order of sequences agree.
@@ -15,16 +15,17 @@ impl Check for Order {
         "order"
     }
 
-    fn check(&self, history: &History) -> Verdict {
+    fn judge(&self, facts: &Facts<'_>) -> Verdict {
+        let history = facts.history;
         let mut findings = Findings::default();
-        let attempts = Attempts::of(history, |_, _, _| {});
-        let ledger = Ledger::of(history);
+        let attempts = &facts.attempts;
+        let ledger = &facts.ledger;
         for c in ledger.conversations() {
             for slot in ledger.slots(c) {
-                placed_after_what_was_known(&mut findings, &attempts, c, (&slot.entry, slot.op));
+                placed_after_what_was_known(&mut findings, attempts, c, (&slot.entry, slot.op));
             }
         }
-        reads(&mut findings, history, &attempts);
+        reads(&mut findings, history, attempts);
         findings.verdict()
     }
 }

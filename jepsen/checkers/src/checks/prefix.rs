@@ -1,6 +1,6 @@
 //! P5, one history: sequences are dense, and any two observers agree on every place, on its chain and on the end.
 
-use super::Check;
+use super::{Check, Facts};
 use crate::fast::Map;
 use crate::history::{C, Entry, F, History, Kind, Op};
 use crate::ledger::{Ledger, observations, same};
@@ -14,8 +14,9 @@ impl Check for Prefix {
         "prefix"
     }
 
-    fn check(&self, history: &History) -> Verdict {
-        let ledger = Ledger::of(history);
+    fn judge(&self, facts: &Facts<'_>) -> Verdict {
+        let history = facts.history;
+        let ledger = &facts.ledger;
         let mut findings = Findings::default();
         for (c, seq, op) in &ledger.beyond {
             findings.hold(false, || {
@@ -27,7 +28,7 @@ impl Check for Prefix {
         let mut ends = Map::<u32, (u64, u64, u32)>::default();
         for op in &history.ops {
             for (c, entry) in observations(op) {
-                agree(&mut findings, &ledger, op, c, &entry);
+                agree(&mut findings, ledger, op, c, &entry);
             }
             match &op.f {
                 F::Read { c, d, after, entries, .. } if op.kind == Kind::Ok => {
@@ -43,7 +44,7 @@ impl Check for Prefix {
             }
         }
         for c in ledger.conversations() {
-            complete(&mut findings, &ledger, &ends, c);
+            complete(&mut findings, ledger, &ends, c);
         }
         findings.verdict()
     }
@@ -91,6 +92,11 @@ fn dense(findings: &mut Findings, op: &Op, c: C, after: u64, (entries, exact): (
             } else {
                 "reorder: a page goes back"
             };
+            Violation::new(what, [op.index]).at(c, [one, next])
+        });
+        let still = pair[0].chain != 0 && pair[0].chain == pair[1].chain;
+        findings.hold(!still, || {
+            let what = "chain-still: the chain does not cover a message";
             Violation::new(what, [op.index]).at(c, [one, next])
         });
     }

@@ -1,9 +1,9 @@
 //! P12, presence is eventual: what has been so for long enough, everybody who asks is told. Nothing is said of
 //! moments soon after a change, of the user's links or of the faults.
 
-use super::Check;
+use super::{Check, Facts};
 use crate::fast::Map;
-use crate::history::{F, History};
+use crate::history::F;
 use crate::verdict::{Findings, Verdict, Violation};
 
 /// Stable presence is seen.
@@ -25,7 +25,8 @@ impl Check for Presence {
         "presence"
     }
 
-    fn check(&self, history: &History) -> Verdict {
+    fn judge(&self, facts: &Facts<'_>) -> Verdict {
+        let history = facts.history;
         let mut findings = Findings::default();
         let mut users = Map::<u32, Links>::default();
         let mut calm_since = 0;

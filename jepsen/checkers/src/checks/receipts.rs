@@ -1,10 +1,10 @@
 //! P9, receipts: marks of delivered and read only rise, read implies delivered, nobody is told of a receipt that no
 //! device gave, and in the end a device's cursor is what it confirmed.
 
-use super::Check;
+use super::{Check, Facts};
 use crate::fast::Map;
 use crate::history::{C, D, F, History, Kind, Op, U};
-use crate::ledger::{Attempts, Ledger, Rosters};
+use crate::ledger::{Ledger, Rosters};
 use crate::verdict::{Findings, Verdict, Violation};
 
 /// Receipts never go back and are never invented.
@@ -15,12 +15,12 @@ impl Check for Receipts {
         "receipts"
     }
 
-    fn check(&self, history: &History) -> Verdict {
-        let ledger = Ledger::of(history);
-        let attempts = Attempts::of(history, |_, _, _| {});
+    fn judge(&self, facts: &Facts<'_>) -> Verdict {
+        let history = facts.history;
+        let ledger = &facts.ledger;
         let mut books = Books {
             history,
-            rosters: Rosters::of(history, &ledger, &attempts),
+            rosters: &facts.rosters,
             ledger,
             newcomers: newcomers(history),
             asked: Map::default(),
@@ -57,8 +57,8 @@ impl Marks {
 
 struct Books<'h> {
     history: &'h History,
-    rosters: Rosters,
-    ledger: Ledger,
+    rosters: &'h Rosters,
+    ledger: &'h Ledger,
     /// For each user the devices, each with the time of its first link.
     newcomers: Map<u32, u64>,
     /// Highest confirmation asked for and answered, by conversation and device.
@@ -149,7 +149,8 @@ impl Books<'_> {
             |u: &&U| **u != own && roster.is_steady(**u) && self.is_settled(**u, roster.created);
         let missing = roster.first.iter().flatten().filter(judged).find(|u| {
             let marks = self.of_user.get(&(c.0, u.0)).copied().unwrap_or_default();
-            let held = |mark| self.with_own(c, mark, |from| self.history.names.user_of(from) == **u);
+            let held =
+                |mark| self.with_own(c, mark, |from| self.history.names.user_of(from) == **u);
             held(marks.delivered) < seq || (read && held(marks.read) < seq)
         });
         self.findings.hold(missing.is_none(), || {

@@ -1,9 +1,9 @@
 //! P19, secrecy: secrets that a run planted in messages and passwords are looked for in files, logs and captures.
 //! The search is here, reading the files is the harness's.
 
-use super::Check;
+use super::{Check, Facts};
 use crate::fast::Map;
-use crate::history::{F, History};
+use crate::history::F;
 use crate::verdict::{Findings, Verdict, Violation};
 
 /// No scan found a secret.
@@ -14,7 +14,8 @@ impl Check for Secrecy {
         "secrecy"
     }
 
-    fn check(&self, history: &History) -> Verdict {
+    fn judge(&self, facts: &Facts<'_>) -> Verdict {
+        let history = facts.history;
         let mut findings = Findings::default();
         for op in &history.ops {
             let F::Scan { place, tokens, found, bytes } = &op.f else { continue };

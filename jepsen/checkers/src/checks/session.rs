@@ -1,7 +1,7 @@
 //! P6, the guarantees of one device, wherever it is connected: its messages lie in the order in which it counted
 //! them and without a gap, and a read that asks for at least a sequence gets it.
 
-use super::Check;
+use super::{Check, Facts};
 use crate::fast::Map;
 use crate::history::{C, D, F, History, Kind, Level, Op};
 use crate::ledger::{Attempts, Ledger, Streams, observations};
@@ -19,9 +19,10 @@ impl Check for Session {
         "session"
     }
 
-    fn check(&self, history: &History) -> Verdict {
+    fn judge(&self, facts: &Facts<'_>) -> Verdict {
+        let history = facts.history;
         let mut findings = Findings::default();
-        writes(&mut findings, &Ledger::of(history), &Attempts::of(history, |_, _, _| {}));
+        writes(&mut findings, &facts.ledger, &facts.attempts);
         reads(&mut findings, history);
         findings.verdict()
     }
@@ -54,9 +55,9 @@ fn writes(findings: &mut Findings, ledger: &Ledger, attempts: &Attempts) {
 /// may count what it was refused.
 fn gap_is_refused(attempts: &Attempts, c: C, from: D, missing: Range<u64>) -> bool {
     missing.end - missing.start <= REFUSED_MAX
-        && missing.clone().all(|k| {
-            attempts.other_under(c, from, k).is_some_and(|attempt| attempt.acked.0 == 0)
-        })
+        && missing
+            .clone()
+            .all(|k| attempts.other_under(c, from, k).is_some_and(|attempt| attempt.acked.0 == 0))
 }
 
 /// Whether somebody told of every place before this one. Asked only where a violation is suspected.

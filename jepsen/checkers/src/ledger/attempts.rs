@@ -43,9 +43,8 @@ pub(crate) struct Attempts {
 const ROW_MAX: u64 = 1 << 22;
 
 impl Attempts {
-    /// Gathers all sends of a history. The answers that break a promise by themselves are given to `odd`
-    /// with the attempt as it was before them.
-    pub(crate) fn of(history: &History, mut odd: impl FnMut(&Op, C, &Attempt)) -> Attempts {
+    /// Gathers all sends of a history.
+    pub(crate) fn of(history: &History) -> Attempts {
         let mut attempts = Attempts::default();
         let mut seen = Seen::new(history);
         for op in &history.ops {
@@ -55,7 +54,6 @@ impl Attempts {
                     let floor = seen.before(c, op.time);
                     attempts.invoke(stream, (k, h), op, floor);
                 } else if let Some(at) = attempts.index(stream, k, h) {
-                    odd(op, c, &attempts.arena[at as usize]);
                     let attempt = &mut attempts.arena[at as usize];
                     match op.kind {
                         Kind::Ok if attempt.acked.0 == 0 => attempt.acked = (seq, op.index as u32),
@@ -138,5 +136,10 @@ impl Attempts {
     pub(crate) fn other_under(&self, c: C, from: D, k: u64) -> Option<&Attempt> {
         let at = self.first(self.streams.find(c, from)?, k);
         self.arena.get(at as usize)
+    }
+
+    /// How many there are.
+    pub(crate) fn len(&self) -> usize {
+        self.arena.len()
     }
 }
