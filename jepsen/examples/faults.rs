@@ -47,7 +47,11 @@ fn main() -> ExitCode {
         );
     });
     let bitten = trials.iter().filter(|trial| trial.bit.is_ok()).count();
-    println!("{bitten} of {} bit; {} nodes ended by themselves", trials.len(), cluster.ends().len());
+    println!(
+        "{bitten} of {} bit; {} nodes ended by themselves",
+        trials.len(),
+        cluster.ends().len()
+    );
     for end in cluster.ends() {
         println!("n{} {}: {}", end.node, end.status, end.last.lines().last().unwrap_or_default());
     }

@@ -12,8 +12,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-pub use rot::{Damage, Wound};
 pub(crate) use rot::files;
+pub use rot::{Damage, Wound};
 pub use shim::{Dials, SHIM_SOURCE, Shim, Tallies};
 
 use crate::cluster::{DiskKind, Doing as _, Setback, shell, within};

@@ -73,7 +73,8 @@ impl Network {
     }
 
     fn furnish(&mut self, prefix: &str, hosts: impl Iterator<Item = Host>) -> Result<(), Setback> {
-        self.switch.ip(&format!("link add name {BRIDGE} type bridge stp_state 0 forward_delay 0"))?;
+        self.switch
+            .ip(&format!("link add name {BRIDGE} type bridge stp_state 0 forward_delay 0"))?;
         self.switch.ip(&format!("link set dev {BRIDGE} up"))?;
         for host in hosts {
             let namespace = Namespace::named(format!("{prefix}{}", host.name()));
@@ -88,8 +89,10 @@ impl Network {
 
     fn connect(&self, host: Host) -> Result<(), Setback> {
         let (namespace, port) = (self.host(host), Self::port(host));
-        self.switch
-            .ip(&format!("link add name {port} type veth peer name eth0 netns {}", namespace.name()))?;
+        self.switch.ip(&format!(
+            "link add name {port} type veth peer name eth0 netns {}",
+            namespace.name()
+        ))?;
         self.switch.ip(&format!("link set dev {port} master {BRIDGE} up"))?;
         namespace.ip(&format!("addr add {}/24 dev eth0", host.address()))?;
         namespace.ip("link set eth0 up").map(drop)
@@ -282,7 +285,8 @@ impl Network {
     /// Removes every namespace, and with them all interfaces.
     pub fn remove(&mut self) {
         self.lines.clear();
-        for namespace in std::mem::take(&mut self.hosts).into_values().chain([self.switch.clone()]) {
+        for namespace in std::mem::take(&mut self.hosts).into_values().chain([self.switch.clone()])
+        {
             // Gone already: then so be it.
             let _ = namespace.remove();
         }

@@ -40,7 +40,13 @@ fn write_pair(folder: &Path, name: &str, issued: &Issued) -> Result<(), Setback>
     fs::write(&certificate, &issued.certificate_pem).doing(certificate.display())?;
     let key = folder.join(format!("{name}.key"));
     let mut options = fs::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(0o600).open(&key).doing(key.display())?;
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&key)
+        .doing(key.display())?;
     file.write_all(issued.key_pem.as_bytes()).doing(key.display())
 }
 

@@ -109,7 +109,8 @@ impl Groups {
     /// When there is no such controller.
     pub fn limit_cpu(&self, percent: Option<u64>) -> Result<(), Setback> {
         self.write(Controller::Cpu, "cpu.cfs_period_us", &PERIOD_US.to_string())?;
-        let quota = percent.map_or("-1".to_owned(), |percent| (PERIOD_US * percent / 100).to_string());
+        let quota =
+            percent.map_or("-1".to_owned(), |percent| (PERIOD_US * percent / 100).to_string());
         self.write(Controller::Cpu, "cpu.cfs_quota_us", &quota)
     }
 

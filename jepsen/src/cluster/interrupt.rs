@@ -19,7 +19,10 @@ pub fn interrupts() -> Result<Arc<AtomicBool>, Setback> {
     let runtime = runtime.doing("starting a runtime for signals")?;
     let (mut interrupt, mut terminate) = runtime
         .block_on(async {
-            Ok::<_, std::io::Error>((signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?))
+            Ok::<_, std::io::Error>((
+                signal(SignalKind::interrupt())?,
+                signal(SignalKind::terminate())?,
+            ))
         })
         .doing("listening for signals")?;
     std::thread::spawn(move || {

@@ -54,7 +54,8 @@ impl Node {
         library: Option<&Path>,
     ) -> Result<Self, Setback> {
         let (home, name) = (plan.home(), Host::Node(id).name());
-        let shim = library.map(|library| Shim::open(&home, &name, library.to_owned())).transpose()?;
+        let shim =
+            library.map(|library| Shim::open(&home, &name, library.to_owned())).transpose()?;
         let environment = shim.iter().flat_map(|shim| shim.environment());
         let recipe = Recipe {
             namespace,
@@ -117,7 +118,10 @@ impl Node {
         let pid = process.pid().to_string();
         let limit = match files {
             Some(files) => {
-                let now = shell::run("prlimit", &["--pid", &pid, "--nofile", "-o", "SOFT", "--noheadings"])?;
+                let now = shell::run(
+                    "prlimit",
+                    &["--pid", &pid, "--nofile", "-o", "SOFT", "--noheadings"],
+                )?;
                 self.files_before.get_or_insert(now.trim().to_owned());
                 files.to_string()
             }
@@ -153,7 +157,8 @@ impl Node {
 
     /// What is still wrong with it.
     pub(super) fn wounds(&self) -> Vec<String> {
-        let mut wounds: Vec<String> = self.disk.wound().into_iter().chain(self.groups.wound()).collect();
+        let mut wounds: Vec<String> =
+            self.disk.wound().into_iter().chain(self.groups.wound()).collect();
         match &self.process {
             None => wounds.push("does not run".to_owned()),
             Some(process) if process.paused() || process.states().contains(&'T') => {

@@ -114,8 +114,10 @@ impl Eyes {
 
     /// HTTP/1.0: the answer comes whole and the connection ends with it.
     fn ask(&self, node: u8, path: &str) -> Result<(u16, Vec<u8>), Setback> {
-        let namespace =
-            self.namespaces.get(&node).ok_or_else(|| Setback::new(format!("there is no n{node}")))?;
+        let namespace = self
+            .namespaces
+            .get(&node)
+            .ok_or_else(|| Setback::new(format!("there is no n{node}")))?;
         let address = Host::Node(node).at(OPERATIONS_PORT);
         let answer = namespace.inside(|| {
             let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;

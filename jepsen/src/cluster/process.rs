@@ -49,7 +49,10 @@ impl Recipe {
         for (name, value) in &self.environment {
             command.arg(format!("{name}={}", value.display()));
         }
-        command.arg(&self.synod).args(["start", "--until-stdin-ends", "--config"]).arg(&self.config);
+        command
+            .arg(&self.synod)
+            .args(["start", "--until-stdin-ends", "--config"])
+            .arg(&self.config);
         let errors = log.try_clone().doing(self.log.display())?;
         command.stdin(Stdio::piped()).stdout(log).stderr(errors).process_group(0);
         let mut child = command.spawn().doing(self.synod.display())?;
@@ -123,7 +126,8 @@ impl Process {
     pub(crate) fn states(&self) -> Vec<char> {
         let threads = std::fs::read_dir(format!("/proc/{}/task", self.pid()));
         let stats = threads.into_iter().flatten().flatten();
-        let stats = stats.filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
+        let stats =
+            stats.filter_map(|thread| std::fs::read_to_string(thread.path().join("stat")).ok());
         stats.filter_map(|stat| state(&stat)).collect()
     }
 }

@@ -63,7 +63,10 @@ mod tests {
     fn a_tool_that_refuses_says_why() {
         assert_eq!(words("echo a b").expect("everybody has echo"), "a b\n");
         let refused = words("ls /nowhere/at/all").expect_err("there is no such folder").to_string();
-        assert!(refused.contains("ls /nowhere/at/all") && refused.contains("No such file"), "{refused}");
+        assert!(
+            refused.contains("ls /nowhere/at/all") && refused.contains("No such file"),
+            "{refused}"
+        );
         assert!(words("no-such-tool-anywhere").is_err());
         assert!(there_is("sh") && !there_is("no-such-tool-anywhere"));
     }

@@ -49,6 +49,12 @@ mod tests {
         });
         assert!(answer.is_none() && asked == 1);
         let long = Duration::from_secs(60);
-        assert_eq!(within(long, Duration::from_millis(1), || { asked += 1; (asked > 4).then_some(asked) }), Some(5));
+        assert_eq!(
+            within(long, Duration::from_millis(1), || {
+                asked += 1;
+                (asked > 4).then_some(asked)
+            }),
+            Some(5)
+        );
     }
 }

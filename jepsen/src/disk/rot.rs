@@ -148,7 +148,9 @@ mod tests {
         let path = home.path().join("0000.segment");
         let mut whole = (0..200_u8).map(|n| n.wrapping_mul(7)).collect::<Vec<_>>();
         whole.extend([0; 4000]);
-        for (damage, seed) in [(Damage::Bit, 1), (Damage::Tail, 2), (Damage::Gone, 3), (Damage::Bit, 4)] {
+        for (damage, seed) in
+            [(Damage::Bit, 1), (Damage::Tail, 2), (Damage::Gone, 3), (Damage::Bit, 4)]
+        {
             fs::write(&path, &whole).expect("a file");
             let wound = Wound::inflict(&path, damage, &mut Dice::new(seed, 0)).expect("a wound");
             assert_ne!(fs::read(&path).ok().as_ref(), Some(&whole), "{damage:?}");

@@ -237,7 +237,11 @@ mod tests {
     fn a_process_reads_the_clock_that_was_turned() {
         let home = tempfile::tempdir().expect("a folder");
         let shim = shim(home.path());
-        let year = || String::from_utf8_lossy(&output(&shim, "date", &["-u", "+%Y"]).stdout).trim().parse::<u32>();
+        let year = || {
+            String::from_utf8_lossy(&output(&shim, "date", &["-u", "+%Y"]).stdout)
+                .trim()
+                .parse::<u32>()
+        };
         let now = year().expect("a year");
         let ten_years_ns = 10 * 365 * 86_400 * 1_000_000_000;
         shim.turn(Dials { wall_offset_ns: ten_years_ns, ..Dials::default() }).expect("a page");
@@ -265,7 +269,8 @@ mod tests {
     fn dials_are_read_as_they_were_turned() {
         let home = tempfile::tempdir().expect("a folder");
         let shim = Shim::open(home.path(), "n1", PathBuf::new()).expect("a page");
-        let dials = Dials { wall_offset_ns: -1, read_errors: 12, write_errno: 28, ..Dials::default() };
+        let dials =
+            Dials { wall_offset_ns: -1, read_errors: 12, write_errno: 28, ..Dials::default() };
         shim.turn(dials).expect("a page");
         assert_eq!(shim.dials().expect("a page"), dials);
     }

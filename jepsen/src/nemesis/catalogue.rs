@@ -63,7 +63,10 @@ pub fn catalogue() -> Vec<Box<dyn Fault>> {
         ("shard-move", NOT_BUILT),
         ("shard-split", NOT_BUILT),
         ("rolling-upgrade", "not built: there is no second release to upgrade to"),
-        ("torn-writes", "not built: blocks of one write that arrive in part need a disk of our own (FUSE)"),
+        (
+            "torn-writes",
+            "not built: blocks of one write that arrive in part need a disk of our own (FUSE)",
+        ),
     ] {
         all.push(Box::new(Unbuilt { name, reason }));
     }

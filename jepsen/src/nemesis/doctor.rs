@@ -28,12 +28,15 @@ pub fn is_root() -> bool {
 pub fn doctor() -> Vec<Finding> {
     let find = |mechanism, faults, missing: Option<String>| Finding { mechanism, faults, missing };
     let root = (!is_root()).then(|| "run as root".to_owned());
-    let device = |path: &str, how: &str| {
-        (!Path::new(path).exists()).then(|| format!("no {path}: {how}"))
-    };
+    let device =
+        |path: &str, how: &str| (!Path::new(path).exists()).then(|| format!("no {path}: {how}"));
     vec![
         find("root", "all", root),
-        find("network namespaces (ip, nsenter)", "all", tools(&[("ip", "iproute2"), ("nsenter", "util-linux")])),
+        find(
+            "network namespaces (ip, nsenter)",
+            "all",
+            tools(&[("ip", "iproute2"), ("nsenter", "util-linux")]),
+        ),
         find(
             "packet filter (nft)",
             "partitions, loss, large packets, storms, addresses",
@@ -48,11 +51,22 @@ pub fn doctor() -> Vec<Finding> {
         find(
             "loop-mounted ext4",
             "power, disk-full, disk-gone, stalled and slow disk",
-            tools(&[("mkfs.ext4", "e2fsprogs"), ("losetup", "mount"), ("mount", "mount"), ("fsfreeze", "util-linux")])
-                .or_else(|| device("/dev/loop-control", "the kernel needs CONFIG_BLK_DEV_LOOP (modprobe loop)"))
-                .or_else(|| file_system("ext4")),
+            tools(&[
+                ("mkfs.ext4", "e2fsprogs"),
+                ("losetup", "mount"),
+                ("mount", "mount"),
+                ("fsfreeze", "util-linux"),
+            ])
+            .or_else(|| {
+                device("/dev/loop-control", "the kernel needs CONFIG_BLK_DEV_LOOP (modprobe loop)")
+            })
+            .or_else(|| file_system("ext4")),
         ),
-        find("C compiler for the shim", "clocks, failing and slow syncs, reads, writes", tools(&[("cc", "gcc libc6-dev")])),
+        find(
+            "C compiler for the shim",
+            "clocks, failing and slow syncs, reads, writes",
+            tools(&[("cc", "gcc libc6-dev")]),
+        ),
         find("cgroup v1: freezer", "freeze-one", controller(Controller::Freezer)),
         find("cgroup v1: cpu", "little-cpu", controller(Controller::Cpu)),
         find("cgroup v1: memory", "little-memory", controller(Controller::Memory)),

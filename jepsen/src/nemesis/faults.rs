@@ -46,12 +46,7 @@ impl Who {
     }
 
     /// The running nodes that are meant.
-    fn choose(
-        self,
-        cluster: &Cluster,
-        dice: &mut Dice,
-        scope: &Scope,
-    ) -> Result<Vec<u8>, Skipped> {
+    fn choose(self, cluster: &Cluster, dice: &mut Dice, scope: &Scope) -> Result<Vec<u8>, Skipped> {
         let mut chosen = match self {
             Self::One => vec![*dice.pick(&scope.victims)],
             Self::Leader => vec![scope.victims[0]],

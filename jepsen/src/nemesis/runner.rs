@@ -60,7 +60,11 @@ impl Sum {
     /// Faults of all kinds that were seen to bite.
     #[must_use]
     pub fn bitten(&self) -> u32 {
-        self.counts.iter().filter(|((_, phase), _)| *phase == Phase::Installed).map(|(_, n)| n).sum()
+        self.counts
+            .iter()
+            .filter(|((_, phase), _)| *phase == Phase::Installed)
+            .map(|(_, n)| n)
+            .sum()
     }
 }
 
@@ -102,7 +106,9 @@ impl Nemesis {
         let begin = now_ns();
         let mut late = Duration::ZERO;
         for (at, act) in std::mem::take(&mut self.schedule.steps) {
-            while Duration::from_nanos(now_ns() - begin) < at + late && !stop.load(Ordering::Relaxed) {
+            while Duration::from_nanos(now_ns() - begin) < at + late
+                && !stop.load(Ordering::Relaxed)
+            {
                 rest(NAP);
             }
             if stop.load(Ordering::Relaxed) {

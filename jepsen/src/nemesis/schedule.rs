@@ -100,13 +100,8 @@ impl Schedule {
     /// Draws a schedule. Without a kind that the terms admit it is empty.
     #[must_use]
     pub fn draw(seed: u64, kinds: &[Kind], mode: Mode, terms: &Terms) -> Self {
-        let mut drawing = Drawing {
-            dice: Dice::new(seed, 0x6e65_6d65),
-            kinds,
-            terms,
-            mode,
-            steps: Vec::new(),
-        };
+        let mut drawing =
+            Drawing { dice: Dice::new(seed, 0x6e65_6d65), kinds, terms, mode, steps: Vec::new() };
         let admitted: Vec<usize> = (0..kinds.len()).filter(|n| drawing.admits(*n)).collect();
         let periods = terms.length.as_millis() / terms.period.as_millis().max(1);
         for period in 0..u32::try_from(periods).unwrap_or(0) {
@@ -221,8 +216,7 @@ mod tests {
         Kind { name: "kill-all", toll: Toll::Quorum, leader: false },
         Kind { name: "pause", toll: Toll::Victims, leader: false },
     ];
-    const MODES: [Mode; 5] =
-        [Mode::Single, Mode::Pair, Mode::Mix, Mode::Swizzle, Mode::Targeted];
+    const MODES: [Mode; 5] = [Mode::Single, Mode::Pair, Mode::Mix, Mode::Swizzle, Mode::Targeted];
 
     fn terms(nodes: u8, keep_quorum: bool) -> Terms {
         let period = Duration::from_secs(12);
@@ -254,7 +248,8 @@ mod tests {
 
     #[test]
     fn a_quorum_is_kept_at_every_moment() {
-        for (mode, nodes) in MODES.into_iter().flat_map(|mode| [3, 5, 7].map(|nodes| (mode, nodes))) {
+        for (mode, nodes) in MODES.into_iter().flat_map(|mode| [3, 5, 7].map(|nodes| (mode, nodes)))
+        {
             for seed in 0..200 {
                 let schedule = Schedule::draw(seed, &KINDS, mode, &terms(nodes, true));
                 replay(&schedule, |active| {
@@ -291,7 +286,8 @@ mod tests {
             let schedule = Schedule::draw(seed, &KINDS, Mode::Mix, &terms(3, true));
             assert!(schedule.steps.is_sorted_by_key(|(at, _)| *at));
             let acts: Vec<&Act> = schedule.steps.iter().map(|(_, act)| act).collect();
-            quiet += acts.windows(2).filter(|two| two.iter().all(|act| **act == Act::Settle)).count();
+            quiet +=
+                acts.windows(2).filter(|two| two.iter().all(|act| **act == Act::Settle)).count();
             all += acts.iter().filter(|act| ***act == Act::Settle).count();
         }
         assert!((all / 6..all / 3).contains(&quiet), "{quiet} of {all}");
@@ -301,14 +297,22 @@ mod tests {
     fn a_swizzle_heals_in_another_order_than_it_harms() {
         let reordered = (0..20).any(|seed| {
             let schedule = Schedule::draw(seed, &KINDS, Mode::Swizzle, &terms(5, true));
-            let harmed: Vec<usize> = schedule.steps.iter().filter_map(|(_, act)| match act {
-                Act::Install { fault, .. } => Some(*fault),
-                _ => None,
-            }).collect();
-            let healed: Vec<usize> = schedule.steps.iter().filter_map(|(_, act)| match act {
-                Act::Heal { fault } => Some(*fault),
-                _ => None,
-            }).collect();
+            let harmed: Vec<usize> = schedule
+                .steps
+                .iter()
+                .filter_map(|(_, act)| match act {
+                    Act::Install { fault, .. } => Some(*fault),
+                    _ => None,
+                })
+                .collect();
+            let healed: Vec<usize> = schedule
+                .steps
+                .iter()
+                .filter_map(|(_, act)| match act {
+                    Act::Heal { fault } => Some(*fault),
+                    _ => None,
+                })
+                .collect();
             harmed != healed
         });
         assert!(reordered);

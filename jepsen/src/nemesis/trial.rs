@@ -83,7 +83,8 @@ impl Load {
             return;
         }
         let applied = || -> u64 {
-            let status = cluster.all().into_iter().filter_map(|node| cluster.eyes().status(node).ok());
+            let status =
+                cluster.all().into_iter().filter_map(|node| cluster.eyes().status(node).ok());
             status.flat_map(|status| status.shards).map(|shard| shard.applied).sum()
         };
         let before = applied();
@@ -104,7 +105,9 @@ impl Drop for Load {
 fn start_load(cluster: &Cluster) -> Option<Child> {
     let mut command = Command::new(&cluster.plan().synod);
     command.args(["bench", "send", "--json", "--clients", DEVICES, "--rate", RATE]);
-    command.args(["--duration", "3600s", "--warmup", "0s", "--ca"]).arg(cluster.home().join("ca.pem"));
+    command
+        .args(["--duration", "3600s", "--warmup", "0s", "--ca"])
+        .arg(cluster.home().join("ca.pem"));
     for node in cluster.all() {
         command.arg("--addr").arg(cluster.client_addr(node).to_string());
     }
@@ -131,9 +134,8 @@ fn try_one(cluster: &mut Cluster, mut fault: Box<dyn Fault>, seed: u64) -> Trial
         Ok(installed) => {
             trial.installed = Ok(installed.detail);
             let mut last = String::new();
-            let seen = within(BITES_WITHIN, LOOK, || {
-                fault.verify(cluster).map_err(|why| last = why).ok()
-            });
+            let seen =
+                within(BITES_WITHIN, LOOK, || fault.verify(cluster).map_err(|why| last = why).ok());
             trial.bit = seen.ok_or(last);
             trial.bit_after = Duration::from_nanos(now_ns() - begin);
         }

@@ -91,7 +91,8 @@ impl Line {
         port: &str,
     ) -> Result<Self, Setback> {
         let name = host.name();
-        let ends = [Tap::open(switch, &format!("a{name}"))?, Tap::open(switch, &format!("b{name}"))?];
+        let ends =
+            [Tap::open(switch, &format!("a{name}"))?, Tap::open(switch, &format!("b{name}"))?];
         switch.ip(&format!("link add name m{name} type bridge stp_state 0 forward_delay 0"))?;
         switch.ip(&format!("link set dev m{name} up"))?;
         switch.ip(&format!("link set dev a{name} master m{name} up"))?;

@@ -77,7 +77,8 @@ impl AsFd for Tap {
 #[expect(unsafe_code, reason = "there is no safe call for this request")]
 fn attach(file: &File, request: &mut Request) -> io::Result<()> {
     // SAFETY: the kernel reads and writes a `struct ifreq` of 40 bytes, which `request` is a whole one of.
-    let result = unsafe { libc::ioctl(file.as_raw_fd(), SET_INTERFACE, std::ptr::from_mut(request)) };
+    let result =
+        unsafe { libc::ioctl(file.as_raw_fd(), SET_INTERFACE, std::ptr::from_mut(request)) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 

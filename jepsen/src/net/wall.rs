@@ -113,8 +113,9 @@ impl Wall<'_> {
     pub fn swallow_above(&self, bytes: Option<u32>) -> Result<(), Setback> {
         let mut script = "flush chain inet jepsen large\n".to_owned();
         if let Some(bytes) = bytes {
-            script +=
-                &format!("add rule inet jepsen large meta length > {bytes} counter name lost drop\n");
+            script += &format!(
+                "add rule inet jepsen large meta length > {bytes} counter name lost drop\n"
+            );
         }
         self.namespace.nft(&script).map(drop)
     }
@@ -191,7 +192,11 @@ mod tests {
     #[test]
     fn the_table_as_it_is_raised_is_harmless_and_any_harm_is_seen() {
         assert!(harmless(TABLE));
-        for harm in ["elements = { 198.18.0.11 }", "numgen random mod 1000 < 100 drop", "ip saddr set 198.18.0.201"] {
+        for harm in [
+            "elements = { 198.18.0.11 }",
+            "numgen random mod 1000 < 100 drop",
+            "ip saddr set 198.18.0.201",
+        ] {
             assert!(!harmless(&format!("{TABLE}{harm}")), "{harm}");
         }
     }

@@ -94,7 +94,8 @@ impl Fault for Crash {
             }
         }
         let seen = cluster.all().into_iter().filter(|node| !self.gone.contains(node));
-        let missed = seen.filter(|node| self.gone.iter().all(|gone| eyes.sees(*node, *gone) == Some(false)));
+        let missed =
+            seen.filter(|node| self.gone.iter().all(|gone| eyes.sees(*node, *gone) == Some(false)));
         let what = match self.how {
             How::Kill | How::Power => "gone",
             How::Pause | How::Freeze => "standing still",

@@ -56,7 +56,12 @@ impl Partition {
 }
 
 /// Who does not hear whom. Pure.
-fn deaf_ears(shape: Shape, all: &[u8], victims: &[u8], dice: &mut Dice) -> BTreeMap<Host, Vec<Host>> {
+fn deaf_ears(
+    shape: Shape,
+    all: &[u8],
+    victims: &[u8],
+    dice: &mut Dice,
+) -> BTreeMap<Host, Vec<Host>> {
     let victim = victims[0];
     let others: Vec<u8> = all.iter().copied().filter(|node| *node != victim).collect();
     let mut ears: BTreeMap<Host, Vec<Host>> = BTreeMap::new();
@@ -160,7 +165,10 @@ impl Fault for Partition {
             if sees.count() > 0 {
                 return Err(format!("n{victim} is still heard"));
             }
-            return Ok(format!("{dropped} packets dropped, {} hold n{victim} for dead", names(others)));
+            return Ok(format!(
+                "{dropped} packets dropped, {} hold n{victim} for dead",
+                names(others)
+            ));
         }
         Ok(format!("{dropped} packets dropped"))
     }
@@ -191,7 +199,9 @@ mod tests {
     #[test]
     fn a_mute_node_hears_and_is_not_heard_and_a_deaf_one_the_reverse() {
         let mute = ears(Shape::Mute, 3, &[2]);
-        assert!(hears(&mute, 2, 1) && !hears(&mute, 1, 2) && !hears(&mute, 3, 2) && hears(&mute, 1, 3));
+        assert!(
+            hears(&mute, 2, 1) && !hears(&mute, 1, 2) && !hears(&mute, 3, 2) && hears(&mute, 1, 3)
+        );
         let deaf = ears(Shape::Deaf, 3, &[2]);
         assert!(!hears(&deaf, 2, 1) && !hears(&deaf, 2, 3) && hears(&deaf, 1, 2));
     }
@@ -209,7 +219,12 @@ mod tests {
     #[test]
     fn halves_do_not_hear_each_other_and_a_bridge_is_heard_by_both() {
         let halves = ears(Shape::Halves, 5, &[2, 4]);
-        assert!(hears(&halves, 2, 4) && hears(&halves, 1, 5) && !hears(&halves, 1, 2) && !hears(&halves, 4, 3));
+        assert!(
+            hears(&halves, 2, 4)
+                && hears(&halves, 1, 5)
+                && !hears(&halves, 1, 2)
+                && !hears(&halves, 4, 3)
+        );
         let bridge = ears(Shape::Bridge, 3, &[1]);
         assert_eq!(bridge.len(), 2, "one pair, both ways: {bridge:?}");
     }

@@ -12,6 +12,8 @@ use crate::nemesis::{Fault, Installed, Scope, Skipped};
 const CPU_PERCENT: u64 = 15;
 /// Memory that a node still gets on top of what it has.
 const MEMORY_SPARE_BYTES: u64 = 1 << 20;
+/// How many limits are tried.
+const LIMITS_MAX: u64 = 64;
 /// Files that a node may still open.
 const FILES_SPARE: usize = 3;
 /// Connections that take them.
@@ -96,9 +98,14 @@ impl Fault for Want {
                 format!("n{victim}, {CPU_PERCENT} % of a core")
             }
             Thing::Memory => {
-                let process = node.process.as_ref().ok_or_else(|| Skipped::new("it does not run"))?;
-                let limit = kept_memory(process.pid())? + MEMORY_SPARE_BYTES;
-                node.groups.limit_memory(Some(limit))?;
+                let process =
+                    node.process.as_ref().ok_or_else(|| Skipped::new("it does not run"))?;
+                let kept = kept_memory(process.pid())?;
+                // What the kernel keeps for it counts too, and is not known: the lowest limit that it accepts.
+                let limits = (1..=LIMITS_MAX).map(|step| kept + step * MEMORY_SPARE_BYTES);
+                let limit =
+                    limits.into_iter().find(|limit| node.groups.limit_memory(Some(*limit)).is_ok());
+                let limit = limit.ok_or_else(|| Skipped::new("the kernel accepts no limit"))?;
                 format!("n{victim}, {} MiB", limit >> 20)
             }
             Thing::Files => {

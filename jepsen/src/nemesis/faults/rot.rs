@@ -3,7 +3,9 @@
 //! The node may refuse to start, naming the place, or serve: both are right as long as no promise is broken, and whether one is
 //! is the checkers' business. When it heals, what is still damaged is put back, so that the cluster can be whole.
 
-use crate::cluster::{Cluster, Setback};
+use std::path::PathBuf;
+
+use crate::cluster::{Cluster, Setback, shell};
 use crate::dice::Dice;
 use crate::disk::{Damage, Wound, files};
 use crate::nemesis::schedule::{Kind, Toll};
@@ -26,12 +28,25 @@ pub(in crate::nemesis) struct Rot {
     damage: Damage,
     hit: Option<(u8, Wound)>,
     seen: Option<String>,
+    served: bool,
 }
 
 impl Rot {
     pub(in crate::nemesis) fn new(name: &'static str, place: Where, damage: Damage) -> Self {
-        Self { name, place, damage, hit: None, seen: None }
+        Self { name, place, damage, hit: None, seen: None, served: false }
     }
+}
+
+/// Where a node's folder is kept as it was before.
+fn copy_of(cluster: &Cluster, node: u8) -> PathBuf {
+    cluster.home().join(format!("n{node}.before"))
+}
+
+/// Makes `to` what `from` is.
+fn copy(from: &std::path::Path, to: &std::path::Path) -> Result<(), Setback> {
+    let (from, to) = (from.to_string_lossy(), to.to_string_lossy());
+    shell::run("rm", &["-rf", &*to])?;
+    shell::run("cp", &["-a", "--sparse=always", &*from, &*to]).map(drop)
 }
 
 /// Whether a path within a node's data folder is of the journal.
@@ -58,6 +73,7 @@ impl Fault for Rot {
         let victim = super::one(cluster, dice, scope)?;
         cluster.kill(victim)?;
         let data = cluster.data(victim);
+        copy(&data, &copy_of(cluster, victim))?;
         let accept: &dyn Fn(&str) -> bool = match self.place {
             Where::Journal => &of_journal,
             Where::Tables => &of_tables,
@@ -68,9 +84,10 @@ impl Fault for Rot {
             // A file that holds nothing yet cannot rot.
             let Ok(wound) = Wound::inflict(&path, self.damage, dice) else { continue };
             let within = path.strip_prefix(&data).unwrap_or(&path).display().to_string();
-            let detail = format!("n{victim}: {:?} in {within} at {} of {bytes}", self.damage, wound.offset);
+            let detail =
+                format!("n{victim}: {:?} in {within} at {} of {bytes}", self.damage, wound.offset);
             self.hit = Some((victim, wound));
-            self.seen = None;
+            (self.seen, self.served) = (None, false);
             cluster.start(victim)?;
             return Ok(Installed::new(detail));
         }
@@ -86,7 +103,10 @@ impl Fault for Rot {
         let ended = cluster.node_mut(victim).process.as_mut().and_then(|process| process.ended());
         let seen = match ended {
             Some(status) => format!("it refuses, {status}: {}", cluster.node(victim).log_tail(1)),
-            None if cluster.eyes().ready(victim) => "it serves nevertheless".to_owned(),
+            None if cluster.eyes().ready(victim) => {
+                self.served = true;
+                "it serves nevertheless".to_owned()
+            }
             None => return Err("it neither serves nor refuses yet".to_owned()),
         };
         self.seen = Some(seen.clone());
@@ -95,8 +115,15 @@ impl Fault for Rot {
 
     fn heal(&mut self, cluster: &mut Cluster) -> Result<(), Setback> {
         let Some((victim, wound)) = self.hit.take() else { return Ok(()) };
+        self.served |= cluster.eyes().ready(victim);
         cluster.kill(victim)?;
-        wound.close()?;
+        let (copied, data) = (copy_of(cluster, victim), cluster.data(victim));
+        if self.served {
+            wound.close()?;
+        } else {
+            copy(&copied, &data)?;
+        }
+        shell::run("rm", &["-rf", &*copied.to_string_lossy()])?;
         cluster.notice_ends();
         cluster.start(victim)
     }

@@ -64,8 +64,12 @@ impl IllDisk {
             Ailment::SlowSync => dials.sync_delay_us = times(SLOW_SYNC_US),
             Ailment::SyncErrorOnce => dials.sync_errors = times(1),
             Ailment::SyncErrors => dials.sync_errors = times(-1),
-            Ailment::WriteErrors => (dials.write_errors, dials.write_errno) = (times(-1), times(EIO)),
-            Ailment::WriteFull => (dials.write_errors, dials.write_errno) = (times(-1), times(ENOSPC)),
+            Ailment::WriteErrors => {
+                (dials.write_errors, dials.write_errno) = (times(-1), times(EIO))
+            }
+            Ailment::WriteFull => {
+                (dials.write_errors, dials.write_errno) = (times(-1), times(ENOSPC))
+            }
             Ailment::ReadErrors => dials.read_errors = times(-1),
             Ailment::Slow | Ailment::Stalled | Ailment::Full | Ailment::Gone => {}
         }
@@ -79,26 +83,42 @@ impl IllDisk {
     /// What was seen so far; an empty word is nothing.
     fn seen(&self, cluster: &Cluster, node: u8) -> String {
         let (now, before) = (Self::tallies(cluster, node), self.before);
-        let some = |count: i64, what: &str| if count > 0 { format!("{count} {what}") } else { String::new() };
+        let some = |count: i64, what: &str| {
+            if count > 0 { format!("{count} {what}") } else { String::new() }
+        };
         let disk = &cluster.node(node).disk;
         match self.ailment {
             Ailment::Slow => {
                 let (syncs, time) = (now.syncs - before.syncs, now.sync_ns - before.sync_ns);
                 let mean = time.checked_div(syncs).unwrap_or(0);
-                if mean >= SLOW_NS { format!("{syncs} syncs took {} µs on average", mean / 1000) } else { String::new() }
+                if mean >= SLOW_NS {
+                    format!("{syncs} syncs took {} µs on average", mean / 1000)
+                } else {
+                    String::new()
+                }
             }
             Ailment::Stalled => {
                 let (waiting, all) = cluster.node(node).threads_in('D');
-                if waiting > 0 { format!("{waiting} of {all} threads wait for the disk") } else { String::new() }
+                if waiting > 0 {
+                    format!("{waiting} of {all} threads wait for the disk")
+                } else {
+                    String::new()
+                }
             }
-            Ailment::SlowSync => some(now.syncs_delayed - before.syncs_delayed, "syncs took 150 ms longer"),
+            Ailment::SlowSync => {
+                some(now.syncs_delayed - before.syncs_delayed, "syncs took 150 ms longer")
+            }
             Ailment::Full => match disk.free() {
                 Some(free) if free <= 64 << 10 => format!("{free} bytes free"),
                 _ => String::new(),
             },
             Ailment::Gone => self.ended.clone().unwrap_or_default(),
-            Ailment::SyncErrorOnce | Ailment::SyncErrors => some(now.syncs_failed - before.syncs_failed, "syncs failed"),
-            Ailment::WriteErrors | Ailment::WriteFull => some(now.writes_failed - before.writes_failed, "writes failed"),
+            Ailment::SyncErrorOnce | Ailment::SyncErrors => {
+                some(now.syncs_failed - before.syncs_failed, "syncs failed")
+            }
+            Ailment::WriteErrors | Ailment::WriteFull => {
+                some(now.writes_failed - before.writes_failed, "writes failed")
+            }
             Ailment::ReadErrors => some(now.reads_failed - before.reads_failed, "reads failed"),
         }
     }
@@ -122,7 +142,10 @@ impl Fault for IllDisk {
         let node = cluster.node_mut(victim);
         match self.ailment {
             Ailment::Slow => {
-                let device = node.disk.device_numbers().ok_or_else(|| Skipped::new("no image of its own"))?;
+                let device = node
+                    .disk
+                    .device_numbers()
+                    .ok_or_else(|| Skipped::new("no image of its own"))?;
                 node.groups.limit_disk(&device, Some(SLOW_BYTES))?;
                 detail += &format!(", {} KiB/s", SLOW_BYTES >> 10);
             }

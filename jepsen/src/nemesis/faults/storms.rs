@@ -136,7 +136,8 @@ impl Fault for Storm {
     }
 
     fn verify(&mut self, cluster: &mut Cluster) -> Result<String, String> {
-        let more = self.count(cluster).map_err(|error| error.to_string())?.saturating_sub(self.before);
+        let more =
+            self.count(cluster).map_err(|error| error.to_string())?.saturating_sub(self.before);
         match self.again {
             Again::Restart | Again::Leader => Ok(self.seen.clone()),
             _ if more == 0 => Err("no client was there".to_owned()),

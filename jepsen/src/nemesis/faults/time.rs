@@ -68,7 +68,9 @@ impl WrongClock {
             Clock::Behind => format!("{jump} s behind"),
             Clock::Strobe => "60 s ahead and behind, every 50 ms".to_owned(),
             Clock::Drift => format!("{} % too fast", dials.wall_drift_ppm / 10_000),
-            Clock::MonotonicDrift => format!("monotonic, {} % too fast", dials.mono_drift_ppm / 10_000),
+            Clock::MonotonicDrift => {
+                format!("monotonic, {} % too fast", dials.mono_drift_ppm / 10_000)
+            }
         }
     }
 }
@@ -106,7 +108,11 @@ impl Fault for WrongClock {
             let tallies = cluster.node(*victim).shim().and_then(|shim| shim.tallies());
             reads += tallies.map_err(|error| error.to_string())?.clock_reads - before;
         }
-        if reads > 0 { Ok(format!("read {reads} times")) } else { Err("nobody read the clock".to_owned()) }
+        if reads > 0 {
+            Ok(format!("read {reads} times"))
+        } else {
+            Err("nobody read the clock".to_owned())
+        }
     }
 
     fn heal(&mut self, cluster: &mut Cluster) -> Result<(), Setback> {

@@ -134,18 +134,26 @@ impl Mishaps {
 
     /// What was seen so far; an empty word is nothing.
     fn seen(&self, cluster: &Cluster) -> Result<String, Setback> {
-        let some = |count: u64, what: &str| if count > 0 { format!("{count} {what}") } else { String::new() };
+        let some = |count: u64, what: &str| {
+            if count > 0 { format!("{count} {what}") } else { String::new() }
+        };
         let traffic = self.traffic(cluster);
         Ok(match self.mishap {
-            Mishap::Loss | Mishap::Swallow => some(self.lost(cluster)? - self.before, "packets lost"),
+            Mishap::Loss | Mishap::Swallow => {
+                some(self.lost(cluster)? - self.before, "packets lost")
+            }
             Mishap::Delay if traffic.carried == 0 => String::new(),
             Mishap::Delay => {
                 let mean = traffic.waited_us / traffic.carried;
                 format!("{} frames waited {mean} µs on average", traffic.carried)
             }
-            Mishap::Overtake => some(traffic.overtaken, &format!("of {} frames overtaken", traffic.carried)),
+            Mishap::Overtake => {
+                some(traffic.overtaken, &format!("of {} frames overtaken", traffic.carried))
+            }
             Mishap::Twice => some(traffic.twice, &format!("of {} frames doubled", traffic.carried)),
-            Mishap::Damage => some(traffic.damaged, &format!("of {} frames damaged", traffic.carried)),
+            Mishap::Damage => {
+                some(traffic.damaged, &format!("of {} frames damaged", traffic.carried))
+            }
             Mishap::Slow => some(cluster.network().throttled(self.hosts[0])?, "packets waited"),
             Mishap::Flap => some(self.flaps_seen.into(), "times without a carrier"),
             Mishap::Small => {
@@ -197,7 +205,9 @@ impl Fault for Mishaps {
             _ => {
                 for host in self.hosts.clone() {
                     let mut what = None;
-                    cluster.network_mut().change(host, |manners| what = self.worsen(dice, manners))?;
+                    cluster
+                        .network_mut()
+                        .change(host, |manners| what = self.worsen(dice, manners))?;
                     detail = format!("{}, everywhere", what.unwrap_or_default());
                 }
             }
