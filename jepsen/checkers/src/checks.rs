@@ -38,6 +38,7 @@ pub fn all(expectations: &Expectations) -> Vec<Box<dyn Check>> {
         Box::new(prefix::Prefix),
         Box::new(presence::Presence { stable_ns: expectations.presence_ns }),
         Box::new(receipts::Receipts),
+        Box::new(crate::search::Search),
         Box::new(secrecy::Secrecy),
         Box::new(session::Session),
     ]

@@ -5,10 +5,13 @@
 //! asks every [`Check`] about it and answers valid, violated or unknown.
 
 mod checks;
+pub mod export;
 mod fast;
 mod history;
 mod judge;
 mod ledger;
+pub mod report;
+mod search;
 mod verdict;
 
 pub use checks::{Secrets, all as all_checks};
@@ -17,4 +20,5 @@ pub use history::{
     Op, Phase, Recorder, U, payload_hash, write_op,
 };
 pub use judge::{Check, Expectations, Facts, Faults, Judgement, judge};
+pub use search::{SEARCH_OPS_MAX, Search};
 pub use verdict::{Findings, Outcome, VIOLATIONS_MAX, Verdict, Violation};

@@ -6,6 +6,7 @@ mod story {
     pub(crate) mod teller;
 }
 
+use checkers::report::{About, NodeLog, html};
 use checkers::{Expectations, F, Faults, Kind, Level, Outcome, Phase, judge};
 use story::teller::{Teller, h};
 
@@ -715,4 +716,81 @@ fn two_recorders_of_one_run_make_one_history() {
     merged.merge(other.clone());
     assert_eq!(merged.ops.len(), one.ops.len() + other.ops.len());
     assert!(merged.ops.is_sorted_by_key(|op| op.time));
+}
+
+/// A run with a fault, a leader, a violation and a log.
+fn eventful() -> Teller {
+    let mut t = ordinary();
+    t.fault("kill", Phase::Installed, true);
+    t.saw(F::Leader { shard: 3, node: 2, term: 7 });
+    t.answer_failed("bob/1", "c", 4, "unavailable");
+    t.unknown("bob/1", "c", 5);
+    t.read("c", "bob/1", 0);
+    t.fault("kill", Phase::Healed, true);
+    let mut entries = t.log("c");
+    entries.remove(3);
+    t.read_back_as("c", 1, entries);
+    t
+}
+
+#[test]
+fn a_report_shows_verdicts_faults_leaders_and_what_is_around_a_violation() {
+    let history = eventful().finish();
+    let judgement = judge(&history, &Expectations::default());
+    let lost = history.ops.iter().find(|op| matches!(op.f, F::Send { seq: 4, .. }));
+    let time = lost.expect("the fourth message was acknowledged").time;
+    let log = NodeLog { node: 1, lines: vec![(time, "<entry 9> applied".to_owned())] };
+    let facts = vec![("seed".to_owned(), "42".to_owned())];
+    let page =
+        html(&history, &judgement, &About { title: "a & b".to_owned(), facts, logs: vec![log] });
+    for part in [
+        "a &amp; b",
+        "lost-middle",
+        "class=\"violated\"",
+        "bit 1 times",
+        "n2, term 7",
+        "shard 3",
+        "&lt;entry 9&gt; applied",
+        "acknowledged",
+        "42",
+    ] {
+        assert!(page.contains(part), "{part} is missing");
+    }
+    assert!(!page.contains("<script") && !page.contains("href=") && !page.contains("src="));
+    assert!(!page.contains("NaN") && !page.contains("inf"));
+}
+
+#[test]
+fn a_report_of_nothing_is_a_page_too() {
+    let history = Teller::new().finish();
+    let page = html(&history, &judge(&history, &Expectations::default()), &About::default());
+    assert!(page.contains("unknown") && page.ends_with("</html>\n") && !page.contains("NaN"));
+}
+
+#[test]
+fn exports_speak_of_messages_and_of_reads_that_saw_everything() {
+    let history = eventful().finish();
+    let text =
+        |export: fn(&checkers::History, &mut Vec<u8>) -> Result<(), checkers::HistoryError>| {
+            let mut out = Vec::new();
+            export(&history, &mut out).expect("memory can be written");
+            String::from_utf8(out).expect("exports are text")
+        };
+    let edn = text(checkers::export::edn);
+    assert_eq!(edn.lines().count(), history.ops.len());
+    assert!(
+        edn.contains(":type :ok") && edn.contains(":f :send") && edn.contains(":process :nemesis")
+    );
+    let append = text(checkers::export::append);
+    assert!(
+        append.contains("[[:append \"c\" 0]]") && append.contains("[[:r \"c\" [0 1 2 3 4 5]]]")
+    );
+    assert!(append.contains(":type :fail") && append.contains(":type :info"));
+    let kafka = text(checkers::export::kafka);
+    assert!(kafka.contains("[[:send \"c\" [6 5]]]"));
+    let porcupine = text(checkers::export::porcupine);
+    assert!(
+        porcupine.lines().all(|line| line.starts_with('{'))
+            && porcupine.contains("\"saw\":[0,1,2,3,4,5]")
+    );
 }

@@ -138,6 +138,16 @@ impl Attempts {
         self.arena.get(at as usize)
     }
 
+    /// The attempt of this number.
+    pub(crate) fn get(&self, at: u32) -> &Attempt {
+        &self.arena[at as usize]
+    }
+
+    /// All of them, each with its number.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (u32, &Attempt)> {
+        (0..).zip(&self.arena)
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.arena.len()

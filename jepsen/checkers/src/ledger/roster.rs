@@ -196,12 +196,15 @@ impl Roster {
         })
     }
 
-    /// Whether the user has a right to this message. Where nothing is said of members, whoever gets some has a
-    /// right to all.
+    /// Whether the user has a right to this message for good. Where nothing is said of members, whoever gets some has a
+    /// right to all. Whoever is removed has no right any more to what was not fetched until then, also when taken
+    /// in again: membership shows what was sent since one joined.
     pub(crate) fn is_due(&self, u: U, seq: u64) -> bool {
+        let removed_after =
+            || self.changes_of(u).iter().any(|change| !change.joins && change.high >= seq);
         match self.first {
             None => self.changes.is_empty(),
-            Some(_) => self.surely_in(u, seq),
+            Some(_) => self.surely_in(u, seq) && !removed_after(),
         }
     }
 

@@ -151,6 +151,7 @@ impl Teller {
     }
 
     /// Asks and is answered at once.
+    #[expect(clippy::too_many_arguments, reason = "a sentence of a test reads in one line")]
     pub(crate) fn answer(
         &mut self,
         d: &str,
@@ -227,6 +228,7 @@ impl Teller {
         self.page(c, d, after, entries, Some(head), Level::Linearizable);
     }
 
+    #[expect(clippy::too_many_arguments, reason = "a sentence of a test reads in one line")]
     pub(crate) fn page(
         &mut self,
         c: &str,
