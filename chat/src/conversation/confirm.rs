@@ -25,10 +25,12 @@ pub(super) fn confirm(
         Some(cursor) => cursor.clone(),
         None => Cursor { user: user.clone(), delivered: Seq(0), read: Seq(0) },
     };
+    let overwritten = planted::bug(planted::Bug::CursorOverwritten);
+    let delivered = if overwritten { seq } else { before.delivered.max(seq) };
     let after = Cursor {
         user: user.clone(),
-        delivered: before.delivered.max(seq),
-        read: if read { before.read.max(seq) } else { before.read },
+        delivered,
+        read: if read { before.read.max(seq) } else { before.read }.min(delivered),
     };
     let outcome = Outcome::Accepted(Place {
         seq,
@@ -41,7 +43,8 @@ pub(super) fn confirm(
         return answered(outcome);
     }
     assert!(after.read <= after.delivered && after.delivered <= this.head.last_seq);
-    assert!(before.read <= after.read && before.delivered <= after.delivered);
+    let rises = before.read <= after.read && before.delivered <= after.delivered;
+    assert!(rises || overwritten, "a cursor only moves forwards");
     this.cursors.insert(device, after.clone());
     let (best_before, best_after) = this.progress.cursor_moved(&this.members, &after);
     let floors = this.floors();

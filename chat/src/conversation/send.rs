@@ -59,7 +59,8 @@ fn repeated(command: &SendMessage, earlier: Option<&Earlier>) -> Option<Place> {
 
 /// The order the message takes, if it may be said here and now.
 fn judge(this: &Conversation, command: &SendMessage, known: &Known) -> Result<Order, Outcome> {
-    if !this.is_member(&command.sender) {
+    let member = this.is_member(&command.sender);
+    if !member && !planted::bug(planted::Bug::MembershipNotAtApply) {
         return Err(Outcome::Refused(Refusal::NotAMember));
     }
     if command.receiver.is_some() && command.receiver.as_ref() != this.peer_of(&command.sender) {
@@ -184,12 +185,14 @@ fn accept(
         device: command.device,
         order,
         message_id: command.message_id.clone(),
-        at: at.max(this.head.last_at),
+        at: if planted::bug(planted::Bug::TimeNotClamped) { at } else { at.max(this.head.last_at) },
         body: command.body.clone(),
         chain: this.head.chain,
     };
     let digest = message.body.digest();
-    message.chain = this.head.chain.extend_by(&message, &digest);
+    if this.head.last_seq == Seq(0) || !planted::bug(planted::Bug::ChainNotExtended) {
+        message.chain = this.head.chain.extend_by(&message, &digest);
+    }
     this.head.last_seq = message.seq;
     this.head.last_at = message.at;
     this.head.chain = message.chain;
