@@ -2,6 +2,7 @@
 //! in the proof. The bugs are in the crate `planted`, behind a feature that no other build has; which of them is awake is
 //! said by an environment variable of the nodes.
 
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -61,12 +62,13 @@ pub fn run(
         println!("no canary is listed in {LIST}");
         return Ok(2);
     }
-    let matrix = matrix.against(build(project)?, false);
+    let planted = build(project)?;
     let mut survivors = Vec::new();
     for canary in &chosen {
         let scenario = scenarios.iter().find(|scenario| scenario.name == canary.scenario);
         let scenario = scenario
             .ok_or_else(|| format!("{}: no scenario {:?}", canary.name, canary.scenario))?;
+        let matrix = matrix.against(wake(project, &planted, &canary.name)?, false);
         if !caught(canary, scenario, &matrix)? {
             survivors.push(canary.name.as_str());
         }
@@ -80,9 +82,8 @@ pub fn run(
 
 fn caught(canary: &Canary, scenario: &Scenario, matrix: &Matrix) -> Result<bool, String> {
     for seed in 1..=canary.tries {
-        let mut scenario = scenario.clone();
-        scenario.cluster.environment.insert(AWAKE.to_owned(), canary.name.clone());
-        let line = matrix.judge_one(scenario, seed).map_err(|failure| failure.to_string())?;
+        let line =
+            matrix.judge_one(scenario.clone(), seed).map_err(|failure| failure.to_string())?;
         let named = |check: &String| line.notes.iter().any(|note| note.starts_with(check.as_str()));
         if line.verdict == "violated" && canary.check.as_ref().is_none_or(named) {
             println!("{} caught at seed {seed}: {}", canary.name, line.notes.join("; "));
@@ -91,6 +92,16 @@ fn caught(canary: &Canary, scenario: &Scenario, matrix: &Matrix) -> Result<bool,
         println!("{} not caught at seed {seed}: {}", canary.name, line.verdict);
     }
     Ok(false)
+}
+
+/// A program that wakes this canary and is the planted binary from then on.
+fn wake(project: &Path, planted: &Path, name: &str) -> Result<PathBuf, String> {
+    let path = project.join(TARGET).join(format!("synod-{name}"));
+    let script = format!("#!/bin/sh\n{AWAKE}={name} exec '{}' \"$@\"\n", planted.display());
+    let told = |error: std::io::Error| format!("{}: {error}", path.display());
+    std::fs::write(&path, script).map_err(told)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).map_err(told)?;
+    Ok(path)
 }
 
 fn list(project: &Path) -> Result<Vec<Canary>, String> {

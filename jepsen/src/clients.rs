@@ -166,8 +166,7 @@ async fn take_seats(
     let config = Config::new(plan.nodes.clone(), ca_pem.to_vec());
     let users: Vec<UserId> = cast.actors.iter().map(|actor| actor.user.clone()).collect();
     let logins = users.into_iter().map(|user| sign_in(&config, user));
-    let all: Vec<Credentials> =
-        stream::iter(logins).buffered(LOGINS_AT_ONCE).try_collect().await?;
+    let all: Vec<Credentials> = stream::iter(logins).buffered(LOGINS_AT_ONCE).try_collect().await?;
     let seat = |credentials: Credentials| {
         let user = credentials.user.as_str();
         let d = tape.device(user, &credentials.device.to_string());
@@ -246,7 +245,8 @@ fn start_talk(world: &Arc<World>, listeners: &Listeners) -> JoinSet<()> {
     let mut talk = JoinSet::new();
     for native in &listeners.natives {
         let actor = &world.cast.actors[native.actor()];
-        let dice = |purpose: usize| Dice::new(seed, (native.actor() * 1000 + purpose + 10_000) as u64);
+        let dice =
+            |purpose: usize| Dice::new(seed, (native.actor() * 1000 + purpose + 10_000) as u64);
         for slot in 0..work.in_flight as usize {
             talk.spawn(Arc::clone(native).talk(dice(slot)));
         }

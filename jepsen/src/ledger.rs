@@ -165,9 +165,10 @@ mod tests {
             append(project.path(), &line(verdict)).expect("room for a line");
         }
         let lines = read(project.path()).expect("own lines");
-        assert_eq!(lines.iter().map(|line| line.verdict.as_str()).collect::<Vec<_>>(), [
-            "valid", "violated", "valid"
-        ]);
+        assert_eq!(
+            lines.iter().map(|line| line.verdict.as_str()).collect::<Vec<_>>(),
+            ["valid", "violated", "valid"]
+        );
         let page = std::fs::read_to_string(render(project.path()).expect("room")).expect("a page");
         assert!(page.contains("3 runs: 2 valid, 1 violated"), "{page}");
         assert!(page.contains("| kill | 6 | 3 |"), "{page}");

@@ -15,6 +15,7 @@ pub mod ledger;
 pub mod matrix;
 pub mod nemesis;
 pub mod net;
+pub mod page;
 pub mod record;
 pub mod run;
 pub mod scenario;

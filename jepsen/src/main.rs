@@ -9,7 +9,7 @@ use jepsen::campaign::Campaign;
 use jepsen::matrix::{Matrix, Place};
 use jepsen::run::Failure;
 use jepsen::scenario::Scenario;
-use jepsen::{canary, ledger, verdict};
+use jepsen::{canary, ledger, page, verdict};
 
 /// Breaks real Synod processes from outside and judges what their clients saw.
 #[derive(Debug, Parser)]
@@ -243,9 +243,8 @@ fn export(history: &Path, form: &str, out: Option<&Path>) -> Result<u8, String> 
 fn report(run: &Path) -> Result<u8, String> {
     let history = verdict::load(&run.join("history.jsonl"))?;
     let judgement = checkers::judge(&history, &verdict::expectations(0, 1));
-    let page = run.join("report.html");
-    verdict::report(&history, &judgement, run, &page)?;
-    println!("{}", page.display());
+    page::write(&history, &judgement, run)?;
+    println!("{}", run.join("report.html").display());
     Ok(0)
 }
 

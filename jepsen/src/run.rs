@@ -19,6 +19,7 @@ use crate::clients::{ClientsPlan, Order, Report};
 use crate::cluster::{Cluster, DiskKind, Plan};
 use crate::ledger::Line;
 use crate::nemesis::{self, Deed, Fault, Mode, Nemesis, Terms, Toll};
+use crate::page;
 use crate::record::{Tape, now_ns};
 use crate::scenario::Scenario;
 use crate::verdict;
@@ -294,6 +295,7 @@ impl Scene<'_> {
         whole["ends"] = json!(after.ends);
         let text = serde_json::to_string_pretty(&whole).expect("plain data");
         write(self.folder, "verdict.json", &text)?;
+        page::write(history, &judgement, self.folder).map_err(Failure::Harness)?;
         let line = Line {
             at: 0,
             commit: String::new(),
@@ -321,11 +323,7 @@ impl Scene<'_> {
 
 /// The checkers' verdict, and what the harness saw besides: a replica that nobody can read after healing is no pass, and a
 /// node that does not come back is a violation unless the scenario lets it.
-fn weigh(
-    scenario: &Scenario,
-    judgement: &Judgement,
-    after: &Aftermath,
-) -> (Outcome, Vec<String>) {
+fn weigh(scenario: &Scenario, judgement: &Judgement, after: &Aftermath) -> (Outcome, Vec<String>) {
     let mut notes: Vec<String> = Vec::new();
     for (name, verdict) in &judgement.checks {
         let mut names: BTreeMap<String, u64> = BTreeMap::new();

@@ -2,7 +2,6 @@
 //! that is left out has one default, and a run writes all of it down expanded, so that a run can be repeated from its
 //! folder. It does not know how any of it is done.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -59,8 +58,6 @@ pub struct ClusterShape {
     pub disk: String,
     /// Size of a loop image, MiB.
     pub disk_mib: u32,
-    /// More for the nodes' environment.
-    pub environment: BTreeMap<String, String>,
     /// More lines for every node's file: whole TOML tables.
     pub more: String,
     /// Size of a journal segment, bytes; small ones make purges frequent. 0: the harness' own.
@@ -74,7 +71,6 @@ impl Default for ClusterShape {
             shards: 4,
             disk: "ext4".to_owned(),
             disk_mib: 512,
-            environment: BTreeMap::new(),
             more: String::new(),
             segment_bytes: 0,
         }
@@ -99,7 +95,13 @@ pub struct NemesisShape {
 
 impl Default for NemesisShape {
     fn default() -> Self {
-        Self { faults: Vec::new(), mode: "single".to_owned(), period_seconds: 10, may_leave: false, keep_quorum: true }
+        Self {
+            faults: Vec::new(),
+            mode: "single".to_owned(),
+            period_seconds: 10,
+            may_leave: false,
+            keep_quorum: true,
+        }
     }
 }
 
@@ -244,8 +246,10 @@ impl Scenario {
             Bad::Kind(name) => BadScenario::NoSuch { what: "workload", name },
         })?;
         if scenario.name.is_empty() {
-            scenario.name =
-                path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+            scenario.name = path
+                .file_stem()
+                .map(|stem| stem.to_string_lossy().into_owned())
+                .unwrap_or_default();
         }
         Ok(scenario)
     }

@@ -162,7 +162,6 @@ impl Cast {
         let members = &self.chats[chat].members;
         if members[0] == actor { members[1] } else { members[0] }
     }
-
 }
 
 /// What a message of the harness is called: whose, where, which.

@@ -41,7 +41,8 @@ pub(crate) async fn read_back(world: &Arc<World>, listeners: &Listeners) -> Vec<
     let mut missing = Vec::new();
     let mut heads: BTreeMap<usize, Vec<Entry>> = BTreeMap::new();
     let nodes = 0..world.plan.nodes.len();
-    let copies = nodes.flat_map(|node| readers(world).into_iter().map(move |reader| (node, reader)));
+    let copies =
+        nodes.flat_map(|node| readers(world).into_iter().map(move |reader| (node, reader)));
     let copies = copies.map(|(node, (reader, chats))| copy(world, node, reader, chats, deadline));
     let mut copied = stream::iter(copies).buffer_unordered(COPIES_AT_ONCE);
     while let Some((read, unread)) = copied.next().await {
@@ -108,11 +109,7 @@ impl<'a> Copyist<'a> {
     }
 
     /// The strong end of the conversation, and then this replica's own copy once it has got there.
-    async fn chat(
-        &self,
-        chat: usize,
-        deadline: Instant,
-    ) -> Result<Vec<Entry>, String> {
+    async fn chat(&self, chat: usize, deadline: Instant) -> Result<Vec<Entry>, String> {
         let head = self.strong(chat, deadline).await?;
         let mut entries = Vec::new();
         loop {

@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use chat::{MessageId, Seq};
 use checkers::{Conn, F, Kind, payload_hash};
-use client::{
-    AskError, Certainty, Client, Incoming, Outgoing, Receipt, SendError, Sending,
-};
+use client::{AskError, Certainty, Client, Incoming, Outgoing, Receipt, SendError, Sending};
 use parking_lot::Mutex;
 use tokio::time::{sleep, timeout};
 
@@ -312,7 +310,11 @@ impl Native {
                 let spot = self.spot(*process);
                 world.tape.note(spot, Kind::Ok, said(None));
                 let (delivered, read) = (standing.delivered.0, standing.read.0);
-                world.tape.saw(spot.node, self.conn, F::Cursor { c, d, delivered, read, last: false });
+                world.tape.saw(
+                    spot.node,
+                    self.conn,
+                    F::Cursor { c, d, delivered, read, last: false },
+                );
                 true
             }
             Err(error) => {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use chat::ConversationId;
 use checkers::{Conn, Entry, F, Kind, Level, payload_hash};
 use serde_json::Value;
-use tokio::time::{sleep, sleep_until, Instant};
+use tokio::time::{Instant, sleep, sleep_until};
 use transport::http::Method;
 use transport::{Certainty, DialError};
 
@@ -121,8 +121,7 @@ async fn read(
     let spot =
         Spot { process: *process, node: u8::try_from(node + 1).unwrap_or(0), conn: Conn::Rest };
     let said = |entries, head, error| F::Read { c, d, level, after, entries, head, error };
-    let mut path =
-        format!("/messages/{}?limit={PAGE}", escape(world.cast.path_name(chat, actor)));
+    let mut path = format!("/messages/{}?limit={PAGE}", escape(world.cast.path_name(chat, actor)));
     if after > 0 {
         path.push_str(&format!("&after_id={}-{after}", world.cast.chats[chat].id));
     }

@@ -58,7 +58,12 @@ struct Letter {
 #[derive(Debug)]
 enum Answer {
     Stored(u64),
-    Refused { code: String, retryable: bool, unknown: bool, expected: u64 },
+    Refused {
+        code: String,
+        retryable: bool,
+        unknown: bool,
+        expected: u64,
+    },
     /// The link went, or nobody spoke in time.
     Lost,
 }
@@ -184,7 +189,8 @@ impl Stranger {
         let node = self.node.load(Ordering::Relaxed);
         world.tape.saw(node, Conn::Text, F::Deliver { c, d, link, seq, from, k, h, chain: 0 });
         world.saw(chat, seq);
-        if let Some(mine) = world.cast.actors[self.actor].chats.iter().position(|own| *own == chat) {
+        if let Some(mine) = world.cast.actors[self.actor].chats.iter().position(|own| *own == chat)
+        {
             self.received[mine].fetch_max(seq, Ordering::Relaxed);
         }
     }
@@ -251,8 +257,9 @@ impl Stranger {
             wire.say(&self.item(letter)).await.ok()?;
             loop {
                 let frame = wire.next().await?;
-                let answers =
-                    |item: &Value| item["messageId"] == letter.id && item.get("messageText").is_none();
+                let answers = |item: &Value| {
+                    item["messageId"] == letter.id && item.get("messageText").is_none()
+                };
                 if let Some(answer) = items(frame).into_iter().find(answers) {
                     return Some(read_answer(&answer));
                 }

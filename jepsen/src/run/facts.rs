@@ -4,11 +4,13 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::Assignment;
+use crate::record::now_ns;
 use crate::scenario::Scenario;
 
 /// Digits of a hash that tell binaries apart.
@@ -21,6 +23,8 @@ pub(super) struct Facts {
     pub(super) binary: String,
     kernel: String,
     cores: usize,
+    /// From the machine's monotonic clock to the time of day; a text, because TOML's numbers are too small.
+    wall_offset_ns: String,
 }
 
 #[derive(Serialize)]
@@ -37,6 +41,7 @@ pub(super) fn gather(assignment: &Assignment) -> Facts {
         binary: hash(&assignment.synod).unwrap_or_default(),
         kernel: read("/proc/sys/kernel/osrelease"),
         cores: std::thread::available_parallelism().map_or(0, usize::from),
+        wall_offset_ns: (wall().as_nanos() - u128::from(now_ns())).to_string(),
     }
 }
 
@@ -59,10 +64,14 @@ pub(super) fn read_options(path: &Path) -> Result<(Scenario, u64), String> {
 }
 
 /// Seconds since 1970.
-#[expect(clippy::disallowed_methods, reason = "a ledger says when")]
 pub(super) fn wall_seconds() -> u64 {
-    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
-    since.map_or(0, |since| since.as_secs())
+    wall().as_secs()
+}
+
+/// Time since 1970.
+#[expect(clippy::disallowed_methods, reason = "a ledger says when")]
+fn wall() -> Duration {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default()
 }
 
 fn commit(project: &Path) -> String {
