@@ -62,6 +62,45 @@ fn three_namespaces_serve_and_leave_nothing_behind() {
     assert!(!mounts.contains(&*folder.path().to_string_lossy()), "{mounts}");
 }
 
+/// Writes a thousand files into a disk, and says how many are there after its power was cut.
+fn survivors(sync: bool) -> usize {
+    use std::io::Write as _;
+    let folder = tempfile::tempdir().expect("a folder");
+    let kind = jepsen::cluster::DiskKind::LoopExt4 { mib: 64 };
+    let mut disk = jepsen::disk::Disk::create(folder.path(), "d", kind).expect("this is root");
+    for n in 0..1000 {
+        let mut file = std::fs::File::create(disk.folder().join(n.to_string())).expect("a file");
+        file.write_all(b"kept?").expect("room");
+        if sync && n % 100 == 0 {
+            file.sync_all().expect("a disk that is well");
+        }
+    }
+    let last = std::fs::File::open(disk.folder().join("900")).expect("written");
+    disk.cut_power().expect("a mounted image");
+    drop(last);
+    disk.unmount().expect("nobody uses it");
+    disk.mount().expect("a file system that heals itself");
+    let whole =
+        |n: &u32| std::fs::read(disk.folder().join(n.to_string())).is_ok_and(|b| b == b"kept?");
+    let survivors = if sync {
+        (0..1000).step_by(100).filter(whole).count()
+    } else {
+        (0..1000).filter(whole).count()
+    };
+    disk.remove(false);
+    survivors
+}
+
+#[test]
+fn a_power_cut_loses_what_was_not_synced_and_nothing_that_was() {
+    if !jepsen::nemesis::is_root() {
+        println!("skipped: not root, so there is no disk to make");
+        return;
+    }
+    assert_eq!(survivors(false), 0);
+    assert_eq!(survivors(true), 10);
+}
+
 #[test]
 fn a_run_that_could_not_clean_up_is_swept() {
     let Some(synod) = binary() else { return };

@@ -118,8 +118,12 @@ fn start_load(cluster: &Cluster) -> Option<Child> {
 }
 
 fn try_one(cluster: &mut Cluster, mut fault: Box<dyn Fault>, seed: u64) -> Trial {
-    let victims = cluster.busiest().into_iter().collect::<Vec<_>>();
-    let scope = Scope { victims: if victims.is_empty() { vec![1] } else { victims } };
+    let mut victims = cluster.all();
+    if let Some(leader) = cluster.busiest() {
+        victims.swap(0, usize::from(leader - 1));
+    }
+    victims.truncate(usize::from(cluster.plan().minority().max(1)));
+    let scope = Scope { victims };
     let mut trial = Trial {
         name: fault.kind().name,
         installed: Err(String::new()),
