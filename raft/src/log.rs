@@ -307,8 +307,14 @@ impl RaftLogStorage<Types> for LogStore {
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> Result<(), io::Error> {
-        let (done, durable) = oneshot::channel();
         let after = last.map(|id| id.index);
+        let first = after.map_or(0, |index| index + 1);
+        // Applied is committed, and committed is for ever: whoever leads without it has lost it, on a damaged disk.
+        if self.facts.is_durable(first) {
+            let what = format!("entry {first} is applied here, and the leader does not have it");
+            return Err(self.fatal(what));
+        }
+        let (done, durable) = oneshot::channel();
         self.log.truncate_after(after, Box::new(move |r| drop(done.send(r))));
         durable.await.unwrap_or(Err(StoreError::Closed)).map_err(|e| self.fatal(e))
     }
@@ -411,6 +417,18 @@ mod tests {
         facts.durable(3);
         // Whatever it answers, it must not get so far.
         let _ = log.purge(entry(4).log_id).await;
+    }
+
+    #[tokio::test]
+    async fn what_the_machine_has_applied_is_not_cut_off() {
+        let (mut log, facts, _journal) = open();
+        log.blocking_append((0..5).map(entry)).await.expect("appended");
+        facts.durable(2);
+        log.truncate_after(Some(entry(3).log_id)).await.expect("the last one was never applied");
+        assert!(log.truncate_after(Some(entry(1).log_id)).await.is_err());
+        assert!(facts.stop.wait().await.reason().contains("entry 2 is applied here"));
+        let state = log.get_log_state().await.expect("state");
+        assert_eq!(state.last_log_id, Some(entry(3).log_id));
     }
 
     #[tokio::test]
