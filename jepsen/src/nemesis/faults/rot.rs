@@ -46,7 +46,9 @@ fn copy_of(cluster: &Cluster, node: u8) -> PathBuf {
 fn copy(from: &std::path::Path, to: &std::path::Path) -> Result<(), Setback> {
     let (from, to) = (from.to_string_lossy(), to.to_string_lossy());
     shell::run("rm", &["-rf", &*to])?;
-    shell::run("cp", &["-a", "--sparse=always", &*from, &*to]).map(drop)
+    shell::run("cp", &["-a", "--sparse=always", &*from, &*to])?;
+    // What is put back here must survive the next cut of power as if the node itself had written it.
+    shell::run("sync", &["-f", &*to]).map(drop)
 }
 
 /// Whether a path within a node's data folder is of the journal.
