@@ -24,7 +24,7 @@ mod rows;
 mod tests;
 
 pub(crate) use disk::{decode_record, encode_record, weight};
-pub(crate) use rows::{Chunk, decode_chunk, encode_end, encode_rows};
+pub(crate) use rows::{Chunk, decode_chunk, encode_end, encode_rows, frame};
 
 /// Terms and indexes beyond this are nonsense: at a million a second it takes 146 thousand years.
 const NUMBER_MAX: u64 = 1 << 62;

@@ -19,6 +19,8 @@ mod clock;
 mod codec;
 mod config;
 mod core;
+#[doc(hidden)]
+pub mod doors;
 mod driver;
 mod eager;
 mod error;

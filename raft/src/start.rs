@@ -51,7 +51,7 @@ impl Start {
             }
             store.found(first_entry(&self.members)?).await.map_err(Fatal::from)?;
         }
-        let line = Line::new(&config, inner.clock.clone(), inner.stop.clone());
+        let line = Line::new(&config, inner.clock.clone(), inner.beat, inner.stop.clone());
         let driver = Driver::open(config.node.0, seat.clone(), log.clone(), line.clone())?;
         let peers = Peers {
             node: config.node,

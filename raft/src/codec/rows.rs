@@ -31,7 +31,8 @@ pub(crate) fn encode_end(rows: u64) -> Bytes {
     frame(END, &rows.to_be_bytes())
 }
 
-fn frame(kind: u8, body: &[u8]) -> Bytes {
+/// A chunk of any kind and body, with its checksum.
+pub(crate) fn frame(kind: u8, body: &[u8]) -> Bytes {
     let mut chunk = BytesMut::with_capacity(HEAD_BYTES + body.len());
     chunk.put_u8(kind);
     chunk.put_u32(checksum(kind, body));

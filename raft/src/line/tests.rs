@@ -28,7 +28,7 @@ fn line(adjust: fn(&mut Config)) -> (Arc<Line>, Handed, Stop) {
     let mut config = Config::new(NodeId(1));
     adjust(&mut config);
     let (stop, handed) = (Stop::new(), Handed::default());
-    let line = Line::new(&config, Arc::new(NoClock), stop.clone());
+    let line = Line::new(&config, Arc::new(NoClock), Beat::new(), stop.clone());
     let pile = handed.clone();
     line.connect(Box::new(move |term, data, done| pile.lock().push_back((term, data, done))));
     (line, handed, stop)
@@ -244,4 +244,35 @@ async fn a_machine_that_miscounts_is_fatal() {
     done.on_complete(Ok(ClientWriteResponse { log_id, data, membership: None }));
     assert_eq!(now_or_never(answer), Some(Err(ProposeError::Unknown)));
     assert!(stop.wait().await.reason().contains("0 outcomes for 1 commands"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn when_many_write_the_next_entry_gathers_and_leaves_by_itself() {
+    let (line, handed) = open(|_| ());
+    let _many = ["a", "b", "c", "d", "e"].map(|text| submit(&line, text));
+    assert_eq!(land(&handed), ["a"]);
+    let _next = submit(&line, "f");
+    tokio::time::advance(Duration::from_millis(6)).await;
+    assert_eq!(land(&handed), ["b", "c", "d", "e"]);
+    assert!(handed.lock().is_empty(), "the entry after one of four commands is held back");
+    let _late = submit(&line, "g");
+    assert!(handed.lock().is_empty(), "also when one more comes");
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    assert_eq!(land(&handed), ["f", "g"]);
+    let lone = submit(&line, "h");
+    assert_eq!(land(&handed), ["h"], "few write: nothing is held back");
+    assert_eq!(now_or_never(lone), Some(Ok("h".into())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_entry_does_not_wait_for_more() {
+    let (line, handed) = open(|config| config.entry_commands_max = 4);
+    let _many = ["a", "b", "c", "d", "e"].map(|text| submit(&line, text));
+    assert_eq!(land(&handed), ["a"]);
+    let _next = ["f", "g", "h"].map(|text| submit(&line, text));
+    tokio::time::advance(Duration::from_millis(1)).await;
+    assert_eq!(land(&handed), ["b", "c", "d", "e"]);
+    assert!(handed.lock().is_empty());
+    let _fourth = submit(&line, "i");
+    assert_eq!(land(&handed), ["f", "g", "h", "i"]);
 }
