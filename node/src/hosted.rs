@@ -5,12 +5,13 @@
 //! no listener, no certificate and no metric.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
 use bytes::Bytes;
 use chat::{ConversationId, DeviceId, Digest, Message, Outcome, Refusal, Seq, UserCommand, UserId};
+use cluster_config::ClusterConfig;
 use futures::future::BoxFuture;
 use proto::keys;
 use raft::{GroupId, NodeId, Raft};
@@ -80,10 +81,15 @@ impl Host {
         let peers = Peers::default();
         let wall = Arc::new(WallClock(Arc::clone(&clock)));
         let raft = Raft::open(raft, journal, Arc::new(peers.clone()), wall)?;
-        let view =
-            HostView { raft: raft.clone(), reader: Reader::new(Arc::clone(&tables)), tables };
+        let node = run::node(&config, &raft, &peers);
+        let view = HostView {
+            raft: raft.clone(),
+            reader: Reader::new(Arc::clone(&tables)),
+            tables,
+            cluster: Arc::clone(&node.cluster),
+        };
         let mut running = Running {
-            node: run::node(&config, &raft, &peers),
+            node,
             tables: Arc::clone(&view.tables),
             tasks: JoinSet::new(),
             stop,
@@ -150,6 +156,7 @@ pub struct HostView {
     raft: Raft,
     tables: Arc<dyn Tables>,
     reader: Reader,
+    cluster: Arc<OnceLock<Arc<ClusterConfig>>>,
 }
 
 impl HostView {
@@ -201,12 +208,16 @@ impl HostView {
         Ok(self.reader.links(user)?.into_iter().map(|(id, _)| id).collect())
     }
 
-    /// All rows of the slots `from..to`, for a digest.
+    /// All rows of a group's slots, for a digest.
     ///
     /// # Errors
     /// When the tables cannot be read.
-    pub fn rows(&self, from: u16, to: u16) -> Result<Vec<(Bytes, Bytes)>, store::StoreError> {
-        let range = keys::slot_range(from, to);
+    pub fn rows_of(&self, group: u32) -> Result<Vec<(Bytes, Bytes)>, store::StoreError> {
+        let cluster = self.cluster.get();
+        let Some(shard) = cluster.and_then(|cluster| cluster.shards.get(&GroupId(group))) else {
+            return Ok(Vec::new());
+        };
+        let range = keys::slot_range(shard.slots.start, shard.slots.end);
         let mut view = self.tables.view(KeyRange::new(range.start, range.end))?;
         let mut rows = Vec::new();
         while let Some(row) = view.next()? {

@@ -6,8 +6,11 @@
 
 mod edges;
 mod finding;
+mod fuzz;
+mod jepsen;
 mod laws;
 mod lexer;
+mod sim;
 mod steps;
 mod tidy;
 mod tree;
@@ -37,13 +40,51 @@ enum Task {
     Fix,
     /// Only the edges between rooms and the foreign engines.
     Edges,
+    /// Searches for bytes that break a decoder.
+    Fuzz {
+        /// Seconds for each target.
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+        /// One target instead of all.
+        #[arg(long)]
+        target: Option<String>,
+        /// How many targets at once.
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+        /// Adds what widened the coverage to the kept corpus.
+        #[arg(long)]
+        keep: bool,
+    },
+    /// Real processes, broken from outside: `run SCENARIO`, `matrix --tier ci`, `check`, `replay`, `export`, `report`,
+    /// `canary`, `doctor`. Exit 0 valid, 1 violated, 2 unknown, 3 the harness failed.
+    #[command(disable_help_flag = true)]
+    Jepsen {
+        /// What the harness is told.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Whole nodes on a virtual clock, network and disk: `--seed N`, `sweep`, `shrink SEED`, `canaries --rotate N`.
+    #[command(disable_help_flag = true)]
+    Sim {
+        /// What the simulator is told.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
+    if let Some(code) = fuzz::instead_of_rustc() {
+        return code;
+    }
     let passed = match Arguments::parse().task {
         Task::Verify { quick } => verify(quick),
         Task::Fix => steps::fix(),
+        Task::Fuzz { seconds, target, jobs, keep } => {
+            fuzz::search(&fuzz::Search { seconds, target, jobs, keep })
+        }
         Task::Edges => report("edges", &edges::check(&Tree::read().manifests)),
+        Task::Jepsen { arguments } => return jepsen::jepsen(&arguments),
+        Task::Sim { arguments } => sim::sim(&arguments),
     };
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

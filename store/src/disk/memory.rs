@@ -161,6 +161,16 @@ impl MemoryDisk {
         Ok(state.inodes[&state.inode(name)?].bytes().to_vec())
     }
 
+    /// Flips the bits of `mask` in one byte of a file, in memory and on the platter, as decay does.
+    ///
+    /// # Errors
+    /// `NotFound`, also when the file is shorter.
+    pub fn damage(&self, name: &str, offset: u64, mask: u8) -> io::Result<()> {
+        let mut state = self.state.lock();
+        let inode = state.inode(name)?;
+        file(&mut state, inode)?.damage(offset, mask)
+    }
+
     /// Puts a file on the disk, durably, as damage does: past all barriers.
     pub fn put(&self, name: &str, bytes: Vec<u8>) {
         let mut state = self.state.lock();

@@ -82,6 +82,15 @@ impl Inode {
         self.dirty.clear();
     }
 
+    pub(super) fn damage(&mut self, offset: u64, mask: u8) -> io::Result<()> {
+        let at = usize::try_from(offset).map_err(|_| io::ErrorKind::NotFound)?;
+        *self.cached.get_mut(at).ok_or(io::ErrorKind::NotFound)? ^= mask;
+        if let Some(byte) = self.platter.get_mut(at) {
+            *byte ^= mask;
+        }
+        Ok(())
+    }
+
     pub(super) fn lose_power(&mut self, random: &mut SplitMix) {
         if self.platter.len() != self.cached.len() && random.below(2) == 1 {
             self.platter.resize(self.cached.len(), 0);

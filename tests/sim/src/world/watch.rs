@@ -1,0 +1,105 @@
+//! Invariants that are looked at while a run goes on: one leader in a term, terms and applied indexes that never go back
+//! within a life, and nodes that stop only for reasons that a fault explains.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use checkers::F;
+
+use crate::book::Book;
+use crate::server::{Server, State};
+use crate::swarm::Settings;
+use crate::wire::{MS, Time};
+
+/// Nodes are looked at this often: an observer costs more than the observed.
+const EVERY: Time = 10 * MS;
+
+/// See the module.
+#[derive(Default)]
+pub(crate) struct Watch {
+    next: Time,
+    leaders: BTreeMap<(u32, u64), usize>,
+    /// Term and applied index of a group on a node in a life.
+    before: BTreeMap<(usize, u64, u32), (u64, u64)>,
+    damaged: BTreeSet<usize>,
+}
+
+impl Watch {
+    /// The disk of this node may hold anything.
+    pub(crate) fn damaged(&mut self, node: usize) {
+        self.damaged.insert(node);
+    }
+
+    pub(crate) fn is_damaged(&self, node: usize) -> bool {
+        self.damaged.contains(&node)
+    }
+
+    /// Looks at all nodes.
+    pub(crate) fn look(&mut self, now: Time, servers: &[Server], book: &mut Book) {
+        if now < self.next {
+            return;
+        }
+        self.next = now + EVERY;
+        for server in servers.iter().filter(|server| server.state == State::Up) {
+            let (Some(view), Some(life)) = (server.view(), server.life()) else { continue };
+            for group in view.groups() {
+                let applied = group.applied.unwrap_or(0);
+                let key = (server.index, life, group.group);
+                let before = self.before.insert(key, (group.term, applied)).unwrap_or_default();
+                if group.term < before.0 || applied < before.1 {
+                    book.broken(
+                        now,
+                        format!("node {} went back: {group:?} after {before:?}", server.index + 1),
+                    );
+                }
+                if group.applied > group.last {
+                    book.broken(
+                        now,
+                        format!("node {} applied beyond its log: {group:?}", server.index + 1),
+                    );
+                }
+                if group.leads {
+                    self.leads(now, (group.group, group.term), server.index, book);
+                }
+            }
+        }
+    }
+
+    fn leads(&mut self, now: Time, at: (u32, u64), node: usize, book: &mut Book) {
+        match self.leaders.get(&at) {
+            Some(other) if *other != node => {
+                let (group, term) = at;
+                book.broken(
+                    now,
+                    format!(
+                        "nodes {} and {} both lead group {group} in term {term}",
+                        other + 1,
+                        node + 1
+                    ),
+                );
+            }
+            Some(_) => {}
+            None => {
+                self.leaders.insert(at, node);
+                let (shard, term) = at;
+                let number = u8::try_from(node + 1).expect("few nodes");
+                book.saw(now, node, F::Leader { shard, node: number, term });
+            }
+        }
+    }
+
+    /// A node has stopped by itself, or refuses to start.
+    pub(crate) fn stopped(
+        &self,
+        node: usize,
+        reason: &str,
+        now: Time,
+        settings: &Settings,
+        book: &mut Book,
+    ) {
+        let explained = self.is_damaged(node)
+            || settings.faults.iter().any(|planned| planned.fault.stops(node));
+        if !explained {
+            book.broken(now, format!("node {} stopped without a fault: {reason}", node + 1));
+        }
+    }
+}

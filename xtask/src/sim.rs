@@ -1,0 +1,90 @@
+//! The way into the simulator: its own build flags, its own target folder, its own profile. Decides nothing else; what is
+//! said after `cargo xtask sim` goes to the program `sim` as it is, but for `canaries`, which runs planted bugs.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+/// Seeds within which a planted bug must be caught.
+const SEEDS_MAX: u64 = 200;
+
+/// Builds the simulator and gives it `arguments`. Whether everything that was run is as it should be.
+pub(crate) fn sim(arguments: &[String]) -> bool {
+    let root = root();
+    if arguments.first().is_some_and(|first| first == "canaries") {
+        return canaries(&arguments[1..]);
+    }
+    let mut arguments = arguments.to_vec();
+    if arguments.first().is_some_and(|first| first == "sweep") {
+        let kept = root.join("tests/sim/regressions").display().to_string();
+        arguments.extend(["--kept".to_owned(), kept]);
+    }
+    let mut features = Vec::new();
+    let mut planted = None;
+    if let Some(at) = arguments.iter().position(|argument| argument == "--planted") {
+        features = vec!["--features", "planted"];
+        planted = arguments.get(at + 1).cloned();
+        arguments.drain(at..(at + 2).min(arguments.len()));
+    }
+    build(&features) && run(&arguments, planted.as_deref())
+}
+
+/// Runs `--rotate N` planted bugs, beginning with the `--from`th: each must be caught.
+fn canaries(arguments: &[String]) -> bool {
+    let value = |name: &str| {
+        let at = arguments.iter().position(|argument| argument == name)?;
+        arguments.get(at + 1)?.parse::<usize>().ok()
+    };
+    let (count, from) = (value("--rotate").unwrap_or(usize::MAX), value("--from").unwrap_or(0));
+    if !build(&["--features", "planted"]) {
+        return false;
+    }
+    let listed = Command::new(program()).arg("planted").output();
+    let Ok(listed) = listed else { return false };
+    let names: Vec<String> =
+        String::from_utf8_lossy(&listed.stdout).lines().map(str::to_owned).collect();
+    let mut good = true;
+    for at in 0..count.min(names.len()) {
+        let name = &names[(from + at) % names.len()];
+        let seeds = SEEDS_MAX.to_string();
+        let caught =
+            !run(&["sweep", "--count", &seeds, "--fail-fast"].map(str::to_owned), Some(name));
+        println!("{}: {name}", if caught { "caught" } else { "NOT CAUGHT" });
+        good &= caught;
+    }
+    good
+}
+
+fn root() -> PathBuf {
+    let room = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    room.parent().map_or(room.clone(), PathBuf::from)
+}
+
+fn target() -> PathBuf {
+    root().join("target/sim")
+}
+
+fn program() -> PathBuf {
+    target().join("sim/sim")
+}
+
+fn build(features: &[&str]) -> bool {
+    let built = Command::new("cargo")
+        .args(["build", "--quiet", "--profile", "sim", "--package", "sim"])
+        .args(features)
+        .current_dir(root())
+        // Same seed, same choices of the runtime: see the crate `sim`.
+        .env("RUSTFLAGS", "--cfg tokio_unstable")
+        .env("CARGO_TARGET_DIR", target())
+        .stdin(Stdio::null())
+        .status();
+    built.is_ok_and(|status| status.success())
+}
+
+fn run(arguments: &[String], planted: Option<&str>) -> bool {
+    let mut command = Command::new(program());
+    command.args(arguments).stdin(Stdio::null());
+    if let Some(name) = planted {
+        command.env("SYNOD_PLANTED", name);
+    }
+    command.status().is_ok_and(|status| status.success())
+}
