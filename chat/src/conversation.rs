@@ -147,6 +147,16 @@ impl Conversation {
         self.members.contains_key(user)
     }
 
+    /// What somebody without a part in it is told. That two people talk is their own business, and the id of
+    /// their conversation follows from their names: to others there is no such conversation.
+    pub fn unless_member(&self, user: &UserId) -> Result<(), Refusal> {
+        match &self.head.kind {
+            _ if self.is_member(user) => Ok(()),
+            Kind::Direct { .. } => Err(Refusal::NoSuchConversation),
+            Kind::Group { .. } => Err(Refusal::NotAMember),
+        }
+    }
+
     /// The first sequence the user may see; `None` for whoever is not a member.
     pub fn visible_from(&self, user: &UserId) -> Option<Seq> {
         self.members.get(user).map(|member| self.visible_to(member))

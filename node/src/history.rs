@@ -148,7 +148,7 @@ impl History {
             Of::Name(name) => self.named(user, name, query.consistency).await?,
             Of::Conversation(id) => *id,
         };
-        self.freshen(id, query.consistency).await?;
+        self.freshen_for(user, id, query.consistency).await?;
         match self.readable(user, id)? {
             Some(readable) => self.cut(&readable, query),
             None if matches!(query.of, Of::Name(_)) => Ok(Page {
@@ -222,7 +222,29 @@ impl History {
         }
     }
 
-    /// What `user` may read of `id` now; `None` when the conversation does not exist.
+    /// The same for a reader whose part in `id` is still to be judged: how far a conversation has got is told to nobody
+    /// else, so whoever has no part in it here waits for no sequence, only for the truth about that.
+    pub(crate) async fn freshen_for(
+        &self,
+        user: &UserId,
+        id: ConversationId,
+        consistency: Consistency,
+    ) -> Result<(), Problem> {
+        if matches!(consistency, Consistency::AtLeast(_)) && !self.takes_part(user, id)? {
+            self.freshen(id, Consistency::Linearizable).await?;
+            if !self.takes_part(user, id)? {
+                return Ok(());
+            }
+        }
+        self.freshen(id, consistency).await
+    }
+
+    fn takes_part(&self, user: &UserId, id: ConversationId) -> Result<bool, Problem> {
+        let member = self.replica.member(id, user).map_err(|error| problems::of_store(&error))?;
+        Ok(member.is_some())
+    }
+
+    /// What `user` may read of `id` now; `None` when the conversation does not exist, or is one of two others.
     ///
     /// # Errors
     /// `not_a_member`, or a fault of the store.
@@ -233,8 +255,12 @@ impl History {
     ) -> Result<Option<Readable>, Problem> {
         let store = |error| problems::of_store(&error);
         let Some(head) = self.replica.head(id).map_err(store)? else { return Ok(None) };
-        let member = self.replica.member(id, user).map_err(store)?;
-        let member = member.ok_or_else(|| Problem::of(ProblemCode::NotAMember))?;
+        let Some(member) = self.replica.member(id, user).map_err(store)? else {
+            return match head.kind {
+                Kind::Direct { .. } => Ok(None),
+                Kind::Group { .. } => Err(Problem::of(ProblemCode::NotAMember)),
+            };
+        };
         let visible_from = replica::visible_from(&head.kind, &member);
         let (kind, last_seq) = (Arc::new(head.kind), head.last_seq);
         Ok(Some(Readable { id, kind, last_seq, visible_from }))

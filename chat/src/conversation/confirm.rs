@@ -14,8 +14,8 @@ pub(super) fn confirm(
     seq: Seq,
     read: bool,
 ) -> Applied {
-    if !this.is_member(user) {
-        return refused(Refusal::NotAMember);
+    if let Err(refusal) = this.unless_member(user) {
+        return refused(refusal);
     }
     if seq > this.head.last_seq {
         return refused(Refusal::BeyondEnd { last: this.head.last_seq });

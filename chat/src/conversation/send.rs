@@ -5,7 +5,7 @@
 //!
 //! 1. A repetition is answered with its original place, even to a sender who has been removed since:
 //!    a refusal promises that nothing was written, and here something was.
-//! 2. Who is not a member is refused.
+//! 2. Who is not a member is refused; of a direct conversation nobody else learns that it exists.
 //! 3. An order that was used is a conflict, one that leaves a gap is out of order.
 //! 4. A message id that was used is a conflict.
 //! 5. What is too large is refused.
@@ -59,9 +59,8 @@ fn repeated(command: &SendMessage, earlier: Option<&Earlier>) -> Option<Place> {
 
 /// The order the message takes, if it may be said here and now.
 fn judge(this: &Conversation, command: &SendMessage, known: &Known) -> Result<Order, Outcome> {
-    let member = this.is_member(&command.sender);
-    if !member && !planted::bug(planted::Bug::MembershipNotAtApply) {
-        return Err(Outcome::Refused(Refusal::NotAMember));
+    if !planted::bug(planted::Bug::MembershipNotAtApply) {
+        this.unless_member(&command.sender).map_err(Outcome::Refused)?;
     }
     if command.receiver.is_some() && command.receiver.as_ref() != this.peer_of(&command.sender) {
         return Err(Outcome::Refused(Refusal::NotTheReceiver));

@@ -152,7 +152,10 @@ impl Parts {
     }
 
     /// Where a new device begins: at the end of each conversation that exists, as acknowledged by now.
-    pub(crate) async fn starts(&self, user: &UserId) -> Result<BTreeMap<ConversationId, Seq>, Problem> {
+    pub(crate) async fn starts(
+        &self,
+        user: &UserId,
+    ) -> Result<BTreeMap<ConversationId, Seq>, Problem> {
         let links = self.replica.links(user).map_err(|error| problems::of_store(&error))?;
         let slots: BTreeSet<u16> = links.iter().map(|(id, _)| id.slot()).collect();
         let slots: Vec<u16> = slots.into_iter().collect();

@@ -61,7 +61,8 @@ pub(super) async fn one(
     parameters: Parameters,
 ) -> Result<Response, Failure> {
     let id: CanonicalId = id.parse().map_err(|error| invalid("canonicalId", error))?;
-    parts.history.freshen(id.conversation, consistency(&parameters)?).await?;
+    let consistency = consistency(&parameters)?;
+    parts.history.freshen_for(&who.user, id.conversation, consistency).await?;
     let nothing = || Problem::new(ProblemCode::NotFound, "there is no such message");
     let readable = parts.history.readable(&who.user, id.conversation)?.ok_or_else(nothing)?;
     if !(readable.visible_from..=readable.last_seq).contains(&id.seq) {
