@@ -107,16 +107,21 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for PatientStream<S> {
     }
 }
 
+/// Bytes of a body that have to come within one pause: a byte now and then is no sign of good will.
+const BODY_STEP_BYTES: usize = 4 << 10;
+
 /// A request's body that has to keep arriving once somebody reads it.
 #[derive(Debug)]
 pub(super) struct PatientBody {
     body: Incoming,
     patience: Patience,
+    /// Bytes that came since the last wait began.
+    step: usize,
 }
 
 impl PatientBody {
     pub(super) fn new(body: Incoming, pause: Duration) -> Self {
-        Self { body, patience: Patience::new(pause) }
+        Self { body, patience: Patience::new(pause), step: 0 }
     }
 }
 
@@ -129,6 +134,13 @@ impl Body for PatientBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<io::Result<Frame<Bytes>>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(piece))) = &frame {
+            self.step += piece.data_ref().map_or(0, Bytes::len);
+            if self.step < BODY_STEP_BYTES {
+                return frame.map(|frame| frame.map(|piece| piece.map_err(io::Error::other)));
+            }
+            self.step = 0;
+        }
         let result = frame.map(|frame| frame.transpose().map_err(io::Error::other));
         self.patience.judge(cx, result).map(Result::transpose)
     }
