@@ -12,6 +12,8 @@ mod clock;
 mod cluster;
 pub mod config;
 mod disk;
+#[doc(hidden)]
+pub mod doors;
 mod fanout;
 mod gateway;
 mod history;

@@ -14,10 +14,13 @@ pub(crate) mod words;
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio_util::sync::CancellationToken;
-use transport::{Link, OnLink};
+use transport::{Encoding, Link, OnLink};
 
+use crate::clock::Clock;
 use crate::gateway::Parts;
+use crate::history::Replica;
 
 /// Where else clients may go when this node stops: addresses of the client plane.
 pub(crate) type Elsewhere = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
@@ -52,6 +55,17 @@ impl Sessions {
         driver::run(link, parts, Arc::clone(&self.elsewhere), self.stop.clone()).await;
         links.decrement(1.0);
     }
+}
+
+/// Reads one frame as a link would, and does nothing with it: for tests that throw bytes.
+pub(crate) fn hear(
+    encoding: Encoding,
+    clock: Arc<dyn Clock>,
+    replica: Arc<dyn Replica>,
+    frame: Bytes,
+) {
+    let mut asks = Vec::new();
+    let _ = face::Face::new(encoding, 1, clock, replica).hear(frame, &mut asks);
 }
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ mod recovery;
 mod scan;
 mod segments;
 mod shared;
+pub(crate) mod thrown;
 mod writer;
 mod written;
 

@@ -15,6 +15,8 @@
 #![forbid(unsafe_code)]
 
 pub mod disk;
+#[doc(hidden)]
+pub mod doors;
 pub mod error;
 pub mod journal;
 pub mod seal;

@@ -12,6 +12,8 @@
 pub mod authority;
 pub mod client_plane;
 pub mod dial;
+#[doc(hidden)]
+pub mod doors;
 pub mod error;
 pub mod http;
 pub mod link;

@@ -10,6 +10,7 @@
 mod codec;
 mod io;
 mod keepalive;
+mod thrown;
 
 use std::{
     collections::VecDeque,
@@ -39,6 +40,7 @@ use super::{
 
 pub(crate) use codec::Role;
 pub(crate) use io::Io;
+pub use thrown::thrown;
 
 /// Room for one read. Small, since most links are idle and each keeps it.
 const READ_BYTES: usize = 4 << 10;
