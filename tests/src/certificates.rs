@@ -45,4 +45,14 @@ impl Certificates {
             std::fs::write(folder.join(name), text).expect("writable folder");
         }
     }
+
+    /// A node's certificate and key, PEM: of any cluster and id that this authority can be made to sign.
+    ///
+    /// # Panics
+    /// When the name cannot stand in a certificate.
+    #[must_use]
+    pub fn issued(&self, cluster: &str, node: u64) -> (Vec<u8>, Vec<u8>) {
+        let issued = self.authority.issue_node(cluster, node).expect("names are valid");
+        (issued.certificate_pem.into_bytes(), issued.key_pem.into_bytes())
+    }
 }

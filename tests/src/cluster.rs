@@ -175,6 +175,12 @@ impl Cluster {
         self.certificates.ca_pem()
     }
 
+    /// The cluster's authority.
+    #[must_use]
+    pub fn certificates(&self) -> &Certificates {
+        &self.certificates
+    }
+
     /// The configuration of a node, as it would read it.
     ///
     /// # Panics

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// What a server answered.
@@ -47,11 +47,21 @@ pub async fn request(
     bearer: Option<&str>,
     body: &str,
 ) -> Option<Answer> {
-    let mut stream = TcpStream::connect(address).await.ok()?;
+    let stream = TcpStream::connect(address).await.ok()?;
+    request_over(stream, (method, path), bearer, body).await
+}
+
+/// One request over an open stream, plain or not. `None` when nobody answers.
+pub async fn request_over<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    (method, path): (&str, &str),
+    bearer: Option<&str>,
+    body: &str,
+) -> Option<Answer> {
     let bearer =
         bearer.map_or_else(String::new, |token| format!("Authorization: Bearer {token}\r\n"));
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{bearer}\
+        "{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{bearer}\
          Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );

@@ -1,16 +1,11 @@
 //! A WebSocket over HTTP/2 (RFC 8441) by a client that is not ours.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use h2::ext::Protocol;
 use h2::{RecvStream, SendStream};
-use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::http::{Method, Request};
 use tokio_tungstenite::tungstenite::protocol::Role;
@@ -27,7 +22,8 @@ impl Stranger {
     /// # Panics
     /// When it is refused.
     pub async fn chat_http_2(&self, address: SocketAddr, ca_pem: &[u8]) -> Chat {
-        let stream = tls(address, ca_pem).await;
+        let stream = crate::tls::connect(address, ca_pem, "h2", None).await.expect("TLS");
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
         let (mut client, connection) = h2::client::handshake(stream).await.expect("HTTP/2 begins");
         tokio::spawn(connection);
         let request = Request::builder()
@@ -80,22 +76,4 @@ async fn carry(pipe: DuplexStream, mut upload: SendStream<Bytes>, mut download: 
         let _ = write.shutdown().await;
     };
     tokio::join!(up, down);
-}
-
-async fn tls(address: SocketAddr, ca_pem: &[u8]) -> TlsStream<TcpStream> {
-    let mut roots = rustls::RootCertStore::empty();
-    let certificate = CertificateDer::from_pem_slice(ca_pem).expect("the cluster's certificate");
-    roots.add(certificate).expect("a certificate of an authority");
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .expect("the provider knows them")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    config.alpn_protocols = vec![b"h2".to_vec()];
-    let stream = TcpStream::connect(address).await.expect("the node listens");
-    let connector = TlsConnector::from(Arc::new(config));
-    let stream = connector.connect(ServerName::from(address.ip()), stream).await.expect("TLS");
-    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
-    stream
 }

@@ -13,6 +13,7 @@ mod http_2;
 mod ports;
 mod shared;
 mod stranger;
+pub mod tls;
 
 pub use certificates::Certificates;
 pub use chat::{Chat, in_time, items};

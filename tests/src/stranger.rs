@@ -141,6 +141,22 @@ impl Stranger {
         Chat::over(socket, &self.user)
     }
 
+    /// Opens the chat with any token or none in its header, as somebody who calls themselves `user`; what the node says
+    /// to that comes as the first frame.
+    ///
+    /// # Panics
+    /// When the handshake is refused.
+    pub async fn chat_claiming(&self, user: &str, token: Option<&str>) -> Chat {
+        let url = format!("ws://{}/chat?encoding=text", self.node);
+        let mut request = url.into_client_request().expect("a good address");
+        if let Some(token) = token {
+            let bearer = format!("Bearer {token}").parse().expect("a token is a header value");
+            request.headers_mut().insert("authorization", bearer);
+        }
+        let (socket, _) = tokio_tungstenite::connect_async(request).await.expect("the chat opens");
+        Chat::over(socket, user)
+    }
+
     /// The messages of the conversation with `other`, oldest first, page by page.
     ///
     /// # Panics

@@ -1,0 +1,62 @@
+//! Who answers what on which port: operators' calls are not for clients, and clients' calls are not for operators.
+
+use tests::http;
+
+use super::callers::{Rule, Who};
+use super::judge::{Judge, Verdict};
+use super::world::World;
+
+/// A path of the router without its names.
+fn filled(route: &str) -> String {
+    route
+        .replace("{group}", "az-crew")
+        .replace("{user}", "az-temp")
+        .replace("{name}", "az-crew")
+        .replace("{id}", "0123456789abcdef0123456789abcdef-1")
+}
+
+pub(crate) async fn judge(world: &World, judge: &Judge) {
+    let [clients, operators] = node::calls();
+    // The operations port asks nobody who they are: it is on loopback, and the file says so.
+    for (method, path) in &operators {
+        let body = if *path == "/fault" { "{\"cut\":[]}" } else { "" };
+        let address = world.cluster.operations_address(1);
+        let (status, _) = http::plain(address, method, path, None, body).await.expect("an answer");
+        let found = found(status);
+        judge.cell(
+            &format!("{method} {path} (operations)"),
+            "anybody there",
+            &Verdict::Allowed,
+            &found,
+        );
+    }
+    for (method, route) in &clients {
+        for who in [Who::Owner, Who::Nobody] {
+            let token = world.tokens.get(&who).map(String::as_str);
+            let address = world.cluster.operations_address(1);
+            let (status, _) =
+                http::plain(address, method, &filled(route), token, "{}").await.expect("an answer");
+            let call = format!("{method} {route} at the operations port");
+            judge.cell(&call, who, &Verdict::refused("404"), &found(status));
+        }
+    }
+    for (method, path) in operators {
+        for who in Who::ALL {
+            let (status, answer) = world.ask(who, 1, method, path, None).await;
+            let found = match status / 100 {
+                2 => Verdict::Allowed,
+                _ => Verdict::refused(answer["code"].as_str().unwrap_or("no code")),
+            };
+            let call = format!("{method} {path} at the clients' port");
+            judge.cell(&call, who, &Rule::Never("not_found").verdict(who), &found);
+        }
+    }
+}
+
+fn found(status: u16) -> Verdict {
+    match status {
+        // Not ready is an answer, too.
+        200..=299 | 503 => Verdict::Allowed,
+        other => Verdict::refused(other.to_string()),
+    }
+}

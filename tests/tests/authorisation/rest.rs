@@ -1,0 +1,301 @@
+//! REST: the calls that the gateway registers, by everybody.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use futures::future::join_all;
+use proto::ProblemCode;
+use serde_json::{Value, json};
+use tests::{PASSWORD, Stranger};
+
+use super::callers::{Rule, Who};
+use super::judge::{Judge, Verdict};
+use super::world::{DIRECT_SECRET, GROUP, GROUP_SECRET, World};
+
+/// A request of a caller.
+struct Ask {
+    path: String,
+    body: Option<Value>,
+}
+
+/// A call in one of the ways to make it.
+struct Row {
+    method: &'static str,
+    /// As the router has it.
+    route: &'static str,
+    what: &'static str,
+    rule: Rule,
+    ask: Box<dyn Fn(&Made, Who) -> Ask>,
+}
+
+/// What rows need beside the world.
+struct Made {
+    said: [String; 2],
+    /// Sessions that may be spent.
+    spare: BTreeMap<Who, Stranger>,
+}
+
+fn row(
+    method: &'static str,
+    route: &'static str,
+    what: &'static str,
+    rule: Rule,
+    ask: impl Fn(&Made, Who) -> Ask + 'static,
+) -> Row {
+    Row { method, route, what, rule, ask: Box::new(ask) }
+}
+
+fn get(path: impl Into<String>) -> Ask {
+    Ask { path: path.into(), body: None }
+}
+
+fn with(path: impl Into<String>, body: Value) -> Ask {
+    Ask { path: path.into(), body: Some(body) }
+}
+
+/// Everybody's first account is named after them.
+fn new_name(who: Who) -> String {
+    format!("az-new-{who:?}")
+}
+
+fn rows() -> Vec<Row> {
+    let mut rows = accounts();
+    rows.extend(groups());
+    rows.extend(history());
+    rows.extend(messages());
+    rows.push(row("GET", "/v1/conversations", "mine", Rule::Session, |_, _| {
+        get("/v1/conversations")
+    }));
+    rows.push(row("GET", "/v1/presence/{user}", "of another", Rule::Session, |_, _| {
+        get("/v1/presence/az-owner")
+    }));
+    rows
+}
+
+fn accounts() -> Vec<Row> {
+    const USERS: &str = "/v1/users";
+    const SESSIONS: &str = "/v1/sessions";
+    const REFRESH: &str = "/v1/sessions/refresh";
+    let login = |user: &str, password: &str| {
+        with(SESSIONS, json!({ "userId": user, "password": password, "deviceName": "x" }))
+    };
+    vec![
+        row("POST", USERS, "a new one", Rule::Public, |_, who| {
+            with(USERS, json!({ "userId": new_name(who), "password": PASSWORD }))
+        }),
+        row("POST", USERS, "one that is taken", Rule::Never("name_taken"), |_, _| {
+            with(USERS, json!({ "userId": "az-owner", "password": PASSWORD }))
+        }),
+        row("POST", SESSIONS, "with the password", Rule::Public, move |_, who| {
+            login(&new_name(who), PASSWORD)
+        }),
+        row("POST", SESSIONS, "without it", Rule::Never("wrong_credentials"), move |_, _| {
+            login("az-owner", "a guess")
+        }),
+        row("POST", SESSIONS, "of nobody", Rule::Never("wrong_credentials"), move |_, _| {
+            login("az-nobody", PASSWORD)
+        }),
+        row("POST", REFRESH, "one's own", Rule::Public, |made, who| {
+            with(REFRESH, json!({ "refreshToken": made.spare[&who].refresh }))
+        }),
+        row("POST", REFRESH, "a made-up one", Rule::Never("stale_refresh"), |made, _| {
+            let real: Vec<&str> = made.spare[&Who::Owner].refresh.split('.').collect();
+            let guess = format!("{}.{}.{}", real[0], real[1], "A".repeat(43));
+            with(REFRESH, json!({ "refreshToken": guess }))
+        }),
+        row("DELETE", "/v1/sessions/current", "mine", Rule::Session, |_, _| {
+            get("/v1/sessions/current")
+        }),
+    ]
+}
+
+fn groups() -> Vec<Row> {
+    const GROUPS: &str = "/v1/groups";
+    const MEMBERS: &str = "/v1/groups/{group}/members";
+    let add = |who: &str| with(format!("/v1/groups/{GROUP}/members"), json!({ "members": [who] }));
+    let create = |group: &str| {
+        with(GROUPS, json!({ "groupId": group, "name": "G", "members": ["az-temp"] }))
+    };
+    vec![
+        row("POST", GROUPS, "a new one", Rule::Session, move |_, who| {
+            create(&format!("az-g-{who:?}"))
+        }),
+        row("POST", GROUPS, "one that exists", Rule::Nowhere("name_taken"), move |_, _| {
+            create(GROUP)
+        }),
+        row("POST", GROUPS, "under a user's name", Rule::Nowhere("name_taken"), move |_, _| {
+            create("az-owner")
+        }),
+        row("GET", "/v1/groups/{group}", "the group", Rule::Group, |_, _| {
+            get(format!("/v1/groups/{GROUP}"))
+        }),
+        row(
+            "GET",
+            "/v1/groups/{group}",
+            "a user's name",
+            Rule::Nowhere("no_such_conversation"),
+            |_, _| get("/v1/groups/az-owner"),
+        ),
+        row("POST", MEMBERS, "one who is there", Rule::Managers, move |_, _| add("az-temp")),
+        row(
+            "POST",
+            MEMBERS,
+            "one who does not exist",
+            Rule::Nowhere("no_such_user"),
+            move |_, _| add("az-nobody"),
+        ),
+        row("DELETE", "/v1/groups/{group}/members/{user}", "another", Rule::Managers, |_, _| {
+            get(format!("/v1/groups/{GROUP}/members/az-temp"))
+        }),
+    ]
+}
+
+fn history() -> Vec<Row> {
+    const PAGE: &str = "/messages/{name}";
+    let mut rows = Vec::new();
+    for query in
+        ["", "?consistency=linearizable", "?consistency=local", "?consistency=at_least&at_least=1"]
+    {
+        let path = format!("/messages/{GROUP}{query}");
+        rows.push(row("GET", PAGE, "of the group", Rule::Group, move |_, _| get(path.clone())));
+        let path = format!("/messages/az-owner{query}");
+        let rule = match query.contains("at_least") {
+            // Who never wrote to the owner has nothing to wait for.
+            true => continue,
+            false => Rule::Session,
+        };
+        rows.push(row("GET", PAGE, "with another user", rule, move |_, _| get(path.clone())));
+    }
+    for cut in ["after_id", "before_id"] {
+        rows.push(row("GET", PAGE, "of the group, cut", Rule::Group, move |made, _| {
+            get(format!("/messages/{GROUP}?{cut}={}", made.said[0]))
+        }));
+        rows.push(row(
+            "GET",
+            PAGE,
+            "with another, cut where others talk",
+            Rule::Session,
+            move |made, _| get(format!("/messages/az-party?{cut}={}", made.said[1])),
+        ));
+    }
+    rows.push(row("GET", PAGE, "of nothing", Rule::Nowhere("no_such_user"), |_, _| {
+        get("/messages/az-nothing")
+    }));
+    rows
+}
+
+fn messages() -> Vec<Row> {
+    const ONE: &str = "/v1/messages/{id}";
+    let mut rows = Vec::new();
+    for query in ["", "?consistency=local", "?consistency=at_least&at_least=1"] {
+        rows.push(row("GET", ONE, "of the group", Rule::Group, move |made, _| {
+            get(format!("/v1/messages/{}{query}", made.said[0]))
+        }));
+        // A conversation of two is nobody else's business: its id can be computed from their names.
+        rows.push(row("GET", ONE, "of two", Rule::Direct("not_found"), move |made, _| {
+            get(format!("/v1/messages/{}{query}", made.said[1]))
+        }));
+    }
+    rows.push(row("GET", ONE, "of two, guessed", Rule::Nowhere("not_found"), |made, _| {
+        get(format!("/v1/messages/{}77", made.said[1]))
+    }));
+    rows.push(row("GET", ONE, "of nothing", Rule::Nowhere("not_found"), |_, _| {
+        get(format!("/v1/messages/{}-1", "0123456789abcdef".repeat(2)))
+    }));
+    rows
+}
+
+/// Judges every call; one that has no row, or a row without a call, is wrong.
+pub(crate) async fn judge(world: &World, judge: &Judge) {
+    let rows = rows();
+    let [calls, _] = node::calls();
+    let calls: BTreeSet<_> = calls.into_iter().collect();
+    let judged: BTreeSet<_> = rows.iter().map(|row| (row.method, row.route)).collect();
+    assert_eq!(calls, judged, "every call of the gateway has a row, and every row a call");
+    let made = Made { said: world.said.clone(), spare: spare(world).await };
+    let before = world.fingerprint().await;
+    for row in &rows {
+        if row.method == "GET" || row.rule == Rule::Public {
+            join_all(Who::ALL.map(|who| one(world, judge, &made, row, who))).await;
+            continue;
+        }
+        // First those who may not, and nothing has changed; then those who may.
+        let (allowed, refused): (Vec<Who>, Vec<Who>) =
+            Who::ALL.iter().partition(|who| row.rule.verdict(**who) == Verdict::Allowed);
+        join_all(refused.into_iter().map(|who| one(world, judge, &made, row, who))).await;
+        let after = world.fingerprint().await;
+        judge.law(after == before, || {
+            format!("{} {} was refused and changed something: {after}", row.method, row.route)
+        });
+        join_all(allowed.into_iter().map(|who| one(world, judge, &made, row, who))).await;
+    }
+    patience(world, judge, &made).await;
+    // The one who was removed by those who may.
+    let back = json!({ "members": ["az-temp"] });
+    world.owner.granted("POST", &format!("/v1/groups/{GROUP}/members"), Some(&back)).await;
+    assert_eq!(world.fingerprint().await, before);
+}
+
+/// Whoever has no part in a conversation does not learn how far it has got by waiting for a sequence.
+async fn patience(world: &World, judge: &Judge, made: &Made) {
+    let group = format!("/messages/{GROUP}");
+    let [one, two] = made.said.each_ref().map(|id| format!("/v1/messages/{id}"));
+    for (path, rule) in [(group, Rule::Group), (one, Rule::Group), (two, Rule::Direct("not_found"))]
+    {
+        let outsiders = [Who::ExMember, Who::Stranger].map(async |who| {
+            for at_least in [1, 1000] {
+                let path = format!("{path}?consistency=at_least&at_least={at_least}");
+                let node = world.node_of(who);
+                let (_, answer) = world.ask(who, node, "GET", &path, None).await;
+                let found = Verdict::refused(answer["code"].as_str().unwrap_or("no code"));
+                judge.cell(&format!("GET {path}"), who, &rule.verdict(who), &found);
+            }
+        });
+        join_all(outsiders).await;
+    }
+}
+
+/// Sessions that the matrix spends: of the caller's user, or of a stranger who knows no better.
+async fn spare(world: &World) -> BTreeMap<Who, Stranger> {
+    let sessions = Who::ALL.map(async |who| {
+        let node = world.cluster.plain_address(world.node_of(who));
+        let session = match who.user() {
+            Some(user) => Stranger::log_in(node, user, "spare").await,
+            None => Stranger::arrive(node, &format!("az-spare-{who:?}")).await,
+        };
+        (who, session)
+    });
+    join_all(sessions).await.into_iter().collect()
+}
+
+async fn one(world: &World, judge: &Judge, made: &Made, row: &Row, who: Who) {
+    let Ask { path, body } = (row.ask)(made, who);
+    let call = format!("{} {path} ({})", row.method, row.what);
+    let ends = row.method == "DELETE" && row.route.starts_with("/v1/sessions");
+    let (status, answer) = if ends && who.user().is_some() {
+        made.spare[&who].ask(row.method, &path, None).await
+    } else {
+        world.ask(who, world.node_of(who), row.method, &path, body.as_ref()).await
+    };
+    let code = answer["code"].as_str().unwrap_or("no code");
+    let found = match status / 100 {
+        2 => Verdict::Allowed,
+        _ => Verdict::refused(code),
+    };
+    judge.cell(&call, who, &row.rule.verdict(who), &found);
+    if found != Verdict::Allowed {
+        let listed = ProblemCode::from_code(code).map(ProblemCode::status);
+        judge.law(listed == Some(status), || format!("{call} by {who:?}: {status} with {code}"));
+    }
+    let text = answer.to_string();
+    judge.law(keeps_secrets(who, text.as_bytes()), || {
+        format!("{call} told {who:?} too much: {text}")
+    });
+}
+
+/// Whether nothing in `told` is a secret to `who`.
+pub(crate) fn keeps_secrets(who: Who, told: &[u8]) -> bool {
+    let owner = matches!(who, Who::Owner | Who::OwnersOtherDevice);
+    let member = owner || matches!(who, Who::Member | Who::MembersOtherDevice);
+    let holds = |secret: &str| told.windows(secret.len()).any(|part| part == secret.as_bytes());
+    (member || !holds(GROUP_SECRET)) && (owner || who == Who::OtherParty || !holds(DIRECT_SECRET))
+}
