@@ -9,7 +9,7 @@ use crate::finding::Finding;
 
 /// The rooms and their floors. An edge may lead to a lower floor only. A room within a room goes by its
 /// own name. `planted` lies below all: every room may carry planted bugs behind its test-only feature.
-const FLOORS: [(&str, i8); 15] = [
+const FLOORS: [(&str, i8); 16] = [
     ("planted", -1),
     ("checkers", 0),
     ("chat", 0),
@@ -23,6 +23,7 @@ const FLOORS: [(&str, i8); 15] = [
     ("cli", 4),
     ("tests", 4),
     ("sim", 4),
+    ("fuzz", 4),
     ("jepsen", 4),
     ("xtask", 4),
 ];

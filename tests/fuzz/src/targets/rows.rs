@@ -1,0 +1,50 @@
+//! Keys and values of the tables.
+
+use proto::keys::{self, Key};
+use proto::row;
+
+pub(super) fn key(data: &[u8]) {
+    let Ok(key) = keys::parse(data) else { return };
+    let again = match &key {
+        Key::Head(id) => keys::head(*id),
+        Key::Member(id, user) => keys::member(*id, user),
+        Key::Producer(id, device) => keys::producer(*id, *device),
+        Key::Cursor(id, device) => keys::cursor(*id, *device),
+        Key::Message(id, seq) => keys::message(*id, *seq),
+        Key::MessageRef(id, message, device) => keys::message_ref(*id, message, *device),
+        Key::User(user) => keys::user(user),
+        Key::Device(user, device) => keys::device(user, *device),
+        Key::Link(user, id) => keys::link(user, *id),
+        Key::Applied(group) => keys::applied(*group),
+        Key::Outbox(group, number) => keys::outbox(*group, *number),
+        Key::Staging(group, key) => keys::staging(*group, key),
+        Key::Installing(group) => keys::installing(*group),
+        Key::ClusterConfig => keys::cluster_config(),
+    };
+    // A key has one form: another would be a second place for the same row.
+    assert_eq!(again, data, "{key:?} is what it was");
+}
+
+/// The first byte says which value follows.
+pub(super) fn row(data: &[u8]) {
+    let Some((which, data)) = data.split_first() else { return };
+    macro_rules! twice {
+        ($decode:path, $encode:path) => {{
+            let Ok(read) = $decode(data) else { return };
+            let bytes = $encode(&read);
+            assert_eq!($decode(&bytes).expect("written by us"), read, "a row is what it was");
+        }};
+    }
+    match which % 10 {
+        0 => twice!(row::decode_head, row::encode_head),
+        1 => twice!(row::decode_member, row::encode_member),
+        2 => twice!(row::decode_producer, row::encode_producer),
+        3 => twice!(row::decode_cursor, row::encode_cursor),
+        4 => twice!(row::decode_earlier, row::encode_earlier),
+        5 => twice!(row::decode_owed, row::encode_owed),
+        6 => twice!(row::decode_applied, row::encode_applied),
+        7 => twice!(row::decode_account, row::encode_account),
+        8 => twice!(row::decode_device, row::encode_device),
+        _ => twice!(row::decode_link, row::encode_link),
+    }
+}
