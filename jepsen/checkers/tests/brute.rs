@@ -3,6 +3,7 @@
 
 use checkers::{C, Conn, D, Entry, F, History, Interner, Kind, Level, Op, Outcome, all_checks};
 use proptest::prelude::*;
+use proptest::strategy::ValueTree;
 
 /// What was drawn of one operation: its span, and what it claims.
 #[derive(Clone, Copy, Debug)]
@@ -154,4 +155,12 @@ proptest! {
         prop_assert_eq!(judged(&world, "order"), truth, "{:?}", world);
         prop_assert_eq!(judged(&world, "search"), truth, "{:?}", world);
     }
+}
+
+#[test]
+fn the_drawn_worlds_are_of_both_kinds() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let drawn = (0..2000).filter_map(|_| worlds().new_tree(&mut runner).ok());
+    let good = drawn.filter(|tree| linearizable(&tree.current())).count();
+    assert!((200..1800).contains(&good), "{good} of 2000 worlds are linearizable");
 }

@@ -290,6 +290,7 @@ fn stale_strong_reads_are_caught_and_local_ones_are_not() {
     let mut t = ordinary();
     t.page("c", "bob/1", 0, entries, Some(4), Level::Linearizable);
     t.read_back("c");
+    caught(t.clone(), "search", "not-linearizable");
     caught(t, "order", "stale-read");
     let mut t = ordinary();
     t.page("c", "bob/1", 2, Vec::new(), None, Level::Linearizable);
