@@ -79,6 +79,11 @@ impl Cast {
         }
         cast.pair_off(work, natives, &mut dice);
         cast.gather(work, seed, natives, &mut dice);
+        for lonely in 0..natives {
+            if cast.actors[lonely].chats.is_empty() {
+                cast.direct(lonely, (lonely + 1) % natives);
+            }
+        }
         if work.reconnects > 0 {
             let calm = cast.actors[..natives].iter_mut().rev().filter(|actor| !actor.offline);
             calm.take(natives / 4 + 1).for_each(|actor| actor.restless = true);

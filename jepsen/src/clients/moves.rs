@@ -13,6 +13,9 @@ use super::world::World;
 use crate::dice::Dice;
 use crate::record::Spot;
 
+/// A rover that is out when the run stops is taken in again, if that is possible at all.
+const LAST_TRIES_MAX: u32 = 3;
+
 /// Moves the rover of one group, again and again, until the run stops; at the end it is a member.
 pub(crate) async fn rove(world: Arc<World>, owner: Arc<Native>, chat: usize, mut dice: Dice) {
     let (Some(rover), Some(group)) =
@@ -24,11 +27,12 @@ pub(crate) async fn rove(world: Arc<World>, owner: Arc<Native>, chat: usize, mut
     let per_mille = u64::from(world.plan.workload.moves).max(1);
     let mean_ms = 1_000_000 * rovers / per_mille;
     let mut process = world.tape.process();
-    let mut inside = true;
+    let (mut inside, mut last_tries) = (true, 0);
     let user = world.cast.actors[rover].user.clone();
     loop {
         let stopping = world.stopping();
-        if stopping && inside {
+        last_tries += u32::from(stopping);
+        if stopping && (inside || last_tries > LAST_TRIES_MAX) {
             return;
         }
         if !stopping {
