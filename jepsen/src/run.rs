@@ -16,7 +16,7 @@ use serde_json::json;
 use thiserror::Error;
 
 use crate::clients::{ClientsPlan, Order, Report};
-use crate::cluster::{Cluster, DiskKind, Plan};
+use crate::cluster::{Cluster, DiskKind, Plan, rest};
 use crate::ledger::Line;
 use crate::nemesis::{self, Deed, Fault, Mode, Nemesis, Terms, Toll};
 use crate::page;
@@ -193,7 +193,7 @@ impl Scene<'_> {
         let mut crew = Crew::start(cluster, &plan, self.folder).map_err(harness)?;
         self.expect(&mut crew, &Report::Ready, READY_WITHIN)?;
         let witness = Witness::start(cluster.eyes(), Arc::clone(&tape));
-        std::thread::sleep(Duration::from_secs(scenario.quiet_seconds));
+        rest(Duration::from_secs(scenario.quiet_seconds));
         let mut after = Aftermath::default();
         crew.tell(Order::Faults).map_err(harness)?;
         tell("  breaking");
@@ -208,7 +208,7 @@ impl Scene<'_> {
             after.stuck.push(setback.to_string());
         }
         crew.tell(Order::Healed).map_err(harness)?;
-        std::thread::sleep(AFTER_HEALING);
+        rest(AFTER_HEALING);
         crew.tell(Order::Stop).map_err(harness)?;
         let patience = Duration::from_secs(scenario.workload.patience_seconds) + STOP_WITHIN;
         self.expect(&mut crew, &Report::Stopped, patience)?;
@@ -253,7 +253,7 @@ impl Scene<'_> {
         let length = Duration::from_secs(scenario.fault_seconds);
         let shape = &scenario.nemesis;
         if shape.faults.is_empty() {
-            std::thread::sleep(length);
+            rest(length);
             return Ok(());
         }
         let faults = faults(scenario).map_err(|name| format!("there is no fault {name:?}"))?;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use checkers::{Conn, F};
 
-use crate::cluster::Eyes;
+use crate::cluster::{Eyes, rest};
 use crate::record::Tape;
 
 /// Between two looks.
@@ -35,7 +35,7 @@ impl Witness {
                         tape.saw(node, Conn::None, F::Leader { shard, node, term });
                     }
                 }
-                std::thread::sleep(EVERY);
+                rest(EVERY);
             }
         });
         Self { done, thread: Some(thread) }
