@@ -128,8 +128,10 @@ fn another_format_version_is_named() {
 #[test]
 fn a_tail_that_ends_within_its_last_batch_is_cut() {
     let (disk, names) = filled();
-    let (name, bytes) = tail(&disk, &names);
-    disk.put(&name, bytes[..used(&bytes) - 3].to_vec());
+    let (name, mut bytes) = tail(&disk, &names);
+    let end = used(&bytes);
+    bytes[end - 3..].fill(0);
+    disk.put(&name, bytes);
     let journal = open(disk.clone()).expect("a torn tail is legal");
     assert_eq!(lengths(&journal), (249, 250));
     for index in 250..300 {
@@ -137,6 +139,18 @@ fn a_tail_that_ends_within_its_last_batch_is_cut() {
     }
     journal.close();
     assert_eq!(lengths(&open(disk).expect("opens")), (299, 250));
+}
+
+#[test]
+fn a_last_segment_that_is_shorter_than_it_was_made_refuses() {
+    let (disk, names) = filled();
+    let (name, bytes) = tail(&disk, &names);
+    for kept in [used(&bytes) - 3, used(&bytes) / 2, bytes.len() - 1] {
+        disk.put(&name, bytes[..kept].to_vec());
+        assert_eq!(refusal(&disk), (name.clone(), kept as u64), "{kept} of {} bytes", bytes.len());
+    }
+    disk.put(&name, bytes);
+    assert_eq!(lengths(&open(disk).expect("opens")), (250, 250));
 }
 
 #[test]

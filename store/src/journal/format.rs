@@ -22,6 +22,9 @@ pub(crate) const BATCH_ALIGN: usize = 8;
 /// The largest payload of one record. Entries are bounded far below by the rooms above.
 pub(crate) const PAYLOAD_BYTES_MAX: usize = 64 << 20;
 
+/// Where the checksum of a header with the segment's length stands.
+const MADE_BYTES_END: usize = 56;
+
 const SEGMENT_MAGIC: &[u8; 8] = b"SYNODJNL";
 const BATCH_MAGIC: u32 = 0x5359_4e42;
 
@@ -66,6 +69,8 @@ pub(crate) struct SegmentHeader {
     pub(crate) segment: u32,
     /// How often the folder had been opened when the segment was made.
     pub(crate) epoch: u64,
+    /// The file's length when it became a segment; it never gets shorter. 0: made by a release that did not say.
+    pub(crate) made_bytes: u64,
 }
 
 /// Why a segment header was not accepted.
@@ -88,6 +93,9 @@ impl SegmentHeader {
         put_u64(&mut page, 32, self.epoch);
         let check = crc32c::crc32c(&page[..40]);
         put_u32(&mut page, 40, check);
+        put_u64(&mut page, 48, self.made_bytes);
+        let check = crc32c::crc32c(&page[..MADE_BYTES_END]);
+        put_u32(&mut page, MADE_BYTES_END, check);
         page
     }
 
@@ -110,6 +118,7 @@ impl SegmentHeader {
             identity: checked[12..28].try_into().expect("the slice has sixteen bytes"),
             segment: u32_at(page, 28).ok_or(damaged)?,
             epoch: u64_at(page, 32).ok_or(damaged)?,
+            made_bytes: made_bytes(page).ok_or(damaged)?,
         })
     }
 
@@ -119,6 +128,16 @@ impl SegmentHeader {
         let salt = crc32c::crc32c_append(salt, &self.segment.to_le_bytes());
         Salt(crc32c::crc32c_append(salt, &self.epoch.to_le_bytes()))
     }
+}
+
+/// Zeros where the first release of this format said nothing; otherwise a length and its own checksum.
+fn made_bytes(page: &[u8]) -> Option<u64> {
+    let said = page.get(44..MADE_BYTES_END + 4)?;
+    if said.iter().all(|byte| *byte == 0) {
+        return Some(0);
+    }
+    let checked = page.get(..MADE_BYTES_END)?;
+    (u32_at(page, MADE_BYTES_END) == Some(crc32c::crc32c(checked))).then(|| u64_at(page, 48))?
 }
 
 /// The batch holds the state of all groups at its begin (the first batch of every segment does).
@@ -345,7 +364,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn header() -> SegmentHeader {
-        SegmentHeader { identity: *b"0123456789abcdef", segment: 7, epoch: 3 }
+        let identity = *b"0123456789abcdef";
+        SegmentHeader { identity, segment: 7, epoch: 3, made_bytes: 1 << 20 }
     }
 
     fn record(payload: &[u8]) -> Vec<u8> {
@@ -370,6 +390,19 @@ mod tests {
         let chain = golden.encode(&mut batch, header().salt(), 4096);
         assert_eq!((header().salt().0, check, chain), GOLDEN);
     }
+    #[test]
+    fn a_header_that_does_not_say_its_length_is_still_read() {
+        let said = header();
+        let mut page = said.encode();
+        assert_eq!(SegmentHeader::decode(&page), Ok(said));
+        assert_eq!(u32_at(&page, MADE_BYTES_END), Some(GOLDEN_MADE));
+        page[55] ^= 1;
+        assert_eq!(SegmentHeader::decode(&page), Err(BadHeader::Damaged));
+        page[44..MADE_BYTES_END + 4].fill(0);
+        assert_eq!(SegmentHeader::decode(&page), Ok(SegmentHeader { made_bytes: 0, ..said }));
+    }
+
+    const GOLDEN_MADE: u32 = 2_189_208_276;
     const GOLDEN: (u32, u32, u32) = (4_216_418_830, 1_399_366_631, 684_979_262);
 
     #[test]

@@ -105,6 +105,11 @@ fn open_segment(
         let what = format!("the header is the one of `{}`", segment_name(header.segment));
         return Err(StoreError::corrupt(&name, 0, what));
     }
+    if capacity < header.made_bytes {
+        // Never a torn tail: a segment has its length before anything is written to it.
+        let what = format!("the file was made with {} bytes", header.made_bytes);
+        return Err(StoreError::corrupt(&name, capacity, what));
+    }
     Ok((Segment { number, file, salt: header.salt(), capacity }, header))
 }
 

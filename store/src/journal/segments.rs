@@ -263,7 +263,8 @@ impl Segments {
         let Draft { name: draft, file, capacity } = draft;
         let last = self.files.lock().by_number.keys().next_back().copied();
         let number = last.unwrap_or(0).checked_add(1).expect("2^32 segments are 64 PiB");
-        let header = SegmentHeader { identity: self.identity, segment: number, epoch: self.epoch };
+        let (identity, epoch) = (self.identity, self.epoch);
+        let header = SegmentHeader { identity, segment: number, epoch, made_bytes: capacity };
         let name = segment_name(number);
         let at = |error| StoreError::while_doing("create", &name, &error);
         file.write_at(&header.encode(), 0).map_err(at)?;

@@ -20,14 +20,14 @@ const NUMBER: u32 = 1;
 
 /// A segment whose first page is good and whose rest is `bytes`.
 pub fn segment(bytes: &[u8]) {
-    let header = SegmentHeader { identity: IDENTITY, segment: NUMBER, epoch: 1 };
+    let header = SegmentHeader { identity: IDENTITY, segment: NUMBER, epoch: 1, made_bytes: 0 };
     read(&[&header.encode(), bytes].concat());
     let _ = SegmentHeader::decode(bytes);
 }
 
 /// A segment whose batches say what `bytes` say, under checksums that are right.
 pub fn records(bytes: &[u8]) {
-    let header = SegmentHeader { identity: IDENTITY, segment: NUMBER, epoch: 1 };
+    let header = SegmentHeader { identity: IDENTITY, segment: NUMBER, epoch: 1, made_bytes: 0 };
     let mut segment = header.encode();
     let mut bytes = bytes.iter().copied();
     let (mut number, mut chain) = (1, 0);
