@@ -120,6 +120,8 @@ pub(crate) struct Inner {
     ways: Vec<Way>,
     /// Devices cannot reach these nodes: device, node.
     pub(crate) shut: BTreeSet<(usize, usize)>,
+    /// Links that have lost something: a stream that has lost a byte carries nothing any more.
+    torn: BTreeSet<u64>,
     ears: Vec<Ear>,
     /// Last delivery per ordered lane.
     lanes: BTreeMap<(usize, usize, u8), Time>,
@@ -162,6 +164,7 @@ impl Wire {
             delays,
             ways: vec![Way::default(); nodes * nodes],
             shut: BTreeSet::new(),
+            torn: BTreeSet::new(),
             ears: vec![Ear::default(); nodes * nodes],
             lanes: BTreeMap::new(),
             calls: BTreeMap::new(),
@@ -307,7 +310,11 @@ impl Wire {
             Heard::Gone { .. } => inner.note("gone", node, device, &[]),
             Heard::Answer { body, .. } => inner.note("rest", node, device, body),
         }
-        if inner.shut.contains(&(device, node)) {
+        let link = match &what {
+            Heard::Frame { link, .. } | Heard::Gone { link } => Some(*link),
+            Heard::SignedIn(_) | Heard::Answer { .. } => None,
+        };
+        if inner.is_torn((device, node), link) {
             return;
         }
         let at = inner.ordered(node, device, TO_DEVICE);
@@ -320,7 +327,11 @@ impl Wire {
         if let Arrival::Frame { frame, .. } = &what {
             inner.note("from-device", device, node, frame);
         }
-        if inner.shut.contains(&(device, node)) {
+        let link = match &what {
+            Arrival::Frame { link, .. } | Arrival::Hangup { link } => Some(*link),
+            _ => None,
+        };
+        if inner.is_torn((device, node), link) {
             return;
         }
         let at = inner.ordered(device, node, FROM_DEVICE);
@@ -410,6 +421,15 @@ impl Wire {
 }
 
 impl Inner {
+    /// Whether a device's message does not get through; then its link never carries anything again.
+    fn is_torn(&mut self, at: (usize, usize), link: Option<u64>) -> bool {
+        let shut = self.shut.contains(&at);
+        if shut {
+            self.torn.extend(link);
+        }
+        shut || link.is_some_and(|link| self.torn.contains(&link))
+    }
+
     fn number(&mut self) -> u64 {
         self.next += 1;
         self.next
@@ -487,7 +507,9 @@ impl Inner {
             return Vec::new();
         }
         let extra = if way.slow > 0 { self.dice.below(way.slow) } else { 0 };
-        let first = if self.dice.happens(way.unordered) {
+        // Raft's port promises order per lane, and the engine relies on it; forwarded commands may overtake each other.
+        let may_overtake = lane == lane_number(Lane::Forward);
+        let first = if self.dice.happens(way.unordered) && may_overtake {
             self.now + self.delay() + extra
         } else {
             let at = self.now + self.delay() + extra;

@@ -91,7 +91,7 @@ impl Device {
         let (method, path, body) = match &what {
             What::Make { group, .. } => {
                 let members: Vec<String> = (1..around.settings.users).map(user_name).collect();
-                let history = if group.ends_with('0') { "all" } else { "since_join" };
+                let history = if is_open_to_the_past(group, around) { "all" } else { "since_join" };
                 let body = json!({"groupId": group, "name": group, "members": members, "history": history});
                 ("POST", "/v1/groups".to_owned(), body.to_string())
             }
@@ -166,7 +166,7 @@ impl Device {
 
     fn made_op(&self, group: &str, around: &Around<'_>, error: Option<checkers::Code>) -> F {
         let members = (0..around.settings.users).map(|user| number(user, around)).collect();
-        let (c, all) = (conversation(group, around), group.ends_with('0'));
+        let (c, all) = (conversation(group, around), is_open_to_the_past(group, around));
         F::Create { c, by: self.d, members, direct: false, all, error }
     }
 
@@ -191,6 +191,12 @@ impl Device {
             }
         }
     }
+}
+
+/// Whether members see what was before them. Who was away may read nothing where others read much, which no judge of
+/// reads could tell from a stale one: so where members change, they see all.
+fn is_open_to_the_past(group: &str, around: &Around<'_>) -> bool {
+    group.ends_with('0') || around.settings.changes_members
 }
 
 fn number(user: usize, around: &Around<'_>) -> U {

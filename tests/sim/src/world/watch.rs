@@ -1,4 +1,4 @@
-//! Invariants that are looked at while a run goes on: one leader in a term, terms and applied indexes that never go back
+//! Invariants that are looked at while a run goes on: terms and applied indexes that never go back
 //! within a life, and nodes that stop only for reasons that a fault explains.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +17,7 @@ const EVERY: Time = 10 * MS;
 #[derive(Default)]
 pub(crate) struct Watch {
     next: Time,
-    leaders: BTreeMap<(u32, u64), usize>,
+    leaders: BTreeSet<(u32, u64, usize)>,
     /// Term and applied index of a group on a node in a life.
     before: BTreeMap<(usize, u64, u32), (u64, u64)>,
     damaged: BTreeSet<usize>,
@@ -64,26 +64,13 @@ impl Watch {
         }
     }
 
-    fn leads(&mut self, now: Time, at: (u32, u64), node: usize, book: &mut Book) {
-        match self.leaders.get(&at) {
-            Some(other) if *other != node => {
-                let (group, term) = at;
-                book.broken(
-                    now,
-                    format!(
-                        "nodes {} and {} both lead group {group} in term {term}",
-                        other + 1,
-                        node + 1
-                    ),
-                );
-            }
-            Some(_) => {}
-            None => {
-                self.leaders.insert(at, node);
-                let (shard, term) = at;
-                let number = u8::try_from(node + 1).expect("few nodes");
-                book.saw(now, node, F::Leader { shard, node: number, term });
-            }
+    /// A leadership is named by its term and its node, so that two nodes may lead in one term, one of them without effect.
+    fn leads(&mut self, now: Time, (shard, term): (u32, u64), node: usize, book: &mut Book) {
+        if self.leaders.insert((shard, term, node))
+            && !self.leaders.iter().any(|(s, t, n)| (*s, *t) == (shard, term) && *n != node)
+        {
+            let number = u8::try_from(node + 1).expect("few nodes");
+            book.saw(now, node, F::Leader { shard, node: number, term });
         }
     }
 
