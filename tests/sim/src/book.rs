@@ -14,6 +14,8 @@ pub(crate) struct Book {
     /// What must not be, in the order in which it was found.
     pub(crate) broken: Vec<String>,
     pub(crate) acknowledged: u64,
+    /// How often a sender was told lower floors than before.
+    pub(crate) floors_fell: u64,
 }
 
 /// An operation that was asked for and not answered: its process.

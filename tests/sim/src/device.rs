@@ -136,6 +136,8 @@ pub(crate) struct Device {
     pub(crate) away_until: Time,
     pub(crate) lanes: Vec<Lane>,
     seen: BTreeMap<ConversationId, Seen>,
+    /// The highest floors it was told: delivered, read.
+    floors: BTreeMap<ConversationId, (u64, u64)>,
     reading: Option<Asked<Reading>>,
     confirming: Option<Asked<Confirming>>,
     tags: u64,
@@ -145,6 +147,8 @@ pub(crate) struct Device {
     /// When it was last told something new.
     pub(crate) moved: Time,
     caught_up: bool,
+    /// The last problem it was told.
+    problem: String,
     pub(crate) desk: Desk,
 }
 
@@ -166,6 +170,7 @@ impl Device {
             away_until: 0,
             lanes: Vec::new(),
             seen: BTreeMap::new(),
+            floors: BTreeMap::new(),
             reading: None,
             confirming: None,
             tags: 0,
@@ -174,6 +179,7 @@ impl Device {
             next_read: 0,
             moved: 0,
             caught_up: false,
+            problem: String::new(),
             desk: Desk::default(),
         }
     }
@@ -225,8 +231,8 @@ impl Device {
         let (link, token) = (self.link.map(|link| link.node + 1), self.token.is_some());
         let (reads, confirms) = (self.reading.is_some(), self.confirming.is_some());
         format!(
-            "{}/{}: signed in {token}, link to {link:?}, caught up {}, reads {reads}, confirms {confirms}, unanswered {unacked:?}",
-            self.user, self.number, self.caught_up
+            "{}/{}: signed in {token}, link to {link:?}, caught up {}, reads {reads}, confirms {confirms}, unanswered {unacked:?}, last problem {}",
+            self.user, self.number, self.caught_up, self.problem
         )
     }
 

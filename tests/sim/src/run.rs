@@ -130,6 +130,10 @@ fn run_here(plan: &Plan, traced: bool) -> Report {
     };
     let mut broken = book.broken.clone();
     let acknowledged = book.acknowledged;
+    if book.floors_fell > 0 {
+        notes
+            .push(format!("{} times a sender was told lower floors than before", book.floors_fell));
+    }
     let history = book.finish();
     if let Ok(path) = std::env::var("SIM_HISTORY") {
         dump(&path, &history);

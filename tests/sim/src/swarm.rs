@@ -90,7 +90,7 @@ impl Settings {
             keep_entries: *dice.pick(&[0, 4, 30]),
             heartbeat: Duration::from_millis(election / 4),
             election: (Duration::from_millis(election), Duration::from_millis(election * 3 / 2)),
-            entry_commands: *dice.pick(&[1, 4, 512]),
+            entry_commands: *dice.pick(&[8, 64, 512]),
             balance_after: Duration::from_millis(*dice.pick(&[500, 3000])),
             users,
             devices: users + dice.index(users + 1),

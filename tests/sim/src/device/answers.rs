@@ -66,6 +66,7 @@ impl Device {
             }
             Some(frames::sent::Result::Problem(problem)) => {
                 msg.tag = None;
+                self.problem.clone_from(&problem.code);
                 msg.unresolved |= problem.unknown;
                 lane.wait_until = now + problem.retry_after_ms.max(20) * MS;
                 if problem.unknown || problem.retryable || problem.code == "out_of_order" {
@@ -116,10 +117,14 @@ impl Device {
         let Some(id) = id_of(&status.conversation) else { return };
         let (c, d) = (around.book.conversation(id), self.d);
         let node = self.link.map_or(0, |link| link.node);
-        let floors = [(status.read, true), (status.delivered, false)];
-        for (seq, read) in floors {
+        // A node that is behind tells lower floors than another one did before. They say nothing false, and a client
+        // keeps the higher ones; that they fell is counted.
+        let told = self.floors.entry(id).or_default();
+        around.book.floors_fell += u64::from(status.delivered < told.0 || status.read < told.1);
+        *told = (told.0.max(status.delivered), told.1.max(status.read));
+        for (seq, read) in [(told.1, true), (told.0, false)] {
             // What is read is delivered: it is told once.
-            if seq > 0 && (read || seq > status.read) {
+            if seq > 0 && (read || seq > told.1) {
                 around.book.saw(around.now, node, F::Status { c, d, seq, delivered: true, read });
             }
         }
