@@ -8,6 +8,7 @@ mod core;
 mod deliveries;
 mod driver;
 mod face;
+mod freshness;
 mod open;
 mod sends;
 pub(crate) mod words;

@@ -16,6 +16,7 @@ use transport::CloseReason;
 
 use super::confirms::{Confirmation, Confirms};
 use super::deliveries::Deliveries;
+use super::freshness::Freshness;
 use super::sends::Sends;
 use super::words::{Action, Ask, Say, Ticket};
 use crate::fanout::Moved;
@@ -60,6 +61,7 @@ enum Phase {
 pub(crate) struct Session {
     phase: Phase,
     deliveries: Deliveries,
+    freshness: Freshness,
     sends: Sends,
     confirms: Confirms,
     histories: BTreeMap<Ticket, u64>,
@@ -75,6 +77,7 @@ impl Session {
         let mut session = Self {
             phase: Phase::Greeting { until: now + GREETING_DEADLINE },
             deliveries: Deliveries::default(),
+            freshness: Freshness::default(),
             sends: Sends::default(),
             confirms: Confirms::default(),
             histories: BTreeMap::new(),

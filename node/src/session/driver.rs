@@ -71,8 +71,11 @@ impl Future for Flight {
             Some(router) if repeated => {
                 let slot = self.slot;
                 self.routed = Box::pin(async move {
-                    let _ = timeout(REPEATED_PATIENCE, router.linearize(slot)).await;
-                    result
+                    match timeout(REPEATED_PATIENCE, router.linearize(slot)).await {
+                        Ok(Ok(())) => result,
+                        // It is stored; how far others have got is not known here, and may have been told before.
+                        Ok(Err(_)) | Err(_) => Err(RouteError::Unknown),
+                    }
                 });
                 self.poll(context)
             }
@@ -85,6 +88,8 @@ impl Future for Flight {
 enum Done {
     Admitted(Result<(Admitted, Mailbox), Problem>),
     Opened(Result<Opened, StoreError>),
+    /// The local replica has caught up with this slot.
+    Fresh(u16),
     History(Ticket, Result<Page, Problem>),
     Nothing,
 }
@@ -334,7 +339,7 @@ impl Driver {
             }
             Done::Admitted(Err(problem)) => self.session.handle_admitted(Err(problem)),
             Done::Opened(Ok(opened)) => {
-                self.session.handle_opened(opened.positions);
+                self.session.handle_opened(opened.positions, &opened.fresh);
                 // The JSON face tells of a status when it changes; it has no form for where all of them stand.
                 // Whoever looks again has missed changes.
                 let again = std::mem::replace(&mut self.opened, true);
@@ -342,6 +347,7 @@ impl Driver {
                 recent.for_each(|id| self.session.want_floors(id));
             }
             Done::Opened(Err(error)) => self.broken(&error),
+            Done::Fresh(slot) => self.session.handle_fresh(&[slot].into()),
             Done::History(ticket, result) => self.session.handle_history(ticket, result),
             Done::Nothing => {}
         }
@@ -362,6 +368,10 @@ impl Driver {
                 Action::Read { conversation, after } => self.read(conversation, after),
                 Action::Refresh(conversation) => self.refresh(conversation),
                 Action::Floors(conversation) => self.floors(conversation),
+                Action::Freshen(slot) => {
+                    let fresh = open::fresh(Arc::clone(&self.parts), slot);
+                    self.rest.push(fresh.map(move |()| Done::Fresh(slot)).boxed());
+                }
                 Action::Authenticate(token) => {
                     let admit = open::admit(Arc::clone(&self.parts), token);
                     self.rest.push(admit.map(Done::Admitted).boxed());

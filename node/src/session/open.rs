@@ -10,7 +10,7 @@ use chat::{ConversationId, DeviceId, Seq, Timestamp, UserId};
 use futures::future::join_all;
 use proto::{Problem, ProblemCode};
 use store::StoreError;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::core::Admitted;
 use super::deliveries::Position;
@@ -25,6 +25,8 @@ const CONNECTION_ID_BYTES: usize = 20;
 /// How long a link waits to begin from a state as fresh as the cluster's. After that it begins from what is here:
 /// in a minority partition a client still gets what this node has.
 const FRESH_PATIENCE: Duration = Duration::from_secs(1);
+/// From one attempt to catch up to the next, on a node that is cut off: rare enough to cost nothing.
+const FRESH_AGAIN: Duration = Duration::from_millis(250);
 /// Slots that are made fresh before a link begins. A user with more conversations begins with the most recent ones
 /// fresh; the others follow as the replica does.
 const FRESH_SLOTS_MAX: usize = 64;
@@ -56,6 +58,8 @@ pub(super) async fn admit(
 
 /// Where a device stands.
 pub(super) struct Opened {
+    /// Slots with which the local replica has caught up meanwhile.
+    pub(super) fresh: BTreeSet<u16>,
     pub(super) positions: Vec<(ConversationId, Position)>,
     /// The conversations with the newest messages, newest first.
     pub(super) recent: Vec<ConversationId>,
@@ -67,16 +71,16 @@ pub(super) struct Opened {
 /// When the disk fails.
 pub(super) async fn open(parts: Arc<Parts>, who: Identity) -> Result<Opened, StoreError> {
     let replica = &*parts.replica;
-    freshen(&parts, [who.user.slot()].into()).await;
+    let mut fresh = freshen(&parts, [who.user.slot()].into()).await;
     let newest = newest_first(replica, &who.user).await?;
     let slots = newest.iter().map(|(_, id)| id.slot()).collect::<BTreeSet<u16>>();
-    match slots.len() <= FRESH_SLOTS_MAX {
+    fresh.extend(match slots.len() <= FRESH_SLOTS_MAX {
         true => freshen(&parts, slots).await,
         false => {
             freshen(&parts, newest.iter().take(FRESH_SLOTS_MAX).map(|(_, id)| id.slot()).collect())
                 .await
         }
-    }
+    });
     let device = replica.device(&who.user, who.device)?;
     let starts = device.map(|device| device.starts).unwrap_or_default();
     let mut positions = Vec::with_capacity(newest.len());
@@ -89,7 +93,7 @@ pub(super) async fn open(parts: Arc<Parts>, who: Identity) -> Result<Opened, Sto
         }
     }
     let recent = newest.into_iter().take(RECENT_MAX).map(|(_, id)| id).collect();
-    Ok(Opened { positions, recent })
+    Ok(Opened { fresh, positions, recent })
 }
 
 async fn newest_first(
@@ -108,10 +112,23 @@ async fn newest_first(
     Ok(all)
 }
 
-async fn freshen(parts: &Parts, slots: BTreeSet<u16>) {
-    let all = join_all(slots.into_iter().map(|slot| parts.router.linearize(slot)));
-    if timeout(FRESH_PATIENCE, all).await.is_err() {
+/// Catches up with these slots. Answers with which it succeeded in time.
+async fn freshen(parts: &Parts, slots: BTreeSet<u16>) -> BTreeSet<u16> {
+    let all = slots.into_iter().map(|slot| async move {
+        let caught_up = timeout(FRESH_PATIENCE, parts.router.linearize(slot)).await;
+        matches!(caught_up, Ok(Ok(()))).then_some(slot)
+    });
+    let fresh: Vec<Option<u16>> = join_all(all).await;
+    if fresh.contains(&None) {
         tracing::debug!("a session begins from what this node has");
+    }
+    fresh.into_iter().flatten().collect()
+}
+
+/// Returns when the local replica has caught up with `slot`. Tries as long as the link that wants it lives.
+pub(super) async fn fresh(parts: Arc<Parts>, slot: u16) {
+    while parts.router.linearize(slot).await.is_err() {
+        sleep(FRESH_AGAIN).await;
     }
 }
 

@@ -134,6 +134,8 @@ pub(crate) enum Action {
     Refresh(ConversationId),
     /// Look at how far the others are; answer with `handle_floors`.
     Floors(ConversationId),
+    /// Wait until the local replica has caught up with this slot, however long it takes; answer with `handle_fresh`.
+    Freshen(u16),
     /// Answer a client's question about history with `handle_history`.
     History { ticket: Ticket, query: Query },
     /// Tell the client.

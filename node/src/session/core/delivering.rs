@@ -1,5 +1,6 @@
 //! The half of a session that gives: messages in the order of their sequence, and what became of own ones.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chat::{ConversationId, DeviceId, Floors, Message, Seq, UserId};
@@ -19,8 +20,13 @@ const EARLY_MAX: usize = 256;
 
 /// What the client is sent.
 impl Session {
-    /// Where the device stands in all conversations of its user.
-    pub(crate) fn handle_opened(&mut self, positions: Vec<(ConversationId, Position)>) {
+    /// Where the device stands in all conversations of its user. With `fresh` slots the local replica has caught up.
+    pub(crate) fn handle_opened(
+        &mut self,
+        positions: Vec<(ConversationId, Position)>,
+        fresh: &BTreeSet<u16>,
+    ) {
+        self.handle_fresh(fresh);
         for conversation in self.deliveries.open(positions) {
             self.actions.push_back(Action::Refresh(conversation));
         }
@@ -100,6 +106,13 @@ impl Session {
         self.tell_caught_up();
     }
 
+    /// The local replica has caught up with these slots since the link began: what waited for that is looked at.
+    pub(crate) fn handle_fresh(&mut self, slots: &BTreeSet<u16>) {
+        for conversation in self.freshness.caught_up(slots) {
+            self.want_floors(conversation);
+        }
+    }
+
     /// Asks how far everybody is in a conversation, so that the client is told.
     pub(crate) fn want_floors(&mut self, conversation: ConversationId) {
         self.actions.push_back(Action::Floors(conversation));
@@ -156,7 +169,14 @@ impl Session {
     }
 
     /// Tells what became of own messages if it is news: all others have got further, or (`progress`) one of them has.
+    /// On a node that may lag, it is told once that is past.
     fn tell_status(&mut self, id: ConversationId, floors: Marks, progress: Option<(Seq, Seq)>) {
+        if !self.freshness.is_fresh(id) {
+            if self.freshness.wait(id) {
+                self.actions.push_back(Action::Freshen(id.slot()));
+            }
+            return;
+        }
         let before = self.deliveries.raise_floors(id, floors);
         let step = before.map(|before| {
             let now = self.deliveries.floors(id);

@@ -1,6 +1,6 @@
 //! A session as a script: what goes in, what must come out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chat::{
     Body, Chain, Command, ConversationId, DeviceId, Kind, Message, MessageId, Order, Outcome,
@@ -22,6 +22,11 @@ mod delivering;
 struct Script {
     session: Session,
     now: Instant,
+}
+
+/// A node that has caught up with every shard.
+fn fresh() -> BTreeSet<u16> {
+    (0..chat::SLOTS).collect()
 }
 
 fn alice() -> Identity {
@@ -98,7 +103,7 @@ impl Script {
     fn open(positions: &[(u64, u64)]) -> Self {
         let mut script = Self::admitted();
         let positions = positions.iter().map(|(next, last)| (conversation(), at(*next, *last)));
-        script.session.handle_opened(positions.collect());
+        script.session.handle_opened(positions.collect(), &fresh());
         script
     }
 

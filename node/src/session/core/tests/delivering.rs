@@ -1,5 +1,9 @@
 //! What a link is sent, and in which order: resuming, gaps, lost hints, membership.
 
+use std::collections::BTreeSet;
+
+use chat::Floors;
+
 use super::*;
 
 #[tokio::test]
@@ -24,7 +28,7 @@ async fn what_is_hinted_before_the_positions_are_known_is_looked_at_again() {
     let mut script = Script::admitted();
     script.session.handle_hint(hint(from_bob(5)));
     script.quiet();
-    script.session.handle_opened(vec![(conversation(), at(5, 4))]);
+    script.session.handle_opened(vec![(conversation(), at(5, 4))], &fresh());
     let again = script.session.poll_action();
     assert!(matches!(again, Some(Action::Refresh(id)) if id == conversation()), "{again:?}");
     assert!(matches!(script.say(), Say::CaughtUp));
@@ -58,7 +62,7 @@ async fn lost_hints_are_made_good_from_the_log() {
 
     script.session.handle_lag(Lag::All);
     assert!(matches!(script.session.poll_action(), Some(Action::Open)));
-    script.session.handle_opened(vec![(conversation(), at(3, 7))]);
+    script.session.handle_opened(vec![(conversation(), at(3, 7))], &fresh());
     script.read(6, &[from_bob(7)]);
     script.stored(&[7], false);
     script.quiet();
@@ -69,7 +73,7 @@ async fn a_conversation_that_the_list_does_not_name_yet_is_not_forgotten() {
     let mut script = Script::live(4);
     script.session.handle_lag(Lag::All);
     assert!(matches!(script.session.poll_action(), Some(Action::Open)));
-    script.session.handle_opened(Vec::new());
+    script.session.handle_opened(Vec::new(), &fresh());
     assert!(matches!(script.session.poll_action(), Some(Action::Refresh(_))));
     script.session.handle_position(conversation(), Some(at(5, 4)));
     script.session.handle_hint(hint(from_bob(5)));
@@ -114,7 +118,7 @@ async fn a_read_that_is_no_longer_allowed_ends_the_deliveries() {
 async fn what_was_missed_comes_before_what_is_new_elsewhere() {
     let mut script = Script::admitted();
     let other = ConversationId::direct(&user("alice"), &user("carol"));
-    script.session.handle_opened(vec![(conversation(), at(1, 1)), (other, at(1, 0))]);
+    script.session.handle_opened(vec![(conversation(), at(1, 1)), (other, at(1, 0))], &fresh());
     let elsewhere = Message { conversation: other, ..message(1, "carol", 3, "c1") };
     script.session.handle_hint(hint(elsewhere.clone()));
     script.read(0, &[from_bob(1)]);
@@ -141,8 +145,8 @@ async fn who_left_and_came_back_goes_on_from_there() {
     script.quiet();
 }
 
-/// Bob has read what alice said first, as the fan-out tells it.
-fn read_by_bob() -> Hint {
+/// How far everybody is once bob has read what alice said first.
+fn read_floors() -> Floors {
     let message = chat::SendMessage {
         sender: user("alice"),
         device: DeviceId(9),
@@ -158,13 +162,18 @@ fn read_by_bob() -> Hint {
         let known = chat::Known::default();
         chat::apply(&mut state, conversation(), Timestamp(1), &command, &known);
     }
+    state.expect("it exists").floors()
+}
+
+/// The same, as the fan-out tells it.
+fn read_by_bob() -> Hint {
     Hint::Moved(Arc::new(Moved {
         conversation: conversation(),
         user: user("bob"),
         delivered: (Seq(0), Seq(1)),
         read: (Seq(0), Seq(1)),
         members: 2,
-        floors: Arc::new(state.expect("it exists").floors()),
+        floors: Arc::new(read_floors()),
     }))
 }
 
@@ -173,7 +182,7 @@ async fn progress_that_comes_before_the_positions_are_known_is_told_when_they_ar
     let mut script = Script::admitted();
     script.session.handle_hint(read_by_bob());
     script.quiet();
-    script.session.handle_opened(Vec::new());
+    script.session.handle_opened(Vec::new(), &fresh());
     let again = script.session.poll_action();
     assert!(matches!(again, Some(Action::Refresh(id)) if id == conversation()), "{again:?}");
     assert!(matches!(script.say(), Say::CaughtUp));
@@ -196,6 +205,26 @@ async fn progress_in_a_conversation_that_is_not_known_yet_makes_it_known() {
     script.session.handle_hint(read_by_bob());
     assert!(matches!(script.session.poll_action(), Some(Action::Refresh(_))));
     script.session.handle_position(conversation(), Some(at(2, 1)));
+    assert!(matches!(script.say(), Say::Status(_)));
+    script.quiet();
+}
+
+#[tokio::test]
+async fn a_node_that_lags_tells_no_status_before_it_has_caught_up() {
+    let mut script = Script::admitted();
+    script.session.handle_opened(vec![(conversation(), at(2, 1))], &BTreeSet::new());
+    assert!(matches!(script.say(), Say::CaughtUp));
+    // What this replica holds may be older than what another node told on the last link.
+    script.session.handle_floors(conversation(), &read_floors());
+    let asked = script.session.poll_action();
+    let slot = conversation().slot();
+    assert!(matches!(asked, Some(Action::Freshen(asked)) if asked == slot), "{asked:?}");
+    script.session.handle_hint(read_by_bob());
+    script.quiet();
+    script.session.handle_fresh(&[slot].into());
+    let looked = script.session.poll_action();
+    assert!(matches!(looked, Some(Action::Floors(id)) if id == conversation()), "{looked:?}");
+    script.session.handle_floors(conversation(), &read_floors());
     assert!(matches!(script.say(), Say::Status(_)));
     script.quiet();
 }
