@@ -50,6 +50,9 @@ impl Written {
     }
 
     fn entry(&mut self, position: LogPosition) -> Result<(), String> {
+        if position.index == u64::MAX {
+            return Err("no entry can follow this one".to_owned());
+        }
         match self.next_index() {
             Some(next) if next != position.index => {
                 return Err(format!("entry {} where {next} must follow", position.index));
@@ -82,6 +85,9 @@ impl Written {
     fn purge(&mut self, upto: LogPosition) -> Result<(), String> {
         if self.purged.is_some_and(|purged| purged.index > upto.index) {
             return Err(format!("entries up to {} were purged twice", upto.index));
+        }
+        if self.last.is_some() && upto.index.saturating_add(1) < self.first {
+            return Err(format!("entries up to {} were purged that never existed", upto.index));
         }
         self.purged = Some(upto);
         self.first = upto.index.saturating_add(1);
