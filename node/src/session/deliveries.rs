@@ -73,9 +73,15 @@ pub(crate) struct Deliveries {
     behind: BTreeMap<ConversationId, Seq>,
     /// Hinted at before the positions were known.
     touched: BTreeSet<ConversationId>,
+    /// How far this link was sent conversations that its user has left: whoever comes back goes on from there.
+    left: BTreeMap<ConversationId, Seq>,
     opened: bool,
     caught_up: bool,
 }
+
+/// Conversations left during one link of which it is remembered how far it was. One who leaves more and comes back may be
+/// sent messages again, as after a new link.
+const LEFT_MAX: usize = 1024;
 
 impl Deliveries {
     /// Takes the positions of all conversations. Returns those that must be looked at again.
@@ -107,9 +113,10 @@ impl Deliveries {
     }
 
     fn place(&mut self, id: ConversationId, position: Position) {
+        let left = self.left.remove(&id).unwrap_or_default();
         let track = self.tracks.entry(id).or_insert_with(|| Track {
             kind: Arc::clone(&position.kind),
-            next: position.next,
+            next: position.next.max(left),
             known: position.last,
             queued: false,
             cursor: position.cursor,
@@ -124,7 +131,12 @@ impl Deliveries {
 
     /// The user was removed: nothing more may be delivered.
     pub(crate) fn drop_track(&mut self, id: ConversationId) {
-        self.tracks.remove(&id);
+        if let Some(track) = self.tracks.remove(&id) {
+            if self.left.len() == LEFT_MAX {
+                self.left.pop_first();
+            }
+            self.left.insert(id, track.next);
+        }
         self.own.remove(&id);
         self.behind.remove(&id);
         self.touched.remove(&id);

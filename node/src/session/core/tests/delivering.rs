@@ -145,6 +145,22 @@ async fn who_left_and_came_back_goes_on_from_there() {
     script.quiet();
 }
 
+#[tokio::test]
+async fn who_is_removed_and_added_again_is_sent_nothing_twice_on_one_link() {
+    let mut script = Script::live(4);
+    script.session.handle_hint(hint(from_bob(5)));
+    script.live_message(5);
+    script.session.handle_hint(Hint::Removed(conversation()));
+    assert!(matches!(script.session.poll_action(), Some(Action::Refresh(_))));
+    script.session.handle_position(conversation(), None);
+    script.quiet();
+    // The whole history is visible to who comes back, and the device has confirmed nothing.
+    script.session.handle_position(conversation(), Some(at(1, 6)));
+    script.read(5, &[from_bob(6)]);
+    script.stored(&[6], false);
+    script.quiet();
+}
+
 /// How far everybody is once bob has read what alice said first.
 fn read_floors() -> Floors {
     let message = chat::SendMessage {
