@@ -166,6 +166,10 @@ fn is_allowed(
 ) -> bool {
     let hits = next.fault.hits(settings.nodes);
     if next.fault.damages() {
+        // A disk that loses what it had made durable, and others that are behind: no promise covers that.
+        if settings.mood == Mood::Anybody {
+            return false;
+        }
         // More than a minority of damaged disks is beyond every promise.
         damaged.extend(&hits);
         if damaged.len() > settings.minority() {

@@ -54,6 +54,8 @@ pub(crate) struct World {
     watch: Watch,
     pub(crate) notes: Vec<String>,
     pub(crate) bitten: u64,
+    /// When replicas last differed in how far they are.
+    agreed: Time,
 }
 
 impl World {
@@ -83,6 +85,7 @@ impl World {
             failing: Vec::new(),
             notes: Vec::new(),
             bitten: 0,
+            agreed: 0,
         }
     }
 
@@ -192,6 +195,7 @@ impl World {
                 .iter()
                 .all(|server| server.is_ready() || matches!(server.state, State::Lost(_)))
                 && world.devices.iter().all(Device::is_drained)
+                && world.agreed + QUIET < world.now
                 && world.devices.iter().all(|device| device.moved + QUIET < world.now)
         };
         let done = self.until(self.now + DRAIN_MAX, drained);
@@ -227,6 +231,15 @@ impl World {
             self.book.broken(self.now, what);
         }
         self.end_devices(done);
+    }
+
+    /// Whether every replica that runs has applied as much as the others.
+    fn replicas_agree(&self) -> bool {
+        let mut applied = std::collections::BTreeMap::new();
+        let views = self.servers.iter().filter_map(|server| server.view());
+        views
+            .flat_map(|view| view.groups())
+            .all(|group| *applied.entry(group.group).or_insert(group.applied) == group.applied)
     }
 
     fn end_devices(&mut self, drained: bool) {
@@ -281,6 +294,9 @@ impl World {
         }
         self.devices = devices;
         self.open_lanes();
+        if !self.busy && !self.replicas_agree() {
+            self.agreed = self.now;
+        }
         self.watch.look(self.now, &self.servers, &mut self.book);
         for panic in crate::panics::take() {
             // The engine panics when a follower has lost what it had acknowledged.
