@@ -77,43 +77,46 @@ pub(crate) async fn garbage(node: &Process) {
 pub(crate) async fn first_packets(node: &Process) {
     const HANDSHAKES: usize = 20;
     const ADDRESSES: usize = 10;
+    const ROUNDS_MIN: usize = 3;
+    const ROUNDS_MAX: usize = 60;
     let tls = ClientTls::from_ca_pem(&node.ca_pem()).expect("the cluster's authority");
-    let trap = socket().await;
-    let address = trap.local_addr().expect("bound");
     let mut packets = Vec::new();
     for _ in 0..HANDSHAKES {
+        // A place of its own for each: what comes there first begins a handshake, what comes later ends it.
+        let trap = socket().await;
+        let address = trap.local_addr().expect("bound");
         let mut packet = vec![0; 2048];
-        let caught = async {
-            loop {
-                let length = trap.recv(&mut packet).await.expect("a packet");
-                // Earlier handshakes try again; each is as good.
-                if length >= FIRST_BYTES {
-                    packet.truncate(length);
-                    return packet;
-                }
-            }
-        };
-        tokio::select! {
-            packet = in_time(caught) => packets.push(packet),
+        let length = tokio::select! {
+            length = in_time(trap.recv(&mut packet)) => length.expect("a packet"),
             _ = transport::dial::quic(&tls, address) => unreachable!("nobody answers"),
-        }
+        };
+        assert!(length >= FIRST_BYTES, "first packets are padded");
+        packet.truncate(length);
+        packets.push(packet);
     }
+    let heard = AtomicUsize::new(0);
     let flood = (0..ADDRESSES).map(async |_| {
         let from = socket().await;
         for packet in &packets {
             from.send_to(packet, node.address()).await.expect("sent");
         }
         let sent: usize = packets.iter().map(Vec::len).sum();
-        // A handshake that is not gone on with is repeated for some time and then given up.
-        let mut back = 0;
-        for _ in 0..4 {
-            back += answers(&from).await;
+        // A handshake that is not gone on with is repeated for some time and then given up. One handshake answers at
+        // the address that was first; a busy node answers late.
+        for round in 0..ROUNDS_MAX {
+            heard.fetch_add(answers(&from).await, Ordering::Relaxed);
+            if round >= ROUNDS_MIN && heard.load(Ordering::Relaxed) > 0 {
+                break;
+            }
         }
-        assert!(back <= AMPLIFIED_MAX * sent, "{back} bytes for {sent}");
-        back
+        sent
     });
-    let back: usize = join_all(flood).await.into_iter().sum();
-    assert!(back > 0, "they were real");
+    // Over all addresses: the library credits a handshake with what came for it from anywhere, so one address may get
+    // more than three times what came from it, yet nobody gets more out than thrice what they put in.
+    let sent: usize = join_all(flood).await.into_iter().sum();
+    let back = heard.load(Ordering::Relaxed);
+    assert!(back <= AMPLIFIED_MAX * sent, "{back} bytes for {sent}");
+    assert!(heard.load(Ordering::Relaxed) > 0, "they were real");
 }
 
 /// Frames on a link that reads nothing: the node stops reading, too.
