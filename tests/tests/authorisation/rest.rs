@@ -17,6 +17,9 @@ struct Ask {
     body: Option<Value>,
 }
 
+/// How a caller makes a request.
+type Asks = Box<dyn Fn(&Made, Who) -> Ask>;
+
 /// A call in one of the ways to make it.
 struct Row {
     method: &'static str,
@@ -24,7 +27,7 @@ struct Row {
     route: &'static str,
     what: &'static str,
     rule: Rule,
-    ask: Box<dyn Fn(&Made, Who) -> Ask>,
+    ask: Asks,
 }
 
 /// What rows need beside the world.

@@ -219,7 +219,7 @@ impl Proxy {
                     // A new address every few packets: faster, and no honest path could be validated.
                     let at = if moving { count / 8 % self.outside.len() } else { 0 };
                     let _ = self.outside[at].send_to(&packet[..length], self.node).await;
-                    if moving && count % 3 == 0 {
+                    if moving && count.is_multiple_of(3) {
                         let _ = self.stray.send_to(&packet[..length], self.node).await;
                         self.stray_sent.fetch_add(length, Ordering::Relaxed);
                     }
