@@ -116,7 +116,11 @@ impl Server {
                 self.up = Some(up);
                 self.state = State::Up;
             }
-            Err(error @ (StoreError::Corrupt { .. } | StoreError::WrongIdentity { .. })) => {
+            Err(
+                error @ (StoreError::Corrupt { .. }
+                | StoreError::WrongVersion { .. }
+                | StoreError::WrongIdentity { .. }),
+            ) => {
                 self.state = State::Lost(error.to_string());
             }
             Err(_) => self.disk.kill(),

@@ -172,7 +172,10 @@ impl Device {
         if let Some(problem) = page.problem {
             let error = Some(around.book.recorder().code(&problem.code));
             let f = self.read_op(&asked.what, Vec::new(), None, error);
-            around.book.complete(around.now, asked.open, Kind::Fail, f);
+            // A local read may be turned away by what is not so any more.
+            let local = asked.what.level == checkers::Level::Local;
+            let kind = if local { Kind::Info } else { Kind::Fail };
+            around.book.complete(around.now, asked.open, kind, f);
             return;
         }
         let entries =
