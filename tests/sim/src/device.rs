@@ -134,6 +134,8 @@ pub(crate) struct Device {
     links: u64,
     next_try: Time,
     pub(crate) away_until: Time,
+    /// When it goes away next, if this world's devices do.
+    leaves_at: Time,
     pub(crate) lanes: Vec<Lane>,
     seen: BTreeMap<ConversationId, Seen>,
     /// The highest floors it was told: delivered, read.
@@ -168,6 +170,7 @@ impl Device {
             links: 0,
             next_try: 0,
             away_until: 0,
+            leaves_at: 0,
             lanes: Vec::new(),
             seen: BTreeMap::new(),
             floors: BTreeMap::new(),
@@ -243,6 +246,7 @@ impl Device {
             self.sign_in(around);
             return;
         }
+        self.go_away(around);
         if now < self.away_until {
             self.hang_up(around);
             return;
@@ -269,6 +273,18 @@ impl Device {
         self.repeat(around);
         self.confirm(around);
         self.read(around);
+    }
+
+    /// Now and then it is out of reach for a while, but only as long as faults last: afterwards all is to be delivered.
+    fn go_away(&mut self, around: &Around<'_>) {
+        let (now, settings) = (around.now, around.settings);
+        if !settings.goes_offline || now >= settings.faults_last || now < self.leaves_at {
+            return;
+        }
+        if self.leaves_at > 0 {
+            self.away_until = now + self.dice.within(200, 4000) * MS;
+        }
+        self.leaves_at = now.max(self.away_until) + self.dice.within(1000, 8000) * MS;
     }
 
     fn has_waited(&self, now: Time) -> bool {

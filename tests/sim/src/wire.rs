@@ -67,7 +67,7 @@ pub(crate) enum Event {
     /// To a node in one of its lives.
     Node { node: usize, life: u64, what: Arrival },
     /// To whoever waits for this call.
-    Answer { to: usize, from: usize, call: u64, result: Result<Bytes, PeerError> },
+    Answer { to: usize, call: u64, result: Result<Bytes, PeerError> },
     /// A sign of life.
     Beat { from: usize, to: usize },
     /// To a device.
@@ -95,6 +95,9 @@ pub(crate) struct Way {
     /// Added to each delay at most.
     pub(crate) slow: Time,
 }
+
+/// From whom, to whom, and where the chunks go.
+type Bulk = (usize, usize, mpsc::UnboundedSender<Result<Bytes, PeerError>>);
 
 /// How one node hears another.
 #[derive(Clone, Copy, Debug, Default)]
@@ -126,7 +129,7 @@ pub(crate) struct Inner {
     /// Last delivery per ordered lane.
     lanes: BTreeMap<(usize, usize, u8), Time>,
     calls: BTreeMap<u64, Waiting>,
-    streams: BTreeMap<u64, (usize, usize, mpsc::UnboundedSender<Result<Bytes, PeerError>>)>,
+    streams: BTreeMap<u64, Bulk>,
     /// For each node: its life, and whether it runs.
     pub(crate) lives: Vec<u64>,
     pub(crate) tell: Vec<broadcast::Sender<Liveness>>,
@@ -232,7 +235,7 @@ impl Wire {
         let mut inner = self.0.lock();
         inner.note("answer", from, to, result.as_ref().map_or(&[], |bytes| bytes));
         for at in inner.deliveries(from, to, ANSWERS + lane) {
-            inner.push(at, Event::Answer { to, from, call, result: result.clone() });
+            inner.push(at, Event::Answer { to, call, result: result.clone() });
         }
     }
 
