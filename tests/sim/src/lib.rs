@@ -8,6 +8,7 @@
 //! and `jepsen`.
 
 mod book;
+mod canaries;
 mod chance;
 mod device;
 mod dice;
@@ -24,6 +25,7 @@ mod trace;
 mod wire;
 mod world;
 
+pub use canaries::CAUGHT;
 pub use run::{Report, faults, run};
 pub use shrink::shrink;
 pub use swarm::Plan;

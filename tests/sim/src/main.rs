@@ -67,7 +67,7 @@ enum Task {
         #[arg(long)]
         verbose: bool,
     },
-    /// Lists the bugs that can be planted in this build.
+    /// Lists the planted bugs that a sweep must catch.
     Planted,
     /// Makes a failing seed small.
     Shrink {
@@ -89,7 +89,7 @@ fn main() -> ExitCode {
         }
         Some(Task::Shrink { seed }) => smaller(seed),
         Some(Task::Planted) => {
-            planted::CANARIES.iter().for_each(|canary| println!("{}", canary.name));
+            sim::CAUGHT.iter().for_each(|name| println!("{name}"));
             ExitCode::SUCCESS
         }
         None => one(&arguments.one),
