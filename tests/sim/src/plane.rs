@@ -15,8 +15,8 @@ use crate::wire::Wire;
 
 /// What a chunk of a transfer takes on its way: bulk is slow.
 const CHUNK_TIME: Duration = Duration::from_millis(2);
-/// A transfer without an answer is over.
-const TRANSFER_MAX: Duration = Duration::from_secs(30);
+/// A transfer without an answer is over: the product's lanes ping every two seconds and wait two for an answer.
+const TRANSFER_MAX: Duration = Duration::from_secs(4);
 
 /// One node's way to the others. Nodes count from 1 outside of the wire, from 0 inside.
 pub(crate) struct VirtualPlane {
