@@ -152,7 +152,7 @@ async fn confirmations_that_cannot_be_are_refused() {
     for (item, code, field) in [
         (
             json!({ "conversationId": conversation, "sequence": 1, "read": true }),
-            "not_a_member",
+            "no_such_conversation",
             Value::Null,
         ),
         (
