@@ -1,6 +1,8 @@
 //! The user machine: an account, its devices with their sessions, and its list of conversations.
 //! Secrets never come in here: a password arrives as its slow hash, a refresh token as its digest.
 
+mod push;
+
 use std::collections::BTreeMap;
 
 use crate::chain::Digest;
@@ -9,7 +11,10 @@ use crate::id::DeviceId;
 use crate::limits::{CONVERSATIONS_MAX, DEVICES_MAX, NAME_BYTES_MAX, PASSWORD_HASH_BYTES_MAX};
 use crate::number::{Seq, Timestamp};
 use crate::outcome::{Conflict, Outcome, Place, Refusal};
+use crate::push::{PushCommand, PushId, Registration};
 use crate::slot::ConversationId;
+
+pub use push::PushChanged;
 
 /// A user's whole state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,6 +29,8 @@ pub struct User {
     pub devices: BTreeMap<DeviceId, Device>,
     /// The conversations the user takes part in.
     pub conversations: BTreeMap<ConversationId, Link>,
+    /// Where the user is told while away.
+    pub pushes: BTreeMap<PushId, Registration>,
 }
 
 /// One device and its session.
@@ -99,6 +106,13 @@ pub enum UserCommand {
         /// When.
         at: Timestamp,
     },
+    /// To one of the places where the user is told while away.
+    Push {
+        /// Which; for a new one an id never used before.
+        push: PushId,
+        /// What.
+        command: PushCommand,
+    },
 }
 
 /// A decision about a user, in full.
@@ -121,6 +135,8 @@ pub struct UserChanged {
     pub device: Option<DeviceId>,
     /// This link.
     pub link: Option<ConversationId>,
+    /// These rows of registrations.
+    pub push: PushChanged,
 }
 
 /// What happened to a user.
@@ -149,6 +165,16 @@ pub enum UserEvent {
     Unlinked {
         /// Which.
         conversation: ConversationId,
+    },
+    /// The user wants to be told somewhere.
+    PushAdded {
+        /// Which registration.
+        push: PushId,
+    },
+    /// And no more.
+    PushRemoved {
+        /// Which registration.
+        push: PushId,
     },
 }
 
@@ -190,6 +216,7 @@ fn create(this: &mut Option<User>, at: Timestamp, password_hash: &str, taken: bo
         last_seen: Timestamp(0),
         devices: BTreeMap::new(),
         conversations: BTreeMap::new(),
+        pushes: BTreeMap::new(),
     });
     let changed = UserChanged { account: true, ..UserChanged::default() };
     accepted(at, Some(UserEvent::Created), changed)
@@ -211,7 +238,8 @@ fn change(this: &mut User, at: Timestamp, command: &UserCommand) -> AppliedUser 
         UserCommand::EndSession { device } => match this.devices.remove(device) {
             Some(_) => {
                 let event = UserEvent::SessionEnded { device: *device };
-                accepted(at, Some(event), device_changed(*device))
+                let push = push::end_device(this, *device);
+                accepted(at, Some(event), UserChanged { push, ..device_changed(*device) })
             }
             None => refused(Refusal::NoSuchDevice),
         },
@@ -219,7 +247,8 @@ fn change(this: &mut User, at: Timestamp, command: &UserCommand) -> AppliedUser 
         UserCommand::Unlink { conversation } => match this.conversations.remove(conversation) {
             Some(_) => {
                 let event = UserEvent::Unlinked { conversation: *conversation };
-                accepted(at, Some(event), link_changed(*conversation))
+                let push = push::unlink(this, *conversation);
+                accepted(at, Some(event), UserChanged { push, ..link_changed(*conversation) })
             }
             None => nothing_to_do(at),
         },
@@ -228,6 +257,7 @@ fn change(this: &mut User, at: Timestamp, command: &UserCommand) -> AppliedUser 
             accepted(at, None, UserChanged { account: true, ..UserChanged::default() })
         }
         UserCommand::MarkSeen { .. } => nothing_to_do(at),
+        UserCommand::Push { push, command } => push::push(this, at, *push, command),
     }
 }
 

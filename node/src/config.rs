@@ -10,7 +10,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use thiserror::Error;
 
+mod push;
 mod suggest;
+
+pub use push::Push;
 
 /// A node's configuration file.
 #[derive(Debug, Clone, Deserialize)]
@@ -38,6 +41,9 @@ pub struct Config {
     /// Fault switches for demonstrations and tests.
     #[serde(default)]
     pub faults: Faults,
+    /// Telling users who are away.
+    #[serde(default)]
+    pub push: Push,
 }
 
 /// Addresses to bind.
@@ -236,12 +242,14 @@ impl Config {
             &mut tls.peer_key,
             &mut self.data,
         ];
-        for file in files.into_iter().chain(self.storage.node_key.as_mut()) {
+        let named = self.storage.node_key.as_mut().into_iter().chain(self.push.files());
+        for file in files.into_iter().chain(named) {
             *file = base.join(&*file);
         }
     }
 
     fn check(&self) -> Result<(), String> {
+        self.push.check()?;
         let ids: BTreeSet<u64> = self.cluster.nodes.iter().map(|member| member.id).collect();
         require(
             ids.len() == self.cluster.nodes.len(),

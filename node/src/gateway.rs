@@ -17,6 +17,7 @@ mod passwords;
 mod people;
 pub(crate) mod problems;
 mod propose;
+mod pushes;
 pub(crate) mod tokens;
 
 use std::sync::Arc;
@@ -34,6 +35,7 @@ use crate::clock::{Clock, Entropy};
 use crate::fanout::Directory;
 use crate::history::{History, Replica};
 use crate::presence::{OtherNodes, Presence};
+use crate::push::{ApplicationKey, Kinds};
 use crate::router;
 
 /// What the client side of a node is built on.
@@ -54,6 +56,10 @@ pub(crate) struct Ports {
     pub(crate) clock: Arc<dyn Clock>,
     /// Randomness.
     pub(crate) entropy: Arc<dyn Entropy>,
+    /// Which places can be told about messages that wait.
+    pub(crate) kinds: Kinds,
+    /// The cluster's name at push services.
+    pub(crate) key: ApplicationKey,
 }
 
 /// What gateway and sessions share.
@@ -69,12 +75,15 @@ pub(crate) struct Parts {
     pub(crate) presence: Presence,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) kinds: Kinds,
+    pub(crate) key: ApplicationKey,
 }
 
 impl Parts {
     /// Puts the client side together.
     pub(crate) fn new(ports: Ports) -> Self {
-        let Ports { node, router, replica, keys, directory, others, clock, entropy } = ports;
+        let Ports { node, router, replica, keys, directory, others, clock, entropy, kinds, key } =
+            ports;
         let presence = Presence::new(
             directory.clone(),
             others,
@@ -94,6 +103,8 @@ impl Parts {
             presence,
             clock,
             entropy,
+            kinds,
+            key,
         }
     }
 }
@@ -134,6 +145,10 @@ fn routes() -> Vec<Route> {
         Route::get("/v1/messages/{id}", messages::one),
         Route::get("/v1/conversations", conversations::list),
         Route::get("/v1/presence/{user}", people::presence),
+        Route::post("/v1/push", pushes::add),
+        Route::get("/v1/push", pushes::list),
+        Route::delete("/v1/push/{push}", pushes::remove),
+        Route::post("/v1/push/{push}/replay", pushes::replay),
     ]
 }
 

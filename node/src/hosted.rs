@@ -29,6 +29,7 @@ use crate::gateway::tokens::Identity;
 use crate::gateway::{self, Parts};
 use crate::peers::{Callee, Peers};
 use crate::plane::Plane;
+use crate::push::Outgoing;
 use crate::run::{self, Error, Running};
 use crate::session::Sessions;
 use crate::shard::Reader;
@@ -50,6 +51,8 @@ pub struct Surroundings {
     pub entropy: Arc<dyn Entropy>,
     /// The way to the other nodes.
     pub plane: Arc<dyn Plane>,
+    /// The way to servers that are not ours.
+    pub outgoing: Arc<dyn Outgoing>,
 }
 
 /// A node that has been opened.
@@ -77,7 +80,7 @@ impl Host {
         surroundings: Surroundings,
         stop: CancellationToken,
     ) -> Result<Self, Error> {
-        let Surroundings { journal, tables, raft, clock, entropy, plane } = surroundings;
+        let Surroundings { journal, tables, raft, clock, entropy, plane, outgoing } = surroundings;
         let peers = Peers::default();
         let wall = Arc::new(WallClock(Arc::clone(&clock)));
         let raft = Raft::open(raft, journal, Arc::new(peers.clone()), wall)?;
@@ -95,6 +98,7 @@ impl Host {
             stop,
             clock,
             entropy,
+            outgoing,
             config,
         };
         running.connect(plane);

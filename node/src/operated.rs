@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use chat::UserId;
-use cluster_config::ClusterConfig;
+use cluster_config::{ClusterConfig, Slot};
 use futures::future::{BoxFuture, join_all};
 use raft::{NodeId, Raft};
 
@@ -12,6 +12,7 @@ use crate::fanout::Directory;
 use crate::operations::{Operated, PeerStatus, Role, ShardStatus};
 use crate::peers::Peers;
 use crate::presence::OtherNodes;
+use crate::push::{DeadLetters, Hints, Leads};
 
 /// The running node as its ports see it. Complete before the cluster is known: the port serves from the first moment.
 #[derive(Clone)]
@@ -28,6 +29,10 @@ pub(crate) struct Node {
     pub(crate) cluster: Arc<OnceLock<Arc<ClusterConfig>>>,
     /// Whether the node's file allows the fault switch.
     pub(crate) faults: bool,
+    /// What the pusher overhears.
+    pub(crate) hints: Hints,
+    /// What could not be told; set once the pusher runs.
+    pub(crate) letters: Arc<OnceLock<DeadLetters>>,
 }
 
 impl Operated for Node {
@@ -81,6 +86,31 @@ impl Operated for Node {
 
     fn cut(&self, nodes: BTreeSet<u64>) -> Option<()> {
         self.faults.then(|| self.peers.cut(nodes))
+    }
+
+    fn letters(&self) -> Option<DeadLetters> {
+        self.letters.get().cloned()
+    }
+}
+
+impl Node {
+    /// What this node leads. Apart from the node, which holds the pusher's end: neither keeps the other for ever.
+    pub(crate) fn led(&self) -> Led {
+        Led { raft: self.raft.clone(), cluster: Arc::clone(&self.cluster) }
+    }
+}
+
+/// The shards that this node leads.
+pub(crate) struct Led {
+    raft: Raft,
+    cluster: Arc<OnceLock<Arc<ClusterConfig>>>,
+}
+
+impl Leads for Led {
+    fn leads(&self, slot: u16) -> bool {
+        let group =
+            self.cluster.get().and_then(|config| self.raft.group(config.shard_of(Slot(slot))));
+        group.is_some_and(|group| group.status().is_leader)
     }
 }
 

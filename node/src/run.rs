@@ -15,18 +15,20 @@ use store::tables::Tables;
 use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use transport::outgoing;
 use transport::peer::{self, Identity, PeerPlane};
 
 use crate::boot;
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::cluster::Configured;
-use crate::config::Config;
+use crate::config::{Config, Push};
 use crate::disk;
 use crate::fanout::{Directory, Fanout};
 use crate::operated::Node;
 use crate::operations::{self, Metrics};
 use crate::peers::{Callee, Peers};
 use crate::plane::Plane;
+use crate::push::{Hints, Outgoing, Overheard};
 use crate::router::{Replicated, Router};
 use crate::shard::{Outbox, ShardMachine};
 
@@ -80,6 +82,7 @@ pub enum Error {
 /// # Errors
 /// When the node cannot start, or had to stop by itself; the reason says what to do.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
+    let outgoing = Arc::new(outgoing(&config.push).await?);
     let opened = disk::open(&config)?;
     let peers = Peers::default();
     let raft = Raft::open(
@@ -95,6 +98,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
         stop: stop.child_token(),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
+        outgoing,
         config,
     };
     let ended = tokio::select! {
@@ -106,6 +110,16 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     raft.shutdown().await;
     opened.journal.close();
     ended
+}
+
+/// The client for servers that are not ours.
+async fn outgoing(push: &Push) -> Result<outgoing::Client, Error> {
+    let authorities = match &push.authorities {
+        Some(path) => Some(read(path).await?),
+        None => None,
+    };
+    let Push { allow_plain, allow_private, .. } = *push;
+    Ok(outgoing::Client::new(&outgoing::Config { authorities, allow_plain, allow_private })?)
 }
 
 fn raft_config(config: &Config) -> raft::Config {
@@ -123,6 +137,8 @@ pub(crate) fn node(config: &Config, raft: &Raft, peers: &Peers) -> Node {
         directory: Directory::default(),
         cluster: Arc::new(OnceLock::new()),
         faults: config.faults.enabled,
+        hints: Hints::default(),
+        letters: Arc::new(OnceLock::new()),
     }
 }
 
@@ -135,6 +151,7 @@ pub(crate) struct Running {
     pub(crate) stop: CancellationToken,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) outgoing: Arc<dyn Outgoing>,
 }
 
 impl Running {
@@ -224,7 +241,8 @@ impl Running {
         cluster: &ClusterConfig,
         router: &Router,
     ) -> Result<(), Error> {
-        let publish = Arc::new(Fanout::new(self.node.directory.clone()));
+        let fanout = Fanout::new(self.node.directory.clone());
+        let publish = Arc::new(Overheard::new(fanout, self.node.hints.clone()));
         for id in cluster.groups_of(self.node.id).into_iter().filter(|id| !id.is_cluster()) {
             let shard = &cluster.shards[&id];
             let outbox = Outbox::new(id, Arc::clone(&self.tables), router.clone());

@@ -2,6 +2,7 @@
 //! Whether a command may be carried out is not asked here.
 
 mod conversation;
+mod push;
 mod user;
 
 use bytes::Bytes;

@@ -10,8 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use chat::{
     Conversation, ConversationId, Cursor, Device, DeviceId, Digest, Earlier, Event, Head, Kind,
-    Known, Link, Member, Message, MessageId, Outcome, Owed, Seq, Timestamp, User, UserCommand,
-    UserId,
+    Known, Link, Member, Message, MessageId, Outcome, Owed, PushId, Registration, Seq, Timestamp,
+    User, UserCommand, UserId,
 };
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -26,6 +26,7 @@ use crate::clock::{Clock as _, ManualClock, SeededEntropy};
 use crate::fanout::{Directory, Fanout};
 use crate::history::{Direction, Place, Replica, Span};
 use crate::presence::OtherNodes;
+use crate::push::{ApplicationKey, Kinds};
 use crate::router::{Route, RouteError, Routed, Router};
 use crate::shard::{Audience, Publish as _, ShardEvent};
 
@@ -100,6 +101,8 @@ pub(crate) fn parts(fake: &Arc<Fake>, directory: Directory) -> Arc<Parts> {
         others: Arc::new(Alone),
         clock: Arc::clone(&fake.clock) as Arc<dyn crate::clock::Clock>,
         entropy: Arc::new(SeededEntropy::new(42)),
+        kinds: Kinds::default(),
+        key: ApplicationKey::default(),
     });
     parts.passwords = Passwords::cheap();
     Arc::new(parts)
@@ -346,6 +349,23 @@ impl Replica for Fake {
         let state = self.state.lock();
         let links = state.users.get(user).map(|user| user.conversations.clone());
         Ok(links.unwrap_or_default().into_iter().collect())
+    }
+
+    fn devices(&self, user: &UserId) -> Result<Vec<DeviceId>, StoreError> {
+        let state = self.state.lock();
+        let devices = state.users.get(user).map(|user| user.devices.keys().copied().collect());
+        Ok(devices.unwrap_or_default())
+    }
+
+    fn pushes(&self, user: &UserId) -> Result<BTreeMap<PushId, Registration>, StoreError> {
+        let state = self.state.lock();
+        Ok(state.users.get(user).map(|user| user.pushes.clone()).unwrap_or_default())
+    }
+
+    fn registered(&self, slot: u16) -> Result<Vec<UserId>, StoreError> {
+        let state = self.state.lock();
+        let has = |(id, user): &(&UserId, &User)| id.slot() == slot && !user.pushes.is_empty();
+        Ok(state.users.iter().filter(has).map(|(id, _)| id.clone()).collect())
     }
 }
 

@@ -1,8 +1,10 @@
 //! What the client side of a node reads of applied state: a port, so that it can be tested without raft.
 
+use std::collections::BTreeMap;
+
 use chat::{
     Conversation, ConversationId, Cursor, Device, DeviceId, Head, History, Kind, Link, Member,
-    Message, MessageId, Seq, UserId,
+    Message, MessageId, PushId, Registration, Seq, UserId,
 };
 use proto::row::Account;
 use store::StoreError;
@@ -56,6 +58,12 @@ pub(crate) trait Replica: Send + Sync + 'static {
     fn device(&self, user: &UserId, device: DeviceId) -> Result<Option<Device>, StoreError>;
     /// A user's conversations.
     fn links(&self, user: &UserId) -> Result<Vec<(ConversationId, Link)>, StoreError>;
+    /// The ids of a user's devices.
+    fn devices(&self, user: &UserId) -> Result<Vec<DeviceId>, StoreError>;
+    /// A user's registrations for pushes.
+    fn pushes(&self, user: &UserId) -> Result<BTreeMap<PushId, Registration>, StoreError>;
+    /// The users of a slot who have registrations.
+    fn registered(&self, slot: u16) -> Result<Vec<UserId>, StoreError>;
 }
 
 /// The first sequence that a member of a conversation of this kind may see.
@@ -103,5 +111,17 @@ impl Replica for Reader {
 
     fn links(&self, user: &UserId) -> Result<Vec<(ConversationId, Link)>, StoreError> {
         Self::links(self, user)
+    }
+
+    fn devices(&self, user: &UserId) -> Result<Vec<DeviceId>, StoreError> {
+        Self::devices(self, user)
+    }
+
+    fn pushes(&self, user: &UserId) -> Result<BTreeMap<PushId, Registration>, StoreError> {
+        Self::pushes(self, user)
+    }
+
+    fn registered(&self, slot: u16) -> Result<Vec<UserId>, StoreError> {
+        Self::registered(self, slot)
     }
 }

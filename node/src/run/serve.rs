@@ -10,6 +10,7 @@ use super::{Error, Running, read};
 use crate::cluster::Configured;
 use crate::gateway::tokens::{KeySet, TokenKeys, TokenSeed};
 use crate::gateway::{self, Parts, Ports};
+use crate::push::{self, ApplicationKey, DeadLetters, Leads, Pusher};
 use crate::router::Router;
 use crate::session::{Elsewhere, Sessions};
 use crate::shard::Reader;
@@ -21,6 +22,8 @@ impl Running {
         router: Router,
         configured: Configured,
     ) -> Result<(), Error> {
+        let stop = self.stop.clone();
+        self.tasks.spawn(push::make_key(self.node.raft.clone(), configured.clone(), stop));
         let (parts, sessions) = self.front(router, configured);
         let tls = &self.config.tls;
         let identity = ServerIdentity::from_pem(
@@ -59,10 +62,38 @@ impl Running {
             others: Arc::new(self.node.clone()),
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
+            kinds: self.config.push.kinds(),
+            key: ApplicationKey::new(configured.clone()),
         }));
+        self.push(&parts);
         let elsewhere = elsewhere(self.config.node, configured);
         let sessions = Sessions::new(Arc::clone(&parts), elsewhere, self.stop.clone());
         (parts, sessions)
+    }
+
+    /// Tells users of the shards that this node leads who are away.
+    fn push(&mut self, parts: &Parts) {
+        let leads: Arc<dyn Leads> = Arc::new(self.node.led());
+        let letters = DeadLetters {
+            leads: Arc::clone(&leads),
+            replica: Arc::clone(&parts.replica),
+            router: parts.router.clone(),
+            hints: self.node.hints.clone(),
+        };
+        assert!(self.node.letters.set(letters).is_ok(), "a node begins to push once");
+        let pusher = Pusher::new(push::Ports {
+            hints: self.node.hints.clone(),
+            leads,
+            replica: Arc::clone(&parts.replica),
+            router: parts.router.clone(),
+            presence: parts.presence.clone(),
+            outgoing: Arc::clone(&self.outgoing),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            key: parts.key.clone(),
+            settings: self.config.push.clone(),
+        });
+        self.tasks.spawn(pusher.run(self.stop.clone()));
     }
 
     /// Keeps the token keys ready for use as group 0 changes them.

@@ -1,11 +1,12 @@
 //! Reads of applied state, of any shard that this node has. What it answers was applied here; whether that is fresh
 //! enough is for the caller to settle before, with a linearizable read of the shard's group.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chat::{
     Conversation, ConversationId, Cursor, Device, DeviceId, Earlier, Head, Link, Member, Message,
-    MessageId, Seq, UserId,
+    MessageId, PushId, Registration, Seq, UserId,
 };
 use proto::DecodeError;
 use proto::keys;
@@ -123,6 +124,27 @@ impl Reader {
                 Ok((conversation, row::decode_link(value).map_err(damaged)?))
             })
             .collect()
+    }
+
+    /// The ids of a user's devices, at most [`DEVICES_MAX`](chat::limits::DEVICES_MAX).
+    pub(crate) fn devices(&self, user: &UserId) -> Result<Vec<DeviceId>, StoreError> {
+        let rows = load::all(&*self.tables, keys::device_range(user))?;
+        let device = |key: &[u8]| keys::decode_device(key).map(|(_, device)| device);
+        rows.iter().map(|(key, _)| device(key).map_err(damaged)).collect()
+    }
+
+    /// A user's registrations for pushes, with all that hangs on them.
+    pub(crate) fn pushes(
+        &self,
+        user: &UserId,
+    ) -> Result<BTreeMap<PushId, Registration>, StoreError> {
+        load::pushes(&load::all(&*self.tables, keys::push_range(user))?)
+    }
+
+    /// The users of a slot who have registrations.
+    pub(crate) fn registered(&self, slot: u16) -> Result<Vec<UserId>, StoreError> {
+        let rows = load::all(&*self.tables, keys::registered_range(slot))?;
+        rows.iter().map(|(key, _)| keys::decode_registered(key).map_err(damaged)).collect()
     }
 
     fn one<T>(

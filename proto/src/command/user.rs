@@ -1,9 +1,10 @@
 //! Commands to user records.
 
 use bytes::Bytes;
-use chat::{ConversationId, Seq, Timestamp, UserCommand, UserId};
+use chat::{ConversationId, PushCommand, Seq, Timestamp, UserCommand, UserId};
 use prost::Message as _;
 
+use super::push;
 use crate::log::{self, user_command::Command as Wire};
 use crate::{DecodeError, read};
 
@@ -51,6 +52,7 @@ fn write(command: &UserCommand) -> Wire {
             conversation: read::conversation_bytes(*conversation),
         }),
         UserCommand::MarkSeen { at } => Wire::MarkSeen(log::MarkSeen { at_ms: at.0 }),
+        UserCommand::Push { push, command } => push::write(*push, command),
     }
 }
 
@@ -88,6 +90,19 @@ pub(super) fn read(command: log::UserCommand) -> Result<(UserId, UserCommand), D
             conversation: read::conversation("unlink.conversation", &unlink.conversation)?,
         },
         Wire::MarkSeen(seen) => UserCommand::MarkSeen { at: Timestamp(seen.at_ms) },
+        Wire::AddPush(add) => push::add(add)?,
+        Wire::RemovePush(it) => push::of("remove_push.push", it.push, PushCommand::Remove)?,
+        Wire::NotifyPush(notify) => push::notify(notify)?,
+        Wire::MarkPushed(log::MarkPushed { push, after, up_to }) => {
+            push::of("mark_pushed.push", push, PushCommand::MarkPushed { after, up_to })?
+        }
+        Wire::GiveUpPush(give) => push::give_up(give)?,
+        Wire::ReplayPush(log::ReplayPush { push, from }) => {
+            push::of("replay_push.push", push, PushCommand::Replay { from })?
+        }
+        Wire::RevivePush(log::RevivePush { push, number }) => {
+            push::of("revive_push.push", push, PushCommand::Revive { number })?
+        }
     };
     Ok((user, command))
 }

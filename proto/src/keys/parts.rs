@@ -19,6 +19,9 @@ pub(super) const MESSAGE_REF: u8 = 0x30;
 /// Accounts, devices, links.
 pub(super) const USER: u8 = 0x40;
 
+/// Users who have registrations.
+pub(super) const REGISTERED: u8 = 0x70;
+
 /// Below [`RESERVED`].
 pub(super) const APPLIED: u8 = 0x01;
 pub(super) const OUTBOX: u8 = 0x02;
@@ -36,6 +39,10 @@ pub(super) const CURSOR: u8 = 0x03;
 pub(super) const ACCOUNT: u8 = 0x00;
 pub(super) const DEVICE: u8 = 0x01;
 pub(super) const LINK: u8 = 0x02;
+pub(super) const REGISTRATION: u8 = 0x18;
+pub(super) const NOTICE: u8 = 0x19;
+pub(super) const MARK: u8 = 0x1a;
+pub(super) const DEAD_LETTER: u8 = 0x1b;
 
 /// Ends a text inside a key: no id contains it.
 const END: u8 = 0;
@@ -171,8 +178,13 @@ impl<'a> Parts<'a> {
 
     /// Slot, kind and the user's id.
     pub(super) fn user(&mut self) -> Result<UserId, DecodeError> {
+        self.user_of(USER)
+    }
+
+    /// The same under another kind.
+    pub(super) fn user_of(&mut self, kind: u8) -> Result<UserId, DecodeError> {
         let slot = self.u16()?;
-        self.expect(USER)?;
+        self.expect(kind)?;
         let user = UserId::parse(self.text()?).map_err(DecodeError::of(self.what))?;
         if user.slot() == slot { Ok(user) } else { Err(self.error("the slot is not the user's")) }
     }

@@ -18,6 +18,8 @@ impl From<&Refusal> for ProblemCode {
             Refusal::TooManyMembers { .. } => ProblemCode::TooManyMembers,
             Refusal::TooManyDevices { .. } => ProblemCode::TooManyDevices,
             Refusal::TooManyConversations { .. } => ProblemCode::TooManyConversations,
+            Refusal::TooManyRegistrations { .. } => ProblemCode::TooManyRegistrations,
+            Refusal::NoSuchRegistration => ProblemCode::NoSuchRegistration,
             Refusal::NoSuchUser => ProblemCode::NoSuchUser,
             Refusal::NoSuchDevice => ProblemCode::NoSuchDevice,
             Refusal::StaleRefresh => ProblemCode::StaleRefresh,
@@ -37,6 +39,7 @@ impl From<&Refusal> for Problem {
             Refusal::TooManyAttachments { limit }
             | Refusal::TooManyMembers { limit }
             | Refusal::TooManyDevices { limit }
+            | Refusal::TooManyRegistrations { limit }
             | Refusal::TooManyConversations { limit } => format!("at most {limit}"),
             Refusal::NotTheReceiver => "the receiver is not the other user there".to_owned(),
             Refusal::WrongConversation => "the conversation is not that of these names".to_owned(),
@@ -44,6 +47,7 @@ impl From<&Refusal> for Problem {
             | Refusal::NoSuchConversation
             | Refusal::NameTaken
             | Refusal::NotAllowed
+            | Refusal::NoSuchRegistration
             | Refusal::NoSuchUser
             | Refusal::NoSuchDevice
             | Refusal::StaleRefresh => code.title().to_owned(),
@@ -56,6 +60,7 @@ impl From<&Refusal> for Problem {
             | Refusal::TooManyAttachments { limit }
             | Refusal::TooManyMembers { limit }
             | Refusal::TooManyDevices { limit }
+            | Refusal::TooManyRegistrations { limit }
             | Refusal::TooManyConversations { limit } => Some(*limit),
             _ => None,
         };

@@ -15,6 +15,11 @@ pub(super) fn key(data: &[u8]) {
         Key::User(user) => keys::user(user),
         Key::Device(user, device) => keys::device(user, *device),
         Key::Link(user, id) => keys::link(user, *id),
+        Key::Registered(user) => keys::registered(user),
+        Key::Registration(user, push) => keys::registration(user, *push),
+        Key::Notice(user, push, number) => keys::notice(user, *push, *number),
+        Key::PushMark(user, push, id) => keys::push_mark(user, *push, *id),
+        Key::DeadLetter(user, push, number) => keys::dead_letter(user, *push, *number),
         Key::Applied(group) => keys::applied(*group),
         Key::Outbox(group, number) => keys::outbox(*group, *number),
         Key::Staging(group, key) => keys::staging(*group, key),
@@ -35,7 +40,7 @@ pub(super) fn row(data: &[u8]) {
             assert_eq!($decode(&bytes).expect("written by us"), read, "a row is what it was");
         }};
     }
-    match which % 10 {
+    match which % 13 {
         0 => twice!(row::decode_head, row::encode_head),
         1 => twice!(row::decode_member, row::encode_member),
         2 => twice!(row::decode_producer, row::encode_producer),
@@ -45,6 +50,9 @@ pub(super) fn row(data: &[u8]) {
         6 => twice!(row::decode_applied, row::encode_applied),
         7 => twice!(row::decode_account, row::encode_account),
         8 => twice!(row::decode_device, row::encode_device),
-        _ => twice!(row::decode_link, row::encode_link),
+        9 => twice!(row::decode_link, row::encode_link),
+        10 => twice!(row::decode_registration, row::encode_registration),
+        11 => twice!(row::decode_notice, row::encode_notice),
+        _ => twice!(row::decode_dead_letter, row::encode_dead_letter),
     }
 }
