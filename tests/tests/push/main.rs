@@ -1,5 +1,6 @@
 //! Who is away is told: webhooks, browsers and devices, against servers that are not ours.
 
+mod browsers;
 mod processes;
 mod receiver;
 mod webhooks;
