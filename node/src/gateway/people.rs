@@ -12,8 +12,23 @@ use serde_json::json;
 use super::Parts;
 use super::body::{self, Segment};
 use super::caller::Caller;
+use super::interface::words::NAME;
+use super::interface::{Answer, Operation, Schema, field};
 use super::problems::{self, Failure};
 use crate::history;
+
+/// `GET /v1/presence/{user}`.
+pub(super) const PRESENCE: Operation = Operation::new("Whether a user is there, and when last.")
+    .answers(&[Answer::json(
+        200,
+        "what is known",
+        &[
+            field("userId", NAME),
+            field("online", Schema::Flag),
+            field("lastSeen", Schema::Maybe(&Schema::Time)),
+        ],
+    )])
+    .refuses(&[ProblemCode::NoSuchUser]);
 
 /// `GET /v1/presence/{user}`.
 pub(super) async fn presence(

@@ -71,6 +71,9 @@ fn rows() -> Vec<Row> {
     rows.push(row("GET", "/v1/presence/{user}", "of another", Rule::Session, |_, _| {
         get("/v1/presence/az-owner")
     }));
+    for document in ["/openapi.json", "/docs"] {
+        rows.push(row("GET", document, "by anybody", Rule::Public, move |_, _| get(document)));
+    }
     rows
 }
 
