@@ -18,6 +18,7 @@ mod passwords;
 mod people;
 pub(crate) mod problems;
 mod propose;
+mod sessions;
 pub(crate) mod tokens;
 
 use std::sync::Arc;
@@ -136,6 +137,11 @@ fn routes() -> Vec<Route> {
         Route::post("/v1/sessions", accounts::login, accounts::LOGIN),
         Route::post("/v1/sessions/refresh", accounts::refresh, accounts::REFRESH),
         Route::delete("/v1/sessions/current", accounts::logout, accounts::LOGOUT),
+        Route::get("/v1/sessions", sessions::list, sessions::LIST),
+        Route::delete("/v1/sessions/{device}", sessions::end, sessions::END),
+        Route::put("/v1/users/me/password", sessions::change_password, sessions::CHANGE_PASSWORD),
+        Route::put("/v1/users/me/profile", people::set_profile, people::SET_PROFILE),
+        Route::get("/v1/users/{user}", people::profile, people::PROFILE),
         Route::post("/v1/groups", groups::create, groups::CREATE),
         Route::get("/v1/groups/{group}", groups::show, groups::SHOW),
         Route::post("/v1/groups/{group}/members", groups::add, groups::ADD),

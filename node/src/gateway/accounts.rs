@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::Parts;
 use super::body::{Fields, invalid};
 use super::caller::{Address, Caller};
-use super::interface::words::{DEVICE, NAME, SHORT, TEXT};
+use super::interface::words::{DEVICE, NAME, PASSWORD, SHORT, TEXT};
 use super::interface::{Answer, Field, Operation, Schema, field, optional};
 use super::passwords::PASSWORD_BYTES_MAX;
 use super::problems::{self, Failure};
@@ -28,8 +28,7 @@ use super::tokens::{Identity, RefreshToken};
 const FRESH_AT_ONCE: usize = 64;
 
 /// Who signs in or up, and how.
-const CREDENTIALS: [Field; 2] =
-    [field("userId", NAME), field("password", Schema::Text(PASSWORD_BYTES_MAX))];
+const CREDENTIALS: [Field; 2] = [field("userId", NAME), field("password", PASSWORD)];
 
 /// A session as the client keeps it.
 const SESSION: &[Field] = &[
@@ -172,11 +171,16 @@ pub(super) async fn logout(
 }
 
 fn password(body: &mut Fields) -> Result<String, Problem> {
-    let password = body.text("password")?;
+    password_in(body, "password")
+}
+
+/// A password in this field, of a length that is hashed.
+pub(super) fn password_in(body: &mut Fields, field: &str) -> Result<String, Problem> {
+    let password = body.text(field)?;
     match password.len() {
-        0 => Err(invalid("password", "must not be empty")),
+        0 => Err(invalid(field, "must not be empty")),
         1..=PASSWORD_BYTES_MAX => Ok(password),
-        _ => Err(invalid("password", format!("is longer than {PASSWORD_BYTES_MAX} bytes"))),
+        _ => Err(invalid(field, format!("is longer than {PASSWORD_BYTES_MAX} bytes"))),
     }
 }
 

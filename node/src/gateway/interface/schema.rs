@@ -8,6 +8,8 @@ use serde_json::{Map, Value, json};
 pub(in crate::gateway) enum Schema {
     /// Any text of up to this many characters.
     Text(usize),
+    /// A text of 1 to this many characters that nobody should see.
+    Secret(usize),
     /// A text that matches this pattern (ECMA-262).
     Like(&'static str),
     /// One of these texts.
@@ -70,6 +72,9 @@ impl Schema {
     pub(in crate::gateway) fn json(&self, named: &mut Map<String, Value>) -> Value {
         match self {
             Self::Text(most) => json!({ "type": "string", "maxLength": most }),
+            Self::Secret(most) => json!({
+                "type": "string", "minLength": 1, "maxLength": most, "format": "password",
+            }),
             Self::Like(pattern) => json!({ "type": "string", "pattern": pattern }),
             Self::OneOf(texts) => json!({ "type": "string", "enum": texts }),
             Self::Time => json!({ "type": "string", "format": "date-time" }),
@@ -102,7 +107,7 @@ impl Schema {
     /// In a few words, for people.
     pub(in crate::gateway) fn words(&self) -> String {
         match self {
-            Self::Text(_) => "text".to_owned(),
+            Self::Text(_) | Self::Secret(_) => "text".to_owned(),
             Self::Like(pattern) => format!("text like {pattern}"),
             Self::OneOf(texts) => texts.join(" or "),
             Self::Time => "time (RFC 3339)".to_owned(),

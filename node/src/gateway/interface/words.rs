@@ -1,5 +1,6 @@
 //! Shapes that more than one call speaks of.
 
+use super::super::passwords::PASSWORD_BYTES_MAX;
 use super::schema::{EXACT_MAX, Field, Schema, field, optional};
 
 /// A user's or group's name; `.` and `..` are none.
@@ -16,6 +17,8 @@ pub(in crate::gateway) const CANONICAL: Schema =
 /// A device's id.
 pub(in crate::gateway) const DEVICE: Schema =
     Schema::Named("DeviceId", &Schema::Like("^[0-9a-f]{16}$"));
+/// A password in clear; not empty.
+pub(in crate::gateway) const PASSWORD: Schema = Schema::Secret(PASSWORD_BYTES_MAX);
 /// A place in a conversation; 0 is before the first.
 pub(in crate::gateway) const SEQUENCE: Schema = Schema::Number(0, EXACT_MAX);
 /// How many there are.
