@@ -11,7 +11,9 @@ mod conversations;
 #[cfg(test)]
 pub(crate) mod fake;
 mod groups;
+mod identify;
 mod interface;
+pub(crate) mod issuers;
 pub(crate) mod limits;
 mod messages;
 mod passwords;
@@ -29,6 +31,7 @@ use axum::routing::{self, MethodRouter};
 use proto::{Problem, ProblemCode};
 
 use self::interface::{Call, Operation};
+use self::issuers::Issuers;
 use self::limits::Limits;
 use self::passwords::Passwords;
 use self::problems::Failure;
@@ -49,6 +52,8 @@ pub(crate) struct Ports {
     pub(crate) replica: Arc<dyn Replica>,
     /// The cluster's token keys.
     pub(crate) keys: Arc<dyn TokenKeys>,
+    /// Who else may say who somebody is.
+    pub(crate) issuers: Issuers,
     /// The sessions of this node; the fan-out posts to the same.
     pub(crate) directory: Directory,
     /// The other nodes, for presence.
@@ -66,6 +71,7 @@ pub(crate) struct Parts {
     pub(crate) replica: Arc<dyn Replica>,
     pub(crate) history: History,
     pub(crate) tokens: Tokens,
+    pub(crate) issuers: Issuers,
     pub(crate) passwords: Passwords,
     pub(crate) limits: Limits,
     pub(crate) directory: Directory,
@@ -77,7 +83,8 @@ pub(crate) struct Parts {
 impl Parts {
     /// Puts the client side together.
     pub(crate) fn new(ports: Ports) -> Self {
-        let Ports { node, router, replica, keys, directory, others, clock, entropy } = ports;
+        let Ports { node, router, replica, keys, issuers, directory, others, clock, entropy } =
+            ports;
         let presence = Presence::new(
             directory.clone(),
             others,
@@ -89,6 +96,7 @@ impl Parts {
             node,
             history: History::new(Arc::clone(&replica), router.clone()),
             tokens: Tokens::new(keys),
+            issuers,
             passwords: Passwords::default(),
             limits: Limits::default(),
             router,

@@ -74,9 +74,6 @@ fn rows() -> Vec<Row> {
     rows.push(row("GET", "/v1/users/{user}", "of another", Rule::Session, |_, _| {
         get("/v1/users/az-owner")
     }));
-    rows.push(row("PUT", "/v1/users/me/profile", "mine", Rule::Session, |_, _| {
-        with("/v1/users/me/profile", json!({ "displayName": "x" }))
-    }));
     for document in ["/openapi.json", "/docs"] {
         rows.push(row("GET", document, "by anybody", Rule::Public, move |_, _| get(document)));
     }
@@ -139,6 +136,9 @@ fn accounts() -> Vec<Row> {
                 with("/v1/users/me/password", body)
             },
         ),
+        row("PUT", "/v1/users/me/profile", "mine", Rule::Session, |_, _| {
+            with("/v1/users/me/profile", json!({ "displayName": "x" }))
+        }),
         row("DELETE", "/v1/sessions/current", "mine", Rule::Session, |_, _| {
             get("/v1/sessions/current")
         }),
