@@ -11,9 +11,11 @@ use serde::Deserialize;
 use thiserror::Error;
 
 mod auth;
+mod limits;
 mod suggest;
 
 pub use auth::{Auth, ISSUERS_MAX, Issuer};
+pub use limits::{Limits, Quota, Rate};
 
 /// A node's configuration file.
 #[derive(Debug, Clone, Deserialize)]
@@ -32,6 +34,9 @@ pub struct Config {
     /// Issuers of tokens that are trusted besides the cluster itself.
     #[serde(default)]
     pub auth: Auth,
+    /// How fast is too fast.
+    #[serde(default)]
+    pub limits: Limits,
     /// The disk.
     #[serde(default)]
     pub storage: Storage,
@@ -250,6 +255,7 @@ impl Config {
 
     fn check(&self) -> Result<(), String> {
         self.auth.check()?;
+        self.limits.check()?;
         let ids: BTreeSet<u64> = self.cluster.nodes.iter().map(|member| member.id).collect();
         require(
             ids.len() == self.cluster.nodes.len(),

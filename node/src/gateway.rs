@@ -16,6 +16,7 @@ mod interface;
 pub(crate) mod issuers;
 pub(crate) mod limits;
 mod messages;
+mod meter;
 mod passwords;
 mod people;
 pub(crate) mod problems;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::handler::Handler;
+use axum::middleware;
 use axum::routing::{self, MethodRouter};
 use proto::{Problem, ProblemCode};
 
@@ -54,6 +56,8 @@ pub(crate) struct Ports {
     pub(crate) keys: Arc<dyn TokenKeys>,
     /// Who else may say who somebody is.
     pub(crate) issuers: Issuers,
+    /// How fast is too fast.
+    pub(crate) limits: Limits,
     /// The sessions of this node; the fan-out posts to the same.
     pub(crate) directory: Directory,
     /// The other nodes, for presence.
@@ -83,8 +87,18 @@ pub(crate) struct Parts {
 impl Parts {
     /// Puts the client side together.
     pub(crate) fn new(ports: Ports) -> Self {
-        let Ports { node, router, replica, keys, issuers, directory, others, clock, entropy } =
-            ports;
+        let Ports {
+            node,
+            router,
+            replica,
+            keys,
+            issuers,
+            limits,
+            directory,
+            others,
+            clock,
+            entropy,
+        } = ports;
         let presence = Presence::new(
             directory.clone(),
             others,
@@ -98,7 +112,7 @@ impl Parts {
             tokens: Tokens::new(keys),
             issuers,
             passwords: Passwords::default(),
-            limits: Limits::default(),
+            limits,
             router,
             replica,
             directory,
@@ -177,7 +191,11 @@ fn described() -> Vec<Call> {
 pub(crate) fn router(parts: Arc<Parts>) -> Router {
     routes()
         .into_iter()
-        .fold(Router::new(), |router, route| router.route(route.call.path, route.handler))
+        .fold(Router::new(), |router, route| {
+            let metered = (Arc::clone(&parts), route.call.class());
+            let meter = middleware::from_fn_with_state(metered, meter::meter);
+            router.route(route.call.path, route.handler.route_layer(meter))
+        })
         .method_not_allowed_fallback(|| async {
             Failure(Problem::of(ProblemCode::MethodNotAllowed))
         })

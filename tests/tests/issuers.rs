@@ -1,9 +1,10 @@
 //! Tokens of the operator's own application (`auth.issuers`), at three nodes that trust its keys.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use node::{Clock as _, SystemClock};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::{Value, json};
 use tests::{Cluster, PASSWORD, Shape, Stranger, http, in_time, problem};
@@ -22,7 +23,7 @@ fn key_set(seed: u8) -> String {
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
+    SystemClock.now().0 / 1000
 }
 
 fn token(seed: u8, claims: &Value) -> String {

@@ -9,6 +9,7 @@ use axum::http::request::Parts as RequestParts;
 use proto::{Problem, ProblemCode};
 
 use super::Parts;
+use super::meter::Meter;
 use super::problems::Failure;
 use super::tokens::Identity;
 
@@ -25,7 +26,11 @@ impl FromRequestParts<Arc<Parts>> for Caller {
         let token = bearer(request).ok_or_else(|| Problem::of(ProblemCode::Unauthenticated))?;
         let claimed = parts.claimed(token)?;
         parts.settle(&claimed).await?;
-        Ok(Self(claimed.who().clone()))
+        let who = claimed.who().clone();
+        if let Some(meter) = request.extensions.get::<Meter>() {
+            meter.caller(parts, &who)?;
+        }
+        Ok(Self(who))
     }
 }
 

@@ -20,6 +20,7 @@ use proto::row::Account;
 use store::StoreError;
 
 use super::issuers::Issuers;
+use super::limits::Limits;
 use super::passwords::Passwords;
 use super::tokens::{Identity, KeySet, TokenSeed};
 use super::{Parts, Ports};
@@ -98,6 +99,7 @@ pub(crate) fn parts(fake: &Arc<Fake>, directory: Directory) -> Arc<Parts> {
         replica: Arc::clone(fake) as Arc<dyn Replica>,
         keys: Arc::new(Arc::new(KeySet::new(&[seed]))),
         issuers: Issuers::default(),
+        limits: Limits::default(),
         directory,
         others: Arc::new(Alone),
         clock: Arc::clone(&fake.clock) as Arc<dyn crate::clock::Clock>,

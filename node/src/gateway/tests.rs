@@ -405,8 +405,8 @@ async fn logins_beyond_the_rate_are_told_to_wait() {
     let (fake, _) = world();
     let mut parts =
         Arc::into_inner(super::fake::parts(&fake, Default::default())).expect("unshared");
-    let rates = limits::Rates { logins_per_second: 1, login_burst: 1, ..Default::default() };
-    parts.limits = Limits::new(rates);
+    let sign_in = crate::config::Rate { per_second: 1, burst: 1 };
+    parts.limits = Limits::new(&crate::config::Limits { sign_in, ..Default::default() });
     let parts = Arc::new(parts);
     post(&parts, "/v1/sessions", credentials("alice", "x")).await;
     let limited = post(&parts, "/v1/sessions", credentials("alice", "x")).await;

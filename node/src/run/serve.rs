@@ -68,6 +68,7 @@ impl Running {
             replica: Arc::new(Reader::new(Arc::clone(&self.tables))),
             keys: Arc::new(Keys(keys)),
             issuers,
+            limits: gateway::limits::Limits::new(&self.config.limits),
             directory: self.node.directory.clone(),
             others: Arc::new(self.node.clone()),
             clock: Arc::clone(&self.clock),
