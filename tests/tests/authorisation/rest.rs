@@ -68,7 +68,8 @@ fn rows() -> Vec<Row> {
     rows.push(row("GET", "/v1/conversations", "mine", Rule::Session, |_, _| {
         get("/v1/conversations")
     }));
-    rows.push(row("GET", "/v1/presence/{user}", "of another", Rule::Session, |_, _| {
+    // The other members of the group and the other party are the owner's contacts.
+    rows.push(row("GET", "/v1/presence/{user}", "of a contact", Rule::OwnersContacts, |_, _| {
         get("/v1/presence/az-owner")
     }));
     rows.push(row("GET", "/v1/users/{user}", "of another", Rule::Session, |_, _| {
