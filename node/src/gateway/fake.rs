@@ -19,6 +19,8 @@ use parking_lot::Mutex;
 use proto::row::Account;
 use store::StoreError;
 
+use super::issuers::Issuers;
+use super::limits::Limits;
 use super::passwords::Passwords;
 use super::tokens::{Identity, KeySet, TokenSeed};
 use super::{Parts, Ports};
@@ -96,6 +98,8 @@ pub(crate) fn parts(fake: &Arc<Fake>, directory: Directory) -> Arc<Parts> {
         router: Router::new(Arc::clone(fake) as Arc<dyn Route>),
         replica: Arc::clone(fake) as Arc<dyn Replica>,
         keys: Arc::new(Arc::new(KeySet::new(&[seed]))),
+        issuers: Issuers::default(),
+        limits: Limits::default(),
         directory,
         others: Arc::new(Alone),
         clock: Arc::clone(&fake.clock) as Arc<dyn crate::clock::Clock>,

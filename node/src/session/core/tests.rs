@@ -91,7 +91,7 @@ impl Script {
         let now = Instant::now();
         let mut script = Self { session: Session::new(now, Some("token".to_owned())), now };
         assert!(matches!(script.session.poll_action(), Some(Action::Authenticate(_))));
-        let budget = Arc::new(Bucket::new(1000, 1000));
+        let budget = Arc::new(Bucket::new(crate::config::Rate { per_second: 1000, burst: 1000 }));
         let connection_id = "c".to_owned();
         script.session.handle_admitted(Ok(Admitted { who: alice(), connection_id, budget }));
         assert!(matches!(script.say(), Say::Welcome { .. }));
@@ -353,7 +353,7 @@ async fn a_send_beyond_the_rate_is_refused_with_a_hint() {
     let now = Instant::now();
     let mut script = Script { session: Session::new(now, Some("token".to_owned())), now };
     script.session.poll_action();
-    let budget = Arc::new(Bucket::new(10, 1));
+    let budget = Arc::new(Bucket::new(crate::config::Rate { per_second: 10, burst: 1 }));
     let connection_id = "c".to_owned();
     script.session.handle_admitted(Ok(Admitted { who: alice(), connection_id, budget }));
     while script.session.poll_action().is_some() {}
