@@ -10,9 +10,13 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use thiserror::Error;
 
+mod auth;
+mod limits;
 mod push;
 mod suggest;
 
+pub use auth::{Auth, ISSUERS_MAX, Issuer};
+pub use limits::{Limits, Quota, Rate};
 pub use push::Push;
 
 /// A node's configuration file.
@@ -29,6 +33,12 @@ pub struct Config {
     pub tls: Tls,
     /// How the cluster is formed at its first start; ignored once group 0 has a state.
     pub cluster: Cluster,
+    /// Issuers of tokens that are trusted besides the cluster itself.
+    #[serde(default)]
+    pub auth: Auth,
+    /// How fast is too fast.
+    #[serde(default)]
+    pub limits: Limits,
     /// The disk.
     #[serde(default)]
     pub storage: Storage,
@@ -242,13 +252,15 @@ impl Config {
             &mut tls.peer_key,
             &mut self.data,
         ];
-        let named = self.storage.node_key.as_mut().into_iter().chain(self.push.files());
-        for file in files.into_iter().chain(named) {
+        let others = self.storage.node_key.as_mut().into_iter().chain(self.auth.files());
+        for file in files.into_iter().chain(others).chain(self.push.files()) {
             *file = base.join(&*file);
         }
     }
 
     fn check(&self) -> Result<(), String> {
+        self.auth.check()?;
+        self.limits.check()?;
         self.push.check()?;
         let ids: BTreeSet<u64> = self.cluster.nodes.iter().map(|member| member.id).collect();
         require(

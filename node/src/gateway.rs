@@ -11,22 +11,30 @@ mod conversations;
 #[cfg(test)]
 pub(crate) mod fake;
 mod groups;
+mod identify;
+mod interface;
+pub(crate) mod issuers;
 pub(crate) mod limits;
 mod messages;
+mod meter;
 mod passwords;
 mod people;
 pub(crate) mod problems;
 mod propose;
 mod pushes;
+mod sessions;
 pub(crate) mod tokens;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::handler::Handler;
+use axum::middleware;
 use axum::routing::{self, MethodRouter};
 use proto::{Problem, ProblemCode};
 
+use self::interface::{Call, Operation};
+use self::issuers::Issuers;
 use self::limits::Limits;
 use self::passwords::Passwords;
 use self::problems::Failure;
@@ -48,6 +56,10 @@ pub(crate) struct Ports {
     pub(crate) replica: Arc<dyn Replica>,
     /// The cluster's token keys.
     pub(crate) keys: Arc<dyn TokenKeys>,
+    /// Who else may say who somebody is.
+    pub(crate) issuers: Issuers,
+    /// How fast is too fast.
+    pub(crate) limits: Limits,
     /// The sessions of this node; the fan-out posts to the same.
     pub(crate) directory: Directory,
     /// The other nodes, for presence.
@@ -69,6 +81,7 @@ pub(crate) struct Parts {
     pub(crate) replica: Arc<dyn Replica>,
     pub(crate) history: History,
     pub(crate) tokens: Tokens,
+    pub(crate) issuers: Issuers,
     pub(crate) passwords: Passwords,
     pub(crate) limits: Limits,
     pub(crate) directory: Directory,
@@ -82,8 +95,20 @@ pub(crate) struct Parts {
 impl Parts {
     /// Puts the client side together.
     pub(crate) fn new(ports: Ports) -> Self {
-        let Ports { node, router, replica, keys, directory, others, clock, entropy, kinds, key } =
-            ports;
+        let Ports {
+            node,
+            router,
+            replica,
+            keys,
+            issuers,
+            limits,
+            directory,
+            others,
+            clock,
+            entropy,
+            kinds,
+            key,
+        } = ports;
         let presence = Presence::new(
             directory.clone(),
             others,
@@ -95,8 +120,9 @@ impl Parts {
             node,
             history: History::new(Arc::clone(&replica), router.clone()),
             tokens: Tokens::new(keys),
+            issuers,
             passwords: Passwords::default(),
-            limits: Limits::default(),
+            limits,
             router,
             replica,
             directory,
@@ -109,59 +135,83 @@ impl Parts {
     }
 }
 
-/// One call of the REST interface: the only place where it is named.
+/// One call of the REST interface: the only place where it is named. It cannot be named without being described.
 struct Route {
-    method: &'static str,
-    path: &'static str,
+    call: Call,
     handler: MethodRouter<Arc<Parts>>,
 }
 
-impl Route {
-    fn get<H: Handler<T, Arc<Parts>>, T: 'static>(path: &'static str, handler: H) -> Self {
-        Self { method: "GET", path, handler: routing::get(handler) }
-    }
-
-    fn post<H: Handler<T, Arc<Parts>>, T: 'static>(path: &'static str, handler: H) -> Self {
-        Self { method: "POST", path, handler: routing::post(handler) }
-    }
-
-    fn delete<H: Handler<T, Arc<Parts>>, T: 'static>(path: &'static str, handler: H) -> Self {
-        Self { method: "DELETE", path, handler: routing::delete(handler) }
-    }
+/// `verb(path, handler, description)`, for each method.
+macro_rules! verbs {
+    ($($verb:ident $method:literal),+) => {
+        impl Route {
+            $(
+                #[allow(dead_code, reason = "a method is here before the first call that needs it")]
+                fn $verb<H: Handler<T, Arc<Parts>>, T: 'static>(
+                    path: &'static str,
+                    handler: H,
+                    operation: Operation,
+                ) -> Self {
+                    let call = Call { method: $method, path, operation };
+                    Self { call, handler: routing::$verb(handler) }
+                }
+            )+
+        }
+    };
 }
+
+verbs!(
+    get "GET", head "HEAD", options "OPTIONS", post "POST", put "PUT", patch "PATCH", delete "DELETE"
+);
 
 /// Every call.
 fn routes() -> Vec<Route> {
     vec![
-        Route::post("/v1/users", accounts::register),
-        Route::post("/v1/sessions", accounts::login),
-        Route::post("/v1/sessions/refresh", accounts::refresh),
-        Route::delete("/v1/sessions/current", accounts::logout),
-        Route::post("/v1/groups", groups::create),
-        Route::get("/v1/groups/{group}", groups::show),
-        Route::post("/v1/groups/{group}/members", groups::add),
-        Route::delete("/v1/groups/{group}/members/{user}", groups::remove),
-        Route::get("/messages/{name}", messages::page),
-        Route::get("/v1/messages/{id}", messages::one),
-        Route::get("/v1/conversations", conversations::list),
-        Route::get("/v1/presence/{user}", people::presence),
-        Route::post("/v1/push", pushes::add),
-        Route::get("/v1/push", pushes::list),
-        Route::delete("/v1/push/{push}", pushes::remove),
-        Route::post("/v1/push/{push}/replay", pushes::replay),
+        Route::post("/v1/users", accounts::register, accounts::REGISTER),
+        Route::post("/v1/sessions", accounts::login, accounts::LOGIN),
+        Route::post("/v1/sessions/refresh", accounts::refresh, accounts::REFRESH),
+        Route::delete("/v1/sessions/current", accounts::logout, accounts::LOGOUT),
+        Route::get("/v1/sessions", sessions::list, sessions::LIST),
+        Route::delete("/v1/sessions/{device}", sessions::end, sessions::END),
+        Route::put("/v1/users/me/password", sessions::change_password, sessions::CHANGE_PASSWORD),
+        Route::put("/v1/users/me/profile", people::set_profile, people::SET_PROFILE),
+        Route::get("/v1/users/{user}", people::profile, people::PROFILE),
+        Route::post("/v1/groups", groups::create, groups::CREATE),
+        Route::get("/v1/groups/{group}", groups::show, groups::SHOW),
+        Route::post("/v1/groups/{group}/members", groups::add, groups::ADD),
+        Route::delete("/v1/groups/{group}/members/{user}", groups::remove, groups::REMOVE),
+        Route::get("/messages/{name}", messages::page, messages::PAGE),
+        Route::get("/v1/messages/{id}", messages::one, messages::ONE),
+        Route::get("/v1/conversations", conversations::list, conversations::LIST),
+        Route::get("/v1/presence/{user}", people::presence, people::PRESENCE),
+        Route::post("/v1/push", pushes::add, pushes::ADD),
+        Route::get("/v1/push", pushes::list, pushes::LIST),
+        Route::delete("/v1/push/{push}", pushes::remove, pushes::REMOVE),
+        Route::post("/v1/push/{push}/replay", pushes::replay, pushes::REPLAY),
+        Route::get("/openapi.json", interface::openapi, interface::OPENAPI),
+        Route::get("/docs", interface::page, interface::PAGE),
     ]
 }
 
 /// Method and path of every call, for those who must have an opinion on each: tests and documents.
 pub(crate) fn calls() -> Vec<(&'static str, &'static str)> {
-    routes().into_iter().map(|route| (route.method, route.path)).collect()
+    described().into_iter().map(|call| (call.method, call.path)).collect()
+}
+
+/// Every call with its description.
+fn described() -> Vec<Call> {
+    routes().into_iter().map(|route| route.call).collect()
 }
 
 /// The REST interface. The client plane adds `/chat`.
 pub(crate) fn router(parts: Arc<Parts>) -> Router {
     routes()
         .into_iter()
-        .fold(Router::new(), |router, route| router.route(route.path, route.handler))
+        .fold(Router::new(), |router, route| {
+            let metered = (Arc::clone(&parts), route.call.class());
+            let meter = middleware::from_fn_with_state(metered, meter::meter);
+            router.route(route.call.path, route.handler.route_layer(meter))
+        })
         .method_not_allowed_fallback(|| async {
             Failure(Problem::of(ProblemCode::MethodNotAllowed))
         })

@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use super::{
     AppliedUser, User, UserChanged, UserEvent, accepted, answered, nothing_to_do, refused,
 };
+use crate::id::DeviceId;
 use crate::limits::{
     DEAD_LETTERS_MAX, NOTICES_KEPT, NOTICES_OUTSTANDING_MAX, PUSH_TOKEN_BYTES_MAX,
     REASON_BYTES_MAX, REGISTRATIONS_MAX, URI_BYTES_MAX,
@@ -63,9 +64,10 @@ pub(super) fn push(
     applied
 }
 
-/// Everything that belongs to `device`, whose session has ended.
-pub(super) fn end_device(this: &mut User, device: crate::id::DeviceId) -> PushChanged {
-    let bound = this.pushes.iter().filter(|(_, push)| push.device == Some(device));
+/// Everything that belongs to `devices`, whose sessions have ended.
+pub(super) fn end_devices(this: &mut User, devices: &BTreeSet<DeviceId>) -> PushChanged {
+    let is_bound = |push: &Registration| push.device.is_some_and(|it| devices.contains(&it));
+    let bound = this.pushes.iter().filter(|(_, push)| is_bound(push));
     let ids: Vec<PushId> = bound.map(|(id, _)| *id).collect();
     remove(this, &ids)
 }

@@ -19,6 +19,8 @@ use parking_lot::Mutex;
 use proto::row::Account;
 use store::StoreError;
 
+use super::issuers::Issuers;
+use super::limits::Limits;
 use super::passwords::Passwords;
 use super::tokens::{Identity, KeySet, TokenSeed};
 use super::{Parts, Ports};
@@ -97,6 +99,8 @@ pub(crate) fn parts(fake: &Arc<Fake>, directory: Directory) -> Arc<Parts> {
         router: Router::new(Arc::clone(fake) as Arc<dyn Route>),
         replica: Arc::clone(fake) as Arc<dyn Replica>,
         keys: Arc::new(Arc::new(KeySet::new(&[seed]))),
+        issuers: Issuers::default(),
+        limits: Limits::default(),
         directory,
         others: Arc::new(Alone),
         clock: Arc::clone(&fake.clock) as Arc<dyn crate::clock::Clock>,
@@ -345,16 +349,16 @@ impl Replica for Fake {
         Ok(state.users.get(user).and_then(|user| user.devices.get(&device).cloned()))
     }
 
+    fn devices(&self, user: &UserId) -> Result<Vec<(DeviceId, Device)>, StoreError> {
+        let state = self.state.lock();
+        let devices = state.users.get(user).map(|user| user.devices.clone());
+        Ok(devices.unwrap_or_default().into_iter().collect())
+    }
+
     fn links(&self, user: &UserId) -> Result<Vec<(ConversationId, Link)>, StoreError> {
         let state = self.state.lock();
         let links = state.users.get(user).map(|user| user.conversations.clone());
         Ok(links.unwrap_or_default().into_iter().collect())
-    }
-
-    fn devices(&self, user: &UserId) -> Result<Vec<DeviceId>, StoreError> {
-        let state = self.state.lock();
-        let devices = state.users.get(user).map(|user| user.devices.keys().copied().collect());
-        Ok(devices.unwrap_or_default())
     }
 
     fn pushes(&self, user: &UserId) -> Result<BTreeMap<PushId, Registration>, StoreError> {

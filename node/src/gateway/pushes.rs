@@ -17,10 +17,46 @@ use transport::outgoing;
 use super::Parts;
 use super::body::{Fields, Segment, invalid};
 use super::caller::Caller;
+use super::interface::words::{COUNT, DEVICE, FROM_ONE};
+use super::interface::{Answer, Operation, Schema, field, optional};
 use super::problems::{self, Failure};
 use super::propose::accepted;
 use super::tokens::Identity;
 use crate::push::{is_point, secret_text};
+
+/// A registration's id.
+const PUSH: Schema = Schema::Named("PushId", &Schema::Like("^[0-9a-f]{16}$"));
+const KIND: Schema = Schema::OneOf(&["webhook", "webpush", "apns", "fcm"]);
+const ADDRESS: Schema = Schema::Text(chat::limits::URI_BYTES_MAX);
+
+/// `POST /v1/push`.
+pub(super) const ADD: Operation =
+    Operation::new("Names a place where the caller is told about messages while away.")
+        .says("A place of this kind and address that is registered already makes room for it.")
+        .takes(&[
+            field("kind", KIND),
+            optional("url", ADDRESS).says("of a webhook: where to"),
+            optional("endpoint", ADDRESS).says("of webpush: the subscription's own URL"),
+            optional("p256dh", Schema::Text(100)).says("of webpush: the browser's key, base64url"),
+            optional("auth", Schema::Text(100)).says("of webpush: its secret, base64url"),
+            optional("token", Schema::Text(chat::limits::PUSH_TOKEN_BYTES_MAX))
+                .says("of apns and fcm: the device's token"),
+        ])
+        .answers(&[Answer::json(
+            201,
+            "it is told from now on",
+            &[
+                field("id", PUSH),
+                field("kind", KIND),
+                optional("secret", Schema::Text(64)).says("of a webhook; signs, and is told once"),
+            ],
+        )])
+        .refuses(&[
+            ProblemCode::TooManyRegistrations,
+            ProblemCode::TargetNotAllowed,
+            ProblemCode::TooLarge,
+            ProblemCode::NoSuchDevice,
+        ]);
 
 /// `POST /v1/push`.
 pub(super) async fn add(
@@ -43,6 +79,32 @@ pub(super) async fn add(
     Ok((StatusCode::CREATED, Json(named(push, &target))).into_response())
 }
 
+const REGISTRATION: Schema = Schema::Named(
+    "Registration",
+    &Schema::Object(&[
+        field("id", PUSH),
+        field("kind", KIND),
+        field("deviceId", Schema::Maybe(&DEVICE)).says("with whose session it ends"),
+        field("createdAt", Schema::Time),
+        field("last", COUNT).says("the number of the newest notice"),
+        field("done", COUNT).says("taken or given up to here"),
+        field("deadLetters", COUNT),
+        optional("url", ADDRESS),
+    ]),
+);
+
+/// `GET /v1/push`.
+pub(super) const LIST: Operation =
+    Operation::new("Where the caller is told while away.").answers(&[Answer::json(
+        200,
+        "by id",
+        &[
+            field("registrations", Schema::List(&REGISTRATION, chat::limits::REGISTRATIONS_MAX)),
+            field("applicationServerKey", Schema::Maybe(&Schema::Text(100)))
+                .says("what browsers subscribe with; null until the cluster has made it"),
+        ],
+    )]);
+
 /// `GET /v1/push`.
 pub(super) async fn list(
     State(parts): State<Arc<Parts>>,
@@ -56,6 +118,12 @@ pub(super) async fn list(
     let answer = json!({ "registrations": registrations, "applicationServerKey": key });
     Ok(Json(answer).into_response())
 }
+
+/// `DELETE /v1/push/{push}`.
+pub(super) const REMOVE: Operation = Operation::new("The caller is told there no more.")
+    .path(&[field("push", PUSH)])
+    .answers(&[Answer::empty(204, "it is gone, with everything that was not told yet")])
+    .refuses(&[ProblemCode::NoSuchRegistration]);
 
 /// `DELETE /v1/push/{push}`.
 pub(super) async fn remove(
@@ -72,6 +140,20 @@ pub(super) async fn remove(
     }
     Ok(StatusCode::NO_CONTENT)
 }
+
+/// `POST /v1/push/{push}/replay`.
+pub(super) const REPLAY: Operation =
+    Operation::new("Tells again from a number on, under the same numbers.")
+        .path(&[field("push", PUSH)])
+        .takes(&[field("from", FROM_ONE)])
+        .answers(&[Answer::json(
+            200,
+            "what is told again",
+            &[field("from", COUNT).says("the oldest that is kept, if more was asked for"), {
+                field("last", COUNT)
+            }],
+        )])
+        .refuses(&[ProblemCode::NoSuchRegistration, ProblemCode::BeyondEnd]);
 
 /// `POST /v1/push/{push}/replay`.
 pub(super) async fn replay(

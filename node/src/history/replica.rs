@@ -56,10 +56,10 @@ pub(crate) trait Replica: Send + Sync + 'static {
     fn user(&self, user: &UserId) -> Result<Option<Account>, StoreError>;
     /// One device's session.
     fn device(&self, user: &UserId, device: DeviceId) -> Result<Option<Device>, StoreError>;
+    /// All devices of a user that have a session.
+    fn devices(&self, user: &UserId) -> Result<Vec<(DeviceId, Device)>, StoreError>;
     /// A user's conversations.
     fn links(&self, user: &UserId) -> Result<Vec<(ConversationId, Link)>, StoreError>;
-    /// The ids of a user's devices.
-    fn devices(&self, user: &UserId) -> Result<Vec<DeviceId>, StoreError>;
     /// A user's registrations for pushes.
     fn pushes(&self, user: &UserId) -> Result<BTreeMap<PushId, Registration>, StoreError>;
     /// The users of a slot who have registrations.
@@ -109,12 +109,12 @@ impl Replica for Reader {
         Self::device(self, user, device)
     }
 
-    fn links(&self, user: &UserId) -> Result<Vec<(ConversationId, Link)>, StoreError> {
-        Self::links(self, user)
+    fn devices(&self, user: &UserId) -> Result<Vec<(DeviceId, Device)>, StoreError> {
+        Self::devices(self, user)
     }
 
-    fn devices(&self, user: &UserId) -> Result<Vec<DeviceId>, StoreError> {
-        Self::devices(self, user)
+    fn links(&self, user: &UserId) -> Result<Vec<(ConversationId, Link)>, StoreError> {
+        Self::links(self, user)
     }
 
     fn pushes(&self, user: &UserId) -> Result<BTreeMap<PushId, Registration>, StoreError> {

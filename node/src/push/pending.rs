@@ -30,7 +30,7 @@ pub(super) fn pending(
             continue;
         }
         let mut reached = told;
-        for device in &devices {
+        for (device, _) in &devices {
             let cursor = replica.cursor(conversation, *device)?;
             reached = reached.max(cursor.map_or(Seq(0), |cursor| cursor.delivered));
         }

@@ -8,6 +8,7 @@ use transport::client_plane::{self, Limits};
 
 use super::{Error, Running, read};
 use crate::cluster::Configured;
+use crate::gateway::issuers::Issuers;
 use crate::gateway::tokens::{KeySet, TokenKeys, TokenSeed};
 use crate::gateway::{self, Parts, Ports};
 use crate::push::{self, ApplicationKey, DeadLetters, Leads, Pusher};
@@ -24,7 +25,8 @@ impl Running {
     ) -> Result<(), Error> {
         let stop = self.stop.clone();
         self.tasks.spawn(push::make_key(self.node.raft.clone(), configured.clone(), stop));
-        let (parts, sessions) = self.front(router, configured);
+        let issuers = self.trust().await?;
+        let (parts, sessions) = self.front(router, configured, issuers);
         let tls = &self.config.tls;
         let identity = ServerIdentity::from_pem(
             &read(&tls.client_certificate).await?,
@@ -46,11 +48,21 @@ impl Running {
         Ok(())
     }
 
+    /// Reads the keys of the trusted issuers, and follows them.
+    async fn trust(&mut self) -> Result<Issuers, Error> {
+        let issuers = Issuers::load(&self.config.auth.issuers).await;
+        let issuers =
+            issuers.map_err(|problem| Error::Config(format!("auth.issuers: {problem}")))?;
+        self.tasks.spawn(issuers.clone().follow(self.stop.clone()));
+        Ok(issuers)
+    }
+
     /// Gateway and sessions over the shards.
     pub(crate) fn front(
         &mut self,
         router: Router,
         configured: Configured,
+        issuers: Issuers,
     ) -> (Arc<Parts>, Sessions) {
         let keys = self.follow_keys(configured.clone());
         let parts = Arc::new(Parts::new(Ports {
@@ -58,6 +70,8 @@ impl Running {
             router,
             replica: Arc::new(Reader::new(Arc::clone(&self.tables))),
             keys: Arc::new(Keys(keys)),
+            issuers,
+            limits: gateway::limits::Limits::new(&self.config.limits),
             directory: self.node.directory.clone(),
             others: Arc::new(self.node.clone()),
             clock: Arc::clone(&self.clock),
