@@ -17,7 +17,7 @@ mod suggest;
 
 pub use auth::{Auth, ISSUERS_MAX, Issuer};
 pub use limits::{Limits, Quota, Rate};
-pub use push::Push;
+pub use push::{Apns, Fcm, Push};
 
 /// A node's configuration file.
 #[derive(Debug, Clone, Deserialize)]

@@ -100,6 +100,7 @@ impl Host {
             clock,
             entropy,
             outgoing,
+            services: Arc::default(),
             config,
         };
         running.connect(plane);

@@ -10,6 +10,7 @@
 //! What is pushed is without content: that there is something, not what. No push delays a message.
 
 mod backoff;
+mod bearer;
 mod hints;
 mod letters;
 mod outgoing;
@@ -17,6 +18,7 @@ mod pending;
 mod plan;
 mod pusher;
 mod sender;
+mod services;
 mod vapid;
 mod visit;
 mod web_push;
@@ -27,6 +29,7 @@ pub(crate) use letters::{DeadLetters, Letter, Revival};
 pub use outgoing::{NoOutgoing, Outgoing};
 pub(crate) use pusher::{Ports, Pusher};
 pub(crate) use sender::Kinds;
+pub(crate) use services::{Apns, Fcm, Services};
 pub(crate) use vapid::{ApplicationKey, make_key};
 pub(crate) use web_push::is_point;
 pub(crate) use webhook::secret_text;

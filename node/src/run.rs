@@ -28,7 +28,7 @@ use crate::operated::Node;
 use crate::operations::{self, Metrics};
 use crate::peers::{Callee, Peers};
 use crate::plane::Plane;
-use crate::push::{Hints, Outgoing, Overheard};
+use crate::push::{Apns, Fcm, Hints, Outgoing, Overheard, Services};
 use crate::router::{Replicated, Router};
 use crate::shard::{Outbox, ShardMachine};
 
@@ -83,6 +83,7 @@ pub enum Error {
 /// When the node cannot start, or had to stop by itself; the reason says what to do.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     let outgoing = Arc::new(outgoing(&config.push).await?);
+    let services = Arc::new(services(&config.push).await?);
     let opened = disk::open(&config)?;
     let peers = Peers::default();
     let raft = Raft::open(
@@ -99,6 +100,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         outgoing,
+        services,
         config,
     };
     let ended = tokio::select! {
@@ -120,6 +122,21 @@ async fn outgoing(push: &Push) -> Result<outgoing::Client, Error> {
     };
     let Push { allow_plain, allow_private, .. } = *push;
     Ok(outgoing::Client::new(&outgoing::Config { authorities, allow_plain, allow_private })?)
+}
+
+/// The push services that the file names, with their keys.
+async fn services(push: &Push) -> Result<Services, Error> {
+    let mut services = Services::default();
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    if let Some(config) = &push.apns {
+        let apns = Apns::new(config, &text(read(&config.key).await?)).map_err(Error::Config)?;
+        services.apns = Some(apns);
+    }
+    if let Some(config) = &push.fcm {
+        let fcm = Fcm::new(config, &text(read(&config.account).await?)).map_err(Error::Config)?;
+        services.fcm = Some(fcm);
+    }
+    Ok(services)
 }
 
 fn raft_config(config: &Config) -> raft::Config {
@@ -152,6 +169,7 @@ pub(crate) struct Running {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) outgoing: Arc<dyn Outgoing>,
+    pub(crate) services: Arc<Services>,
 }
 
 impl Running {

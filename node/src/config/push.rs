@@ -32,6 +32,46 @@ pub struct Push {
     pub allow_plain: bool,
     /// Webhooks may be on private networks and on this machine.
     pub allow_private: bool,
+    /// Apple's push service; without it no Apple device is told.
+    pub apns: Option<Apns>,
+    /// Firebase Cloud Messaging; without it no device of it is told.
+    pub fcm: Option<Fcm>,
+}
+
+/// Apple's push service.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Apns {
+    /// The signing key that Apple gave, a `.p8` file.
+    pub key: PathBuf,
+    /// Its id.
+    pub key_id: String,
+    /// The team's id.
+    pub team: String,
+    /// The application's bundle id.
+    pub topic: String,
+    /// Where the service is, without a slash at the end.
+    #[serde(default = "apns_url")]
+    pub url: String,
+}
+
+/// Firebase Cloud Messaging.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fcm {
+    /// The service account's file, JSON.
+    pub account: PathBuf,
+    /// Where the service is, without a slash at the end.
+    #[serde(default = "fcm_url")]
+    pub url: String,
+}
+
+fn apns_url() -> String {
+    "https://api.push.apple.com".to_owned()
+}
+
+fn fcm_url() -> String {
+    "https://fcm.googleapis.com".to_owned()
 }
 
 impl Default for Push {
@@ -48,6 +88,8 @@ impl Default for Push {
             contact: None,
             allow_plain: false,
             allow_private: false,
+            apns: None,
+            fcm: None,
         }
     }
 }
@@ -59,8 +101,8 @@ impl Push {
 
     /// Which places can be told from here.
     pub(crate) fn kinds(&self) -> Kinds {
-        let Self { allow_plain, allow_private, .. } = *self;
-        Kinds { apns: false, fcm: false, allow_plain, allow_private }
+        let Self { allow_plain, allow_private, ref apns, ref fcm, .. } = *self;
+        Kinds { apns: apns.is_some(), fcm: fcm.is_some(), allow_plain, allow_private }
     }
 
     pub(crate) fn sweep(&self) -> Duration {
@@ -69,7 +111,9 @@ impl Push {
 
     /// Files that it names, for paths to be taken from the configuration's folder.
     pub(super) fn files(&mut self) -> impl Iterator<Item = &mut PathBuf> {
-        self.authorities.iter_mut()
+        let apns = self.apns.iter_mut().map(|apns| &mut apns.key);
+        let fcm = self.fcm.iter_mut().map(|fcm| &mut fcm.account);
+        self.authorities.iter_mut().chain(apns).chain(fcm)
     }
 
     pub(super) fn check(&self) -> Result<(), String> {

@@ -14,6 +14,7 @@ use super::hints::Hints;
 use super::outgoing::Outgoing;
 use super::plan::{Next, Plan};
 use super::sender::Sender;
+use super::services::Services;
 use super::vapid::ApplicationKey;
 use super::visit::{Visit, Visited};
 use crate::clock::{Clock, Entropy};
@@ -55,6 +56,8 @@ pub(crate) struct Ports {
     pub(crate) entropy: Arc<dyn Entropy>,
     /// The cluster's name at push services.
     pub(crate) key: ApplicationKey,
+    /// Apple's and Google's services.
+    pub(crate) services: Arc<Services>,
     /// The node's own settings.
     pub(crate) settings: Push,
 }
@@ -96,26 +99,17 @@ struct Sweep {
 impl Pusher {
     /// A pusher over these ports.
     pub(crate) fn new(ports: Ports) -> Self {
-        let Ports {
-            hints,
-            leads,
-            replica,
-            router,
-            presence,
-            outgoing,
-            clock,
-            entropy,
-            key,
-            settings,
-        } = ports;
+        let Ports { hints, leads, replica, router, presence, outgoing, clock, entropy, .. } = ports;
         let sender = Sender {
             outgoing,
             replica: Arc::clone(&replica),
             clock: Arc::clone(&clock),
             entropy: Arc::clone(&entropy),
-            key,
-            contact: settings.contact.clone(),
+            key: ports.key,
+            services: ports.services,
+            contact: ports.settings.contact.clone(),
         };
+        let settings = ports.settings;
         let service =
             Service { leads, replica, router, presence, sender, clock, entropy, settings };
         Self {

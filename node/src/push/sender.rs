@@ -11,6 +11,7 @@ use store::StoreError;
 use transport::outgoing::{self, Answer, Error, Request};
 
 use super::outgoing::Outgoing;
+use super::services::{Apns, Fcm, Services};
 use super::vapid::ApplicationKey;
 use super::{pending, web_push, webhook};
 use crate::clock::{Clock, Entropy};
@@ -47,6 +48,8 @@ pub(super) struct Sender {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) entropy: Arc<dyn Entropy>,
     pub(super) key: ApplicationKey,
+    /// Apple's and Google's.
+    pub(super) services: Arc<Services>,
     /// Whom a push service may ask about us.
     pub(super) contact: Option<String>,
 }
@@ -86,7 +89,7 @@ impl Sender {
     }
 
     fn request(&self, parcel: &Parcel<'_>, unread: u64) -> Result<Request, String> {
-        let notice = &parcel.notice;
+        let (notice, now) = (&parcel.notice, self.clock.now());
         match &parcel.registration.target {
             Target::Webhook { url, secret } => {
                 let body = json!({
@@ -98,12 +101,21 @@ impl Sender {
                     "timestamp": rfc3339(notice.at),
                 });
                 let body = Bytes::from(body.to_string());
-                Ok(webhook::request(url, secret, body, self.clock.now()))
+                Ok(webhook::request(url, secret, body, now))
             }
             Target::WebPush { endpoint, key, auth } => {
                 self.web_push(endpoint, (key, auth), &waiting(notice, unread))
             }
-            other => Err(format!("{} is not set up on this node", other.kind())),
+            Target::Apns { token } => {
+                let apns = self.services.apns.as_ref().ok_or("apns is not set up on this node")?;
+                let request = apns.request(token, (notice, waiting(notice, unread)), now);
+                request.ok_or_else(|| "the key for apns does not sign".to_owned())
+            }
+            Target::Fcm { token } => {
+                let fcm = self.services.fcm.as_ref().ok_or("fcm is not set up on this node")?;
+                let request = fcm.request(token, (notice, waiting(notice, unread)), now);
+                request.ok_or_else(|| "the key for fcm does not sign".to_owned())
+            }
         }
     }
 
@@ -137,14 +149,16 @@ fn waiting(notice: &Notice, unread: u64) -> Value {
 
 /// What an answer means. A place that says it is gone is believed; a webhook that is not found may be found again.
 fn meaning(target: &Target, answer: Result<Answer, Error>) -> Told {
-    let is_webhook = matches!(target, Target::Webhook { .. });
+    let is_gone = |answer: &Answer| match target {
+        Target::Webhook { .. } => answer.status == 410,
+        Target::WebPush { .. } => matches!(answer.status, 404 | 410),
+        Target::Apns { .. } => Apns::is_gone(answer),
+        Target::Fcm { .. } => Fcm::is_gone(answer),
+    };
     match answer {
-        Ok(answer) => match answer.status {
-            200..=299 => Told::Taken,
-            410 => Told::Gone,
-            404 if !is_webhook => Told::Gone,
-            status => Told::Failed(format!("answered {status}"), answer.retry_after),
-        },
+        Ok(answer) if (200..300).contains(&answer.status) => Told::Taken,
+        Ok(answer) if is_gone(&answer) => Told::Gone,
+        Ok(answer) => Told::Failed(format!("answered {}", answer.status), answer.retry_after),
         Err(error) => Told::Failed(error.to_string(), None),
     }
 }

@@ -105,6 +105,7 @@ impl Running {
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
             key: parts.key.clone(),
+            services: Arc::clone(&self.services),
             settings: self.config.push.clone(),
         });
         self.tasks.spawn(pusher.run(self.stop.clone()));
