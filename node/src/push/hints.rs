@@ -4,7 +4,7 @@
 //! finds what it was about. Who has registrations is kept on every replica, so that whoever begins to lead knows it; it
 //! is found by a walk over the rows at the start, and again from time to time and after a state was replaced.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +22,7 @@ const KNOWN_MAX: usize = 1 << 20;
 
 #[derive(Default)]
 struct Inner {
-    known: RwLock<HashSet<UserId>>,
+    known: RwLock<BTreeSet<UserId>>,
     heard: Mutex<BTreeSet<UserId>>,
     wake: Notify,
     replaced: AtomicBool,
@@ -38,11 +38,15 @@ impl Hints {
         match event {
             ShardEvent::Message { message, audience } => {
                 let known = self.0.known.read();
-                if known.is_empty() {
-                    return;
+                let told = |user: &&UserId| **user != message.sender;
+                // At the price of the smaller side.
+                if known.len() < audience.members.len() {
+                    let members = known.iter().filter(|user| audience.members.contains_key(user));
+                    members.filter(told).for_each(|user| self.note(user));
+                } else {
+                    let known = audience.members.keys().filter(|user| known.contains(*user));
+                    known.filter(told).for_each(|user| self.note(user));
                 }
-                let others = audience.members.keys().filter(|user| **user != message.sender);
-                others.filter(|user| known.contains(*user)).for_each(|user| self.note(user));
             }
             ShardEvent::User { user, event: UserEvent::PushAdded { .. } } => self.know(user),
             _ => {}

@@ -2,6 +2,9 @@
 
 use std::net::IpAddr;
 
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+
 use super::*;
 
 fn public(address: &str) -> bool {
@@ -81,4 +84,70 @@ fn a_place_says_its_authority_as_a_browser_would() {
     assert_eq!(place("http://a.org:80/").authority(), "a.org");
     assert_eq!(place("https://a.org").path, "/");
     assert_eq!(place("https://[::1]:9/x").bare_host(), "::1");
+}
+
+fn client(allow_private: bool) -> Client {
+    let config = Config { authorities: None, allow_plain: true, allow_private };
+    Client::new(&config).expect("no authorities are needed")
+}
+
+fn post(url: String) -> Request {
+    Request { url, headers: vec![("x-one", "1".to_owned())], body: Bytes::from_static(b"{}") }
+}
+
+/// A server that says `answer` to the first request, and how often it was connected to.
+async fn server(answer: &'static str) -> (u16, Arc<Mutex<Vec<String>>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let tell = Arc::clone(&asked);
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut request = [0; 4096];
+            let read = stream.read(&mut request).await.unwrap_or(0);
+            tell.lock().push(String::from_utf8_lossy(&request[..read]).into_owned());
+            let _ = stream.write_all(answer.as_bytes()).await;
+        }
+    });
+    (port, asked)
+}
+
+const EMPTY: &str = "HTTP/1.1 204 X\r\nRetry-After: 7\r\n\r\n";
+
+#[tokio::test]
+async fn a_name_that_stands_for_this_machine_is_not_reached_whatever_it_looks_like() {
+    let (port, asked) = server(EMPTY).await;
+    // No address as this room reads them, and loopback to the system's resolver.
+    for host in ["127.1", "2130706433", "0x7f000001"] {
+        let refused = client(false).send(post(format!("http://{host}:{port}/"))).await;
+        assert_eq!(refused.expect_err("private"), Error::Private, "{host}");
+    }
+    assert!(asked.lock().is_empty(), "nobody connected");
+    let answer = client(true).send(post(format!("http://127.1:{port}/x?y"))).await;
+    let answer = answer.expect("it may");
+    assert_eq!((answer.status, answer.retry_after), (204, Some(Duration::from_secs(7))));
+    let asked = asked.lock().join("");
+    assert!(asked.starts_with("POST /x?y HTTP/1.1\r\n"), "{asked}");
+    assert!(asked.contains(&format!("host: 127.1:{port}\r\n")), "{asked}");
+    assert!(asked.contains("x-one: 1\r\n") && asked.ends_with("\r\n\r\n{}"), "{asked}");
+}
+
+#[tokio::test]
+async fn a_redirect_is_an_answer_and_nothing_to_follow() {
+    let (hidden, asked) = server(EMPTY).await;
+    let answer = format!(
+        "HTTP/1.1 307 X\r\nLocation: http://127.0.0.1:{hidden}/\r\nContent-Length: 0\r\n\r\n"
+    );
+    let (port, _) = server(answer.leak()).await;
+    let answer = client(true).send(post(format!("http://127.0.0.1:{port}/"))).await;
+    assert_eq!(answer.expect("an answer").status, 307);
+    assert!(asked.lock().is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_never_answers_is_left_after_the_deadline() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("it is bound").port();
+    let answer = client(true).send(post(format!("http://127.0.0.1:{port}/"))).await;
+    assert!(matches!(answer, Err(Error::Interrupted(_) | Error::Unreachable(_))), "{answer:?}");
 }
