@@ -2,9 +2,10 @@
 //!
 //! Identity is settled once per request; whether the session still exists is asked of the local replica of the
 //! user's shard every time. Every refusal is a problem of RFC 9457, unknown routes and wrong methods included. What
-//! a request means is decided in `chat`; assets are served elsewhere.
+//! a request means is decided in `chat`.
 
 mod accounts;
+mod assets;
 mod body;
 mod caller;
 mod conversations;
@@ -16,7 +17,7 @@ mod messages;
 mod passwords;
 mod people;
 pub(crate) mod problems;
-mod propose;
+pub(crate) mod propose;
 pub(crate) mod tokens;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use self::limits::Limits;
 use self::passwords::Passwords;
 use self::problems::Failure;
 use self::tokens::{TokenKeys, Tokens};
+use crate::asset::Assets;
 use crate::clock::{Clock, Entropy};
 use crate::fanout::Directory;
 use crate::history::{History, Replica};
@@ -44,6 +46,8 @@ pub(crate) struct Ports {
     pub(crate) router: router::Router,
     /// Applied state on this node.
     pub(crate) replica: Arc<dyn Replica>,
+    /// Files.
+    pub(crate) assets: Assets,
     /// The cluster's token keys.
     pub(crate) keys: Arc<dyn TokenKeys>,
     /// The sessions of this node; the fan-out posts to the same.
@@ -61,6 +65,7 @@ pub(crate) struct Parts {
     pub(crate) node: u64,
     pub(crate) router: router::Router,
     pub(crate) replica: Arc<dyn Replica>,
+    pub(crate) assets: Assets,
     pub(crate) history: History,
     pub(crate) tokens: Tokens,
     pub(crate) passwords: Passwords,
@@ -74,7 +79,8 @@ pub(crate) struct Parts {
 impl Parts {
     /// Puts the client side together.
     pub(crate) fn new(ports: Ports) -> Self {
-        let Ports { node, router, replica, keys, directory, others, clock, entropy } = ports;
+        let Ports { node, router, replica, assets, keys, directory, others, clock, entropy } =
+            ports;
         let presence = Presence::new(
             directory.clone(),
             others,
@@ -90,6 +96,7 @@ impl Parts {
             limits: Limits::default(),
             router,
             replica,
+            assets,
             directory,
             presence,
             clock,
@@ -132,6 +139,9 @@ fn routes() -> Vec<Route> {
         Route::delete("/v1/groups/{group}/members/{user}", groups::remove),
         Route::get("/messages/{name}", messages::page),
         Route::get("/v1/messages/{id}", messages::one),
+        Route::post("/asset", assets::upload),
+        Route::get("/asset/{id}", assets::download),
+        Route::get("/v1.0/asset/{id}", assets::download),
         Route::get("/v1/conversations", conversations::list),
         Route::get("/v1/presence/{user}", people::presence),
     ]

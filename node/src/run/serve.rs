@@ -7,6 +7,7 @@ use transport::ServerIdentity;
 use transport::client_plane::{self, Limits};
 
 use super::{Error, Running, read};
+use crate::asset::{self, Assets, Placement};
 use crate::cluster::Configured;
 use crate::gateway::tokens::{KeySet, TokenKeys, TokenSeed};
 use crate::gateway::{self, Parts, Ports};
@@ -50,10 +51,24 @@ impl Running {
         configured: Configured,
     ) -> (Arc<Parts>, Sessions) {
         let keys = self.follow_keys(configured.clone());
+        let replica = Arc::new(Reader::new(Arc::clone(&self.tables)));
+        let assets = Assets::new(asset::Ports {
+            node: self.config.node,
+            local: self.assets.clone(),
+            peers: self.node.peers.clone(),
+            placement: placement(configured.clone()),
+            router: router.clone(),
+            replica: replica.clone(),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            settings: self.config.assets,
+            stop: self.stop.clone(),
+        });
         let parts = Arc::new(Parts::new(Ports {
             node: self.config.node,
             router,
-            replica: Arc::new(Reader::new(Arc::clone(&self.tables))),
+            replica,
+            assets,
             keys: Arc::new(Keys(keys)),
             directory: self.node.directory.clone(),
             others: Arc::new(self.node.clone()),
@@ -94,6 +109,17 @@ impl TokenKeys for Keys {
     fn current(&self) -> Arc<KeySet> {
         self.0.borrow().clone()
     }
+}
+
+/// Which nodes replicate a slot, as group 0 has it now.
+fn placement(configured: Configured) -> Placement {
+    Arc::new(move |slot| {
+        let config = configured.borrow().clone();
+        let shard = config
+            .as_ref()
+            .and_then(|config| config.shards.get(&config.shard_of(cluster_config::Slot(slot))));
+        shard.into_iter().flat_map(|shard| &shard.replicas).map(|node| node.0).collect()
+    })
 }
 
 /// Where else a client may go: the client addresses of all other nodes.

@@ -23,6 +23,7 @@ use transport::{CloseReason, Encoding, Link, LinkError, LinkReader, LinkWriter};
 use super::Elsewhere;
 use super::core::{Admitted, NoOutcome, Session};
 use super::face::{Face, Out};
+use super::line::{Line, Waiting};
 use super::open::{self, Opened};
 use super::words::{Action, Ask, Proposal, Say, Ticket};
 use crate::fanout::{Hint, Mailbox};
@@ -90,6 +91,8 @@ enum Done {
     Opened(Result<Opened, StoreError>),
     /// The local replica has caught up with this slot.
     Fresh(u16),
+    /// The message at the head of its conversation's line may be proposed, or not.
+    HandedOn(ConversationId, Result<(), Problem>),
     History(Ticket, Result<Page, Problem>),
     Nothing,
 }
@@ -128,6 +131,8 @@ struct Driver {
     ended: CancellationToken,
     outcomes: FuturesUnordered<Flight>,
     rest: FuturesUnordered<BoxFuture<'static, Done>>,
+    /// Messages that wait until their assets are handed on.
+    line: Line,
     out: Out,
     asks: Vec<Ask>,
     hints: Vec<Hint>,
@@ -194,6 +199,7 @@ impl Driver {
             ended: CancellationToken::new(),
             outcomes: FuturesUnordered::new(),
             rest: FuturesUnordered::new(),
+            line: Line::default(),
             out: Out::default(),
             asks: Vec::new(),
             hints: Vec::new(),
@@ -347,6 +353,7 @@ impl Driver {
                 recent.for_each(|id| self.session.want_floors(id));
             }
             Done::Opened(Err(error)) => self.broken(&error),
+            Done::HandedOn(id, result) => self.handed_on(id, result),
             Done::Fresh(slot) => self.session.handle_fresh(&[slot].into()),
             Done::History(ticket, result) => self.session.handle_history(ticket, result),
             Done::Nothing => {}
@@ -410,6 +417,38 @@ impl Driver {
                 return self.outcome(ticket, Err(NoOutcome::NotProposed(problem)));
             }
         }
+        if let Some(waiting) = self.line.pass(ticket, proposal) {
+            self.submit(waiting);
+        }
+        self.hand_on();
+    }
+
+    /// Begins to hand on the assets of the messages that are first in their lines now.
+    fn hand_on(&mut self) {
+        while let Some((id, assets)) = self.line.poll() {
+            let who = self.who.clone().expect("only an admitted session sends");
+            let parts = Arc::clone(&self.parts);
+            self.rest.push(Box::pin(async move {
+                let handed_on = match assets {
+                    Some(assets) => parts.assets.hand_on(&who.user, &assets, id).await,
+                    None => Err(Problem::of(ProblemCode::AssetNotAccessible)),
+                };
+                Done::HandedOn(id, handed_on.map_err(|problem| problem.about("attachmentURI")))
+            }));
+        }
+    }
+
+    fn handed_on(&mut self, id: ConversationId, result: Result<(), Problem>) {
+        let (first, others) = self.line.settle(id);
+        match result {
+            Ok(()) => self.submit(first),
+            Err(problem) => self.outcome(first.ticket, Err(NoOutcome::NotProposed(problem))),
+        }
+        others.into_iter().for_each(|waiting| self.submit(waiting));
+        self.hand_on();
+    }
+
+    fn submit(&mut self, Waiting { ticket, proposal }: Waiting) {
         let id = proposal.conversation;
         let command = proto::encode_conversation_command(id, &proposal.command);
         let _span = tracing::debug_span!("route", slot = id.slot()).entered();
