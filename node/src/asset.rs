@@ -19,11 +19,14 @@ mod local;
 mod mention;
 mod pieces;
 mod spread;
+mod sweep;
 mod upload;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use chat::AssetId;
+use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +42,8 @@ use crate::router::Router;
 
 /// Uploads that one node takes at a time: each holds half a megabyte, an open file and a place on the bulk lane.
 const UPLOADS_MAX: usize = 64;
+/// Assets that are remembered as damaged here until the sweep comes by.
+const SUSPECTS_MAX: usize = 1024;
 /// One piece that travels or is read at a time.
 pub(crate) const PIECE_BYTES: usize = 256 << 10;
 /// Longest piece that one node asks another for.
@@ -50,6 +55,9 @@ const _: () = assert!(PIECE_BYTES.is_multiple_of(store::blobs::SEGMENT_BYTES), "
 /// The nodes that are to have what lies in a slot; the fan of replicas as group 0 has it now.
 pub(crate) type Placement = Arc<dyn Fn(u16) -> Vec<u64> + Send + Sync>;
 
+/// Whether this node leads the shard of a slot now.
+pub(crate) type Leads = Arc<dyn Fn(u16) -> bool + Send + Sync>;
+
 /// What this room is built on.
 pub(crate) struct Ports {
     /// This node.
@@ -60,6 +68,8 @@ pub(crate) struct Ports {
     pub(crate) peers: Peers,
     /// Who is to have what.
     pub(crate) placement: Placement,
+    /// Whether this node leads the shard of a slot.
+    pub(crate) leads: Leads,
     /// The way to the shards.
     pub(crate) router: Router,
     /// Applied state.
@@ -79,17 +89,28 @@ pub(crate) struct Ports {
 pub(crate) struct Assets {
     ports: Arc<Ports>,
     uploads: Arc<Semaphore>,
+    /// Those that could not be read here. The sweep looks at them first of all.
+    suspects: Arc<Mutex<BTreeSet<AssetId>>>,
 }
 
 impl Assets {
     /// Assets over these ports.
     pub(crate) fn new(ports: Ports) -> Self {
-        Self { ports: Arc::new(ports), uploads: Arc::new(Semaphore::new(UPLOADS_MAX)) }
+        let uploads = Arc::new(Semaphore::new(UPLOADS_MAX));
+        Self { ports: Arc::new(ports), uploads, suspects: Arc::default() }
     }
 
     /// Largest asset.
     pub(crate) fn bytes_max(&self) -> u64 {
         self.ports.settings.bytes_max
+    }
+
+    /// Notes that an asset cannot be read here.
+    fn suspect(&self, id: AssetId) {
+        let mut suspects = self.suspects.lock();
+        if suspects.len() < SUSPECTS_MAX {
+            suspects.insert(id);
+        }
     }
 
     fn new_id(&self) -> AssetId {

@@ -141,15 +141,16 @@ pub struct Assets {
     pub bytes_max: u64,
     /// What one user may keep in all, bytes.
     pub quota_bytes: u64,
-    /// Uploads that were never sent to anybody are deleted after so many hours; so is what was begun and not ended.
-    pub unsent_hours: u64,
+    /// Uploads that were never sent to anybody are deleted after so many seconds; so is what was begun and not ended.
+    pub unsent_seconds: u64,
     /// In how many seconds a node looks at all its assets once: repairs what is missing, deletes what is over.
     pub sweep_seconds: u64,
 }
 
 impl Default for Assets {
     fn default() -> Self {
-        Self { bytes_max: 256 << 20, quota_bytes: 2 << 30, unsent_hours: 24, sweep_seconds: 600 }
+        let unsent_seconds = 24 * 60 * 60;
+        Self { bytes_max: 256 << 20, quota_bytes: 2 << 30, unsent_seconds, sweep_seconds: 600 }
     }
 }
 
@@ -294,6 +295,7 @@ impl Config {
             format_args!("storage.segment_bytes: {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX}"),
         )?;
         require(self.assets.bytes_max > 0, "assets.bytes_max: at least 1")?;
+        require(self.assets.unsent_seconds > 0, "assets.unsent_seconds: at least 1")?;
         require(self.assets.sweep_seconds > 0, "assets.sweep_seconds: at least 1")?;
         require(
             self.listen.plain.is_none_or(|plain| plain.ip().is_loopback()),

@@ -34,6 +34,7 @@ pub(crate) fn open(config: &config::Config) -> Result<Opened, StoreError> {
     let journal = Journal::open(disk, journal_config)?;
     let folders = Arc::new(FsFolders::new(folder.join("assets")));
     let blobs = Blobs::new(folders, Some(sealer.clone()));
+    blobs.sweep()?;
     let options = TablesOptions { sealer: Some(sealer), ..TablesOptions::default() };
     let tables = open_tables(engine(config.storage.engine), folder.join("tables"), &options)?;
     Ok(Opened { journal, tables, blobs })

@@ -81,6 +81,7 @@ impl Host {
         stop: CancellationToken,
     ) -> Result<Self, Error> {
         let Surroundings { journal, tables, blobs, raft, clock, entropy, plane } = surroundings;
+        blobs.sweep()?;
         let peers = Peers::default();
         let wall = Arc::new(WallClock(Arc::clone(&clock)));
         let raft = Raft::open(raft, journal, Arc::new(peers.clone()), wall)?;

@@ -123,37 +123,42 @@ impl Blobs {
         folder.sync_folder().map_err(|error| failed("sync the folder of", name, &error))
     }
 
-    /// The names of all blobs that begin with these two characters, ascending.
+    /// The names of all blobs, ascending.
     ///
     /// # Errors
     /// When the disk fails.
-    pub fn list(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        assert_eq!(prefix.len(), FOLDER_CHARS, "folders are named by {FOLDER_CHARS} characters");
-        let mut names = self.files(prefix)?;
+    pub fn names(&self) -> Result<Vec<String>, StoreError> {
+        let mut names = self.files()?;
         names.retain(|name| !name.contains('.'));
         Ok(names)
     }
 
-    /// Removes the drafts under these two characters that no process is writing any more. Call it before anything is
-    /// written.
+    /// Removes the drafts that no process is writing any more. Call it before anything is written.
     ///
     /// # Errors
     /// When the disk fails.
-    pub fn sweep(&self, prefix: &str) -> Result<usize, StoreError> {
-        let folder = self.folder(prefix)?;
+    pub fn sweep(&self) -> Result<usize, StoreError> {
         let left: Vec<String> =
-            self.files(prefix)?.into_iter().filter(|name| name.ends_with(PART)).collect();
+            self.files()?.into_iter().filter(|name| name.ends_with(PART)).collect();
         for name in &left {
-            folder.remove(name).map_err(|error| failed("remove", name, &error))?;
+            let folder = self.folders.folder(&name[..FOLDER_CHARS]);
+            let removed = folder.and_then(|folder| folder.remove(name));
+            removed.map_err(|error| failed("remove", name, &error))?;
         }
         Ok(left.len())
     }
 
-    fn files(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        let listed = self.folder(prefix)?.list();
-        let mut names = listed.map_err(|error| failed("list", prefix, &error))?;
-        names.retain(|name| name.starts_with(prefix));
-        Ok(names)
+    fn files(&self) -> Result<Vec<String>, StoreError> {
+        let list = |prefix: &str| {
+            let mut names = self.folders.folder(prefix)?.list()?;
+            names.retain(|name| name.starts_with(prefix));
+            Ok::<_, io::Error>(names)
+        };
+        let folders = self.folders.names().map_err(|error| failed("list", "", &error))?;
+        let plain = folders.iter().filter(|name| name.len() == FOLDER_CHARS);
+        let lists =
+            plain.map(|prefix| list(prefix).map_err(|error| failed("list", prefix, &error)));
+        Ok(lists.collect::<Result<Vec<_>, _>>()?.concat())
     }
 
     fn folder(&self, name: &str) -> Result<Arc<dyn Disk>, StoreError> {

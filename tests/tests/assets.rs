@@ -322,3 +322,93 @@ async fn what_is_too_large_beyond_the_quota_or_not_what_it_claims_is_refused() {
     assert_eq!(get(&anna, &second, &[]).await.status, 200);
     cluster.stop().await;
 }
+
+/// Where a node keeps the bytes of an asset.
+fn file_of(cluster: &Cluster, node: u64, uri: &str) -> std::path::PathBuf {
+    let id = uri.rsplit('/').next().expect("an id");
+    cluster.home(node).join("data/assets").join(&id[..2]).join(id)
+}
+
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let seen = async {
+        while !holds() {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    };
+    let waited = tokio::time::timeout(std::time::Duration::from_secs(60), seen).await;
+    assert!(waited.is_ok(), "{what}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_that_is_missing_or_damaged_is_restored_from_the_others() {
+    let mut cluster = configured("[assets]\nsweep_seconds = 1\n").await;
+    let anna = Stranger::arrive(cluster.plain_address(1), "rep-anna").await;
+    let content = picture(400_000);
+    let uri = anna.upload("image/png", &content).await;
+    let file = file_of(&cluster, 3, &uri);
+    until("every replica gets a copy", || file.exists()).await;
+    let sealed = std::fs::read(&file).expect("a file");
+    assert!(!sealed.windows(100).any(|part| part == &content[1000..1100]), "sealed at rest");
+
+    // One byte decays: whoever asks gets the right bytes, and the copy is made anew.
+    cluster.stop_node(3).await;
+    let mut decayed = sealed.clone();
+    decayed[100_000] ^= 1;
+    std::fs::write(&file, &decayed).expect("writable");
+    cluster.start_node(3);
+    cluster.wait_ready(3).await;
+    let there = anna.at(cluster.plain_address(3));
+    assert!(get(&there, &uri, &[]).await.body == content);
+    until("what decayed is replaced", || std::fs::read(&file).is_ok_and(|now| now != decayed))
+        .await;
+
+    // The folder is emptied: all of it comes back.
+    cluster.stop_node(3).await;
+    std::fs::remove_dir_all(cluster.home(3).join("data/assets")).expect("removed");
+    cluster.start_node(3);
+    cluster.wait_ready(3).await;
+    until("what was lost is fetched", || file.exists()).await;
+    // And this node alone has every byte.
+    cluster.stop_node(1).await;
+    cluster.stop_node(2).await;
+    let local = format!("{uri}?consistency=local");
+    let alone = get(&there, &local, &[]).await;
+    assert_eq!(alone.status, 200);
+    assert!(alone.body == content);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_never_sent_is_deleted_everywhere_and_counts_no_longer() {
+    let cluster = configured(
+        "[assets]\nsweep_seconds = 1\nunsent_seconds = 3\nbytes_max = 100000\nquota_bytes = 200000\n",
+    )
+    .await;
+    let anna = Stranger::arrive(cluster.plain_address(1), "gc-anna").await;
+    Stranger::arrive(cluster.plain_address(1), "gc-ben").await;
+    let mut chat = anna.chat().await;
+    let sent = anna.upload("image/png", &picture(100_000)).await;
+    let item = with(&chat, "gc-ben", "1", &[&sent]);
+    chat.accepted(item).await;
+    let unsent = anna.upload("image/png", &picture(100_000)).await;
+    let full = anna.try_upload("image/png", &picture(100_000)).await;
+    assert_eq!(code(&full), refused(422, "quota_exceeded"));
+    let files: Vec<_> = (1..=3).map(|node| file_of(&cluster, node, &unsent)).collect();
+    in_time(async {
+        while get(&anna, &unsent, &[]).await.status != 404 {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    let item = with(&chat, "gc-ben", "2", &[&unsent]);
+    assert_eq!(chat.failed(item).await["code"], "asset_not_accessible", "it came too late");
+    until("no node keeps its bytes", || files.iter().all(|file| !file.exists())).await;
+    in_time(async {
+        while anna.try_upload("image/png", &picture(100_000)).await.status != 201 {
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    })
+    .await;
+    assert_eq!(get(&anna, &sent, &[]).await.status, 200, "what was sent stays");
+    cluster.stop().await;
+}

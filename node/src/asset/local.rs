@@ -58,6 +58,13 @@ impl Local {
         read.inspect_err(|error| tracing::error!(%error, "an asset cannot be read here")).ok()
     }
 
+    /// The assets whose bytes are here.
+    pub(super) async fn ids(&self) -> Result<Vec<AssetId>, StoreError> {
+        let names = self.run(store::Blobs::names).await?;
+        // Whatever else lies there is not ours.
+        Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
+    }
+
     /// Forgets the bytes of an asset.
     pub(super) async fn remove(&self, id: AssetId) -> Result<(), StoreError> {
         self.run(move |blobs| blobs.remove(&id.to_string())).await

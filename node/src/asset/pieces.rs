@@ -43,25 +43,22 @@ impl Assets {
         let blob = self.ports.local.open(id).await.ok().flatten();
         let others = self.others(id, asset);
         let reading = Reading { assets: self.clone(), id, blob, others, range: range.clone() };
-        let first = if range.is_empty() { None } else { Some(reading.step().await) };
-        match first {
-            None => Ok(futures::stream::empty().boxed()),
-            Some(None) => Err(NobodyHasIt),
-            Some(Some((piece, reading))) => {
-                let rest = futures::stream::unfold(Some(reading), |reading| async move {
-                    let reading = reading.filter(|reading| !reading.range.is_empty())?;
-                    Some(match reading.step().await {
-                        Some((piece, reading)) => (Ok(piece), Some(reading)),
-                        None => (Err(NobodyHasIt), None),
-                    })
-                });
-                Ok(futures::stream::iter([Ok(piece)]).chain(rest).boxed())
-            }
+        let mut pieces = reading.stream();
+        match pieces.next().await {
+            None => Ok(pieces),
+            Some(Err(nobody)) => Err(nobody),
+            Some(first) => Ok(futures::stream::iter([first]).chain(pieces).boxed()),
         }
     }
 
+    /// All bytes of an asset as the other nodes have them.
+    pub(super) fn elsewhere(&self, id: AssetId, asset: &Asset) -> Pieces {
+        let (assets, others, range) = (self.clone(), self.others(id, asset), 0..asset.size);
+        Reading { assets, id, blob: None, others, range }.stream()
+    }
+
     /// The other nodes that may have the bytes: those that said so, then those that ought to.
-    pub(super) fn others(&self, id: AssetId, asset: &Asset) -> Vec<u64> {
+    fn others(&self, id: AssetId, asset: &Asset) -> Vec<u64> {
         let mut others: Vec<u64> = asset.holders.iter().map(|holder| holder.0).collect();
         for node in (self.ports.placement)(id.slot()) {
             if !others.contains(&node) {
@@ -75,6 +72,17 @@ impl Assets {
 }
 
 impl Reading {
+    fn stream(self) -> Pieces {
+        let steps = futures::stream::unfold(Some(self), |reading| async move {
+            let reading = reading.filter(|reading| !reading.range.is_empty())?;
+            Some(match reading.step().await {
+                Some((piece, reading)) => (Ok(piece), Some(reading)),
+                None => (Err(NobodyHasIt), None),
+            })
+        });
+        steps.boxed()
+    }
+
     /// The next piece; `None` when nobody has it.
     async fn step(mut self) -> Option<(Bytes, Self)> {
         let left = self.range.end - self.range.start;
@@ -83,7 +91,10 @@ impl Reading {
             let local = &self.assets.ports.local;
             match local.read(blob, self.range.start, up_to(PIECE_BYTES)).await {
                 Some(piece) => return Some(self.advance(piece)),
-                None => self.blob = None,
+                None => {
+                    self.assets.suspect(self.id);
+                    self.blob = None;
+                }
             }
         }
         let length = up_to(PIECE_BYTES_MAX);

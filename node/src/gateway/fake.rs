@@ -120,6 +120,7 @@ fn assets(fake: &Arc<Fake>) -> Assets {
         local: Local::new(Blobs::new(Arc::new(OneFolder(disk)), None)),
         peers: Peers::default(),
         placement: Arc::new(|_| vec![1]),
+        leads: Arc::new(|_| true),
         router: Router::new(Arc::clone(fake) as Arc<dyn Route>),
         replica: Arc::clone(fake) as Arc<dyn Replica>,
         clock: Arc::clone(&fake.clock) as Arc<dyn crate::clock::Clock>,
@@ -389,6 +390,18 @@ impl Replica for Fake {
 
     fn asset(&self, id: AssetId) -> Result<Option<Asset>, StoreError> {
         Ok(self.state.lock().assets.get(&id).cloned())
+    }
+
+    fn assets_of(&self, slot: u16) -> Result<Vec<(AssetId, Asset)>, StoreError> {
+        let state = self.state.lock();
+        let all = state.assets.iter().filter(|(id, _)| id.slot() == slot);
+        Ok(all.map(|(id, asset)| (*id, asset.clone())).collect())
+    }
+
+    fn kept_of(&self, slot: u16) -> Result<Vec<(UserId, AssetId, Kept)>, StoreError> {
+        let state = self.state.lock();
+        let all = state.kept.iter().filter(|((user, _), _)| user.slot() == slot);
+        Ok(all.map(|((user, id), kept)| (user.clone(), *id, *kept)).collect())
     }
 
     fn storage(&self, user: &UserId) -> Result<Storage, StoreError> {

@@ -7,7 +7,7 @@ use transport::ServerIdentity;
 use transport::client_plane::{self, Limits};
 
 use super::{Error, Running, read};
-use crate::asset::{self, Assets, Placement};
+use crate::asset::{self, Assets, Leads, Placement};
 use crate::cluster::Configured;
 use crate::gateway::tokens::{KeySet, TokenKeys, TokenSeed};
 use crate::gateway::{self, Parts, Ports};
@@ -57,12 +57,17 @@ impl Running {
             local: self.assets.clone(),
             peers: self.node.peers.clone(),
             placement: placement(configured.clone()),
+            leads: self.leads(configured.clone()),
             router: router.clone(),
             replica: replica.clone(),
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
             settings: self.config.assets,
             stop: self.stop.clone(),
+        });
+        let (sweep, stop) = (assets.clone().sweep(), self.stop.clone());
+        self.tasks.spawn(async move {
+            stop.run_until_cancelled(sweep).await;
         });
         let parts = Arc::new(Parts::new(Ports {
             node: self.config.node,
@@ -78,6 +83,17 @@ impl Running {
         let elsewhere = elsewhere(self.config.node, configured);
         let sessions = Sessions::new(Arc::clone(&parts), elsewhere, self.stop.clone());
         (parts, sessions)
+    }
+
+    /// Whether this node leads the shard of a slot.
+    fn leads(&self, configured: Configured) -> Leads {
+        let raft = self.node.raft.clone();
+        Arc::new(move |slot| {
+            let config = configured.borrow().clone();
+            let group = config.map(|config| config.shard_of(cluster_config::Slot(slot)));
+            let group = group.and_then(|group| raft.group(group));
+            group.is_some_and(|group| group.status().is_leader)
+        })
     }
 
     /// Keeps the token keys ready for use as group 0 changes them.

@@ -4,6 +4,8 @@
 //! and writes everything that was said at once. Nothing is spawned for a message, and proposals are submitted in
 //! the order of their frames, because submitting takes the place in line.
 
+mod handing;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
@@ -23,7 +25,7 @@ use transport::{CloseReason, Encoding, Link, LinkError, LinkReader, LinkWriter};
 use super::Elsewhere;
 use super::core::{Admitted, NoOutcome, Session};
 use super::face::{Face, Out};
-use super::line::{Line, Waiting};
+use super::line::Line;
 use super::open::{self, Opened};
 use super::words::{Action, Ask, Proposal, Say, Ticket};
 use crate::fanout::{Hint, Mailbox};
@@ -421,41 +423,6 @@ impl Driver {
             self.submit(waiting);
         }
         self.hand_on();
-    }
-
-    /// Begins to hand on the assets of the messages that are first in their lines now.
-    fn hand_on(&mut self) {
-        while let Some((id, assets)) = self.line.poll() {
-            let who = self.who.clone().expect("only an admitted session sends");
-            let parts = Arc::clone(&self.parts);
-            self.rest.push(Box::pin(async move {
-                let handed_on = match assets {
-                    Some(assets) => parts.assets.hand_on(&who.user, &assets, id).await,
-                    None => Err(Problem::of(ProblemCode::AssetNotAccessible)),
-                };
-                Done::HandedOn(id, handed_on.map_err(|problem| problem.about("attachmentURI")))
-            }));
-        }
-    }
-
-    fn handed_on(&mut self, id: ConversationId, result: Result<(), Problem>) {
-        let (first, others) = self.line.settle(id);
-        match result {
-            Ok(()) => self.submit(first),
-            Err(problem) => self.outcome(first.ticket, Err(NoOutcome::NotProposed(problem))),
-        }
-        others.into_iter().for_each(|waiting| self.submit(waiting));
-        self.hand_on();
-    }
-
-    fn submit(&mut self, Waiting { ticket, proposal }: Waiting) {
-        let id = proposal.conversation;
-        let command = proto::encode_conversation_command(id, &proposal.command);
-        let _span = tracing::debug_span!("route", slot = id.slot()).entered();
-        let routed = self.parts.router.submit(id.slot(), command);
-        // Binary frames tell of a status apart from the answer.
-        let router = (!self.binary).then(|| self.parts.router.clone());
-        self.outcomes.push(Flight { ticket, slot: id.slot(), routed, router });
     }
 
     fn open(&mut self) {

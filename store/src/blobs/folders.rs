@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 
+use super::FOLDER_CHARS;
 use crate::disk::{Disk, FsDisk, Pace};
 
 /// Folders by name. What a folder lists may be more than what was put there through it.
@@ -16,6 +17,12 @@ pub trait Folders: Send + Sync + 'static {
     /// # Errors
     /// When it cannot be made.
     fn folder(&self, name: &str) -> io::Result<Arc<dyn Disk>>;
+
+    /// The names of all folders that exist.
+    ///
+    /// # Errors
+    /// When they cannot be listed.
+    fn names(&self) -> io::Result<Vec<String>>;
 
     /// Whether the disk behind it makes its callers wait.
     fn pace(&self) -> Pace;
@@ -47,6 +54,23 @@ impl Folders for FsFolders {
         Ok(disk)
     }
 
+    fn names(&self) -> io::Result<Vec<String>> {
+        let entries = match std::fs::read_dir(&self.root) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                names.push(entry.file_name().to_string_lossy().into_owned());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+
     fn pace(&self) -> Pace {
         Pace::Threads
     }
@@ -58,6 +82,14 @@ pub struct OneFolder(pub Arc<dyn Disk>);
 impl Folders for OneFolder {
     fn folder(&self, _name: &str) -> io::Result<Arc<dyn Disk>> {
         Ok(Arc::clone(&self.0))
+    }
+
+    fn names(&self) -> io::Result<Vec<String>> {
+        let files = self.0.list()?;
+        let mut names: Vec<String> =
+            files.iter().filter_map(|file| file.get(..FOLDER_CHARS).map(str::to_owned)).collect();
+        names.dedup();
+        Ok(names)
     }
 
     fn pace(&self) -> Pace {
