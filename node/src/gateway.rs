@@ -12,12 +12,14 @@ mod conversations;
 #[cfg(test)]
 pub(crate) mod fake;
 mod groups;
+mod interface;
 pub(crate) mod limits;
 mod messages;
 mod passwords;
 mod people;
 pub(crate) mod problems;
 pub(crate) mod propose;
+mod sessions;
 pub(crate) mod tokens;
 
 use std::sync::Arc;
@@ -27,6 +29,7 @@ use axum::handler::Handler;
 use axum::routing::{self, MethodRouter};
 use proto::{Problem, ProblemCode};
 
+use self::interface::{Call, Operation};
 use self::limits::Limits;
 use self::passwords::Passwords;
 use self::problems::Failure;
@@ -105,58 +108,78 @@ impl Parts {
     }
 }
 
-/// One call of the REST interface: the only place where it is named.
+/// One call of the REST interface: the only place where it is named. It cannot be named without being described.
 struct Route {
-    method: &'static str,
-    path: &'static str,
+    call: Call,
     handler: MethodRouter<Arc<Parts>>,
 }
 
-impl Route {
-    fn get<H: Handler<T, Arc<Parts>>, T: 'static>(path: &'static str, handler: H) -> Self {
-        Self { method: "GET", path, handler: routing::get(handler) }
-    }
-
-    fn post<H: Handler<T, Arc<Parts>>, T: 'static>(path: &'static str, handler: H) -> Self {
-        Self { method: "POST", path, handler: routing::post(handler) }
-    }
-
-    fn delete<H: Handler<T, Arc<Parts>>, T: 'static>(path: &'static str, handler: H) -> Self {
-        Self { method: "DELETE", path, handler: routing::delete(handler) }
-    }
+/// `verb(path, handler, description)`, for each method.
+macro_rules! verbs {
+    ($($verb:ident $method:literal),+) => {
+        impl Route {
+            $(
+                #[allow(dead_code, reason = "a method is here before the first call that needs it")]
+                fn $verb<H: Handler<T, Arc<Parts>>, T: 'static>(
+                    path: &'static str,
+                    handler: H,
+                    operation: Operation,
+                ) -> Self {
+                    let call = Call { method: $method, path, operation };
+                    Self { call, handler: routing::$verb(handler) }
+                }
+            )+
+        }
+    };
 }
+
+verbs!(
+    get "GET", head "HEAD", options "OPTIONS", post "POST", put "PUT", patch "PATCH", delete "DELETE"
+);
 
 /// Every call.
 fn routes() -> Vec<Route> {
     vec![
-        Route::post("/v1/users", accounts::register),
-        Route::post("/v1/sessions", accounts::login),
-        Route::post("/v1/sessions/refresh", accounts::refresh),
-        Route::delete("/v1/sessions/current", accounts::logout),
-        Route::post("/v1/groups", groups::create),
-        Route::get("/v1/groups/{group}", groups::show),
-        Route::post("/v1/groups/{group}/members", groups::add),
-        Route::delete("/v1/groups/{group}/members/{user}", groups::remove),
-        Route::get("/messages/{name}", messages::page),
-        Route::get("/v1/messages/{id}", messages::one),
-        Route::post("/asset", assets::upload),
-        Route::get("/asset/{id}", assets::download),
-        Route::get("/v1.0/asset/{id}", assets::download),
-        Route::get("/v1/conversations", conversations::list),
-        Route::get("/v1/presence/{user}", people::presence),
+        Route::post("/v1/users", accounts::register, accounts::REGISTER),
+        Route::post("/v1/sessions", accounts::login, accounts::LOGIN),
+        Route::post("/v1/sessions/refresh", accounts::refresh, accounts::REFRESH),
+        Route::delete("/v1/sessions/current", accounts::logout, accounts::LOGOUT),
+        Route::get("/v1/sessions", sessions::list, sessions::LIST),
+        Route::delete("/v1/sessions/{device}", sessions::end, sessions::END),
+        Route::put("/v1/users/me/password", sessions::change_password, sessions::CHANGE_PASSWORD),
+        Route::put("/v1/users/me/profile", people::set_profile, people::SET_PROFILE),
+        Route::get("/v1/users/{user}", people::profile, people::PROFILE),
+        Route::post("/v1/groups", groups::create, groups::CREATE),
+        Route::get("/v1/groups/{group}", groups::show, groups::SHOW),
+        Route::post("/v1/groups/{group}/members", groups::add, groups::ADD),
+        Route::delete("/v1/groups/{group}/members/{user}", groups::remove, groups::REMOVE),
+        Route::get("/messages/{name}", messages::page, messages::PAGE),
+        Route::get("/v1/messages/{id}", messages::one, messages::ONE),
+        Route::post("/asset", assets::upload, assets::UPLOAD),
+        Route::get("/asset/{id}", assets::download, assets::DOWNLOAD),
+        Route::get("/v1.0/asset/{id}", assets::download, assets::DOWNLOAD),
+        Route::get("/v1/conversations", conversations::list, conversations::LIST),
+        Route::get("/v1/presence/{user}", people::presence, people::PRESENCE),
+        Route::get("/openapi.json", interface::openapi, interface::OPENAPI),
+        Route::get("/docs", interface::page, interface::PAGE),
     ]
 }
 
 /// Method and path of every call, for those who must have an opinion on each: tests and documents.
 pub(crate) fn calls() -> Vec<(&'static str, &'static str)> {
-    routes().into_iter().map(|route| (route.method, route.path)).collect()
+    described().into_iter().map(|call| (call.method, call.path)).collect()
+}
+
+/// Every call with its description.
+fn described() -> Vec<Call> {
+    routes().into_iter().map(|route| route.call).collect()
 }
 
 /// The REST interface. The client plane adds `/chat`.
 pub(crate) fn router(parts: Arc<Parts>) -> Router {
     routes()
         .into_iter()
-        .fold(Router::new(), |router, route| router.route(route.path, route.handler))
+        .fold(Router::new(), |router, route| router.route(route.call.path, route.handler))
         .method_not_allowed_fallback(|| async {
             Failure(Problem::of(ProblemCode::MethodNotAllowed))
         })

@@ -7,6 +7,9 @@ use std::process::{Command, Stdio};
 /// Seeds within which a planted bug must be caught.
 const SEEDS_MAX: u64 = 200;
 
+/// Said instead of a planted bug's name: none.
+const NOTHING: &str = "none";
+
 /// Builds the simulator and gives it `arguments`. Whether everything that was run is as it should be.
 pub(crate) fn sim(arguments: &[String]) -> bool {
     let root = root();
@@ -22,7 +25,8 @@ pub(crate) fn sim(arguments: &[String]) -> bool {
     let mut planted = None;
     if let Some(at) = arguments.iter().position(|argument| argument == "--planted") {
         features = vec!["--features", "planted"];
-        planted = arguments.get(at + 1).cloned();
+        // With the feature and nothing planted it decides as the product does: one build serves seeds and planted bugs.
+        planted = arguments.get(at + 1).filter(|name| *name != NOTHING).cloned();
         arguments.drain(at..(at + 2).min(arguments.len()));
     }
     build(&features) && run(&arguments, planted.as_deref())

@@ -170,7 +170,25 @@ impl World {
                 let conversation = ConversationId::direct(id, &user(&words.word()));
                 UserCommand::Unlink { conversation }
             }
-            "seen" => UserCommand::MarkSeen { at: Timestamp(number(&words.word())) },
+            "seen" => {
+                let at = Timestamp(number(&words.word()));
+                UserCommand::MarkSeen { at, device: (device.0 > 0).then_some(device) }
+            }
+            "changes" => {
+                words.expect("password");
+                let (old, new) = (words.word(), words.word());
+                UserCommand::ChangePassword { old, new, keep: device }
+            }
+            "calls" => {
+                words.expect("themself");
+                UserCommand::SetProfile { display_name: words.word() }
+            }
+            "comes" => {
+                let name = words.word();
+                words.expect("issued");
+                let issued_at = Timestamp(number(&words.word()));
+                UserCommand::AdmitDevice { device, name, issued_at, starts: BTreeMap::new() }
+            }
             other => panic!("no such verb: {other}"),
         };
         let group = GroupId::parse(id.as_str()).expect("one namespace");

@@ -21,6 +21,8 @@ use self::conditions::Part;
 use super::Parts;
 use super::body::{Parameters, Segment};
 use super::caller::Caller;
+use super::interface::words::{COUNT, FRESHNESS};
+use super::interface::{Answer, Field, Operation, Schema, field, optional};
 use super::messages::consistency;
 use super::problems::Failure;
 use crate::asset::{Incoming, Made};
@@ -33,6 +35,55 @@ const DRAIN_BYTES_MAX: usize = 8 << 20;
 const DRAIN_TIME_MAX: Duration = Duration::from_secs(2);
 /// When to ask again for an asset whose holders cannot be reached.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
+
+/// An asset's id.
+const ASSET: Schema = Schema::Named("AssetId", &Schema::Like("^[0-9a-f]{32}$"));
+/// What is said of an asset with each answer about it.
+const DESCRIBED: &[Field] = &[
+    field("ETag", Schema::Text(66)).says("the SHA-256 of the bytes"),
+    field("Accept-Ranges", Schema::OneOf(&["bytes"])),
+];
+
+/// `POST /asset`.
+pub(super) const UPLOAD: Operation = Operation::new("Takes a file that messages may refer to.")
+    .says(
+        "The body is the file. It is answered when a majority of the nodes that keep it have it on stable storage. \
+         Pictures, sound and film have to begin as their type says.",
+    )
+    .takes_bytes(&["*/*"])
+    .answers(&[Answer::json(
+        201,
+        "it is kept",
+        &[
+            field("assetId", ASSET),
+            field("uri", Schema::Like("^/v1[.]0/asset/[0-9a-f]{32}$"))
+                .says("for attachmentURI of a message, and to get it"),
+            field("size", COUNT),
+            field("sha256", Schema::Like("^[0-9a-f]{64}$")),
+        ],
+    )
+    .with(&[field("Location", Schema::Text(64)).says("as uri")])])
+    .refuses(&[ProblemCode::UnsupportedMediaType, ProblemCode::QuotaExceeded]);
+
+/// `GET` of `/asset/{id}` and `/v1.0/asset/{id}`.
+pub(super) const DOWNLOAD: Operation = Operation::new("The bytes of a file.")
+    .says(
+        "For whoever uploaded it, and for those who are at this moment members of a conversation that it was sent to. \
+         Of several ranges none is served. HEAD is answered likewise, without the bytes.",
+    )
+    .path(&[field("id", Schema::Text(64)).says("as the upload was answered")])
+    .query(&[FRESHNESS])
+    .headers(&[
+        optional("Range", Schema::Text(256)),
+        optional("If-Range", Schema::Text(256)),
+        optional("If-None-Match", Schema::Text(1024)),
+    ])
+    .answers(&[
+        Answer::bytes(200, "all of it", "*/*").with(DESCRIBED),
+        Answer::bytes(206, "the part that was asked for", "*/*").with(DESCRIBED),
+        Answer::empty(304, "the client has it").with(DESCRIBED),
+    ])
+    .refuses(&[ProblemCode::AssetNotAccessible, ProblemCode::RangeNotSatisfiable]);
 
 /// `POST /asset`.
 pub(super) async fn upload(

@@ -382,6 +382,12 @@ impl Replica for Fake {
         Ok(state.users.get(user).and_then(|user| user.devices.get(&device).cloned()))
     }
 
+    fn devices(&self, user: &UserId) -> Result<Vec<(DeviceId, Device)>, StoreError> {
+        let state = self.state.lock();
+        let devices = state.users.get(user).map(|user| user.devices.clone());
+        Ok(devices.unwrap_or_default().into_iter().collect())
+    }
+
     fn links(&self, user: &UserId) -> Result<Vec<(ConversationId, Link)>, StoreError> {
         let state = self.state.lock();
         let links = state.users.get(user).map(|user| user.conversations.clone());

@@ -392,7 +392,7 @@ async fn presence_is_told_of_those_who_exist() {
     let online = get("/v1/presence/alice").await.body;
     assert_eq!(online["online"], true);
     drop(mailbox);
-    parts.presence.left(&alice.user).await;
+    parts.presence.left(&alice).await;
     let gone = get("/v1/presence/alice").await.body;
     assert_eq!(
         (&gone["online"], text(&gone, "lastSeen")),

@@ -37,7 +37,7 @@ const PKCS8_ED25519: [u8; 16] = [
 ];
 
 /// The signed-in user and the device that the session belongs to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Identity {
     /// The user.
     pub(crate) user: UserId,

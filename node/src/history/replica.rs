@@ -54,6 +54,8 @@ pub(crate) trait Replica: Send + Sync + 'static {
     fn user(&self, user: &UserId) -> Result<Option<Account>, StoreError>;
     /// One device's session.
     fn device(&self, user: &UserId, device: DeviceId) -> Result<Option<Device>, StoreError>;
+    /// All devices of a user that have a session.
+    fn devices(&self, user: &UserId) -> Result<Vec<(DeviceId, Device)>, StoreError>;
     /// A user's conversations.
     fn links(&self, user: &UserId) -> Result<Vec<(ConversationId, Link)>, StoreError>;
     /// An asset's record.
@@ -123,6 +125,10 @@ impl Replica for Reader {
 
     fn storage(&self, user: &UserId) -> Result<Storage, StoreError> {
         Self::storage(self, user)
+    }
+
+    fn devices(&self, user: &UserId) -> Result<Vec<(DeviceId, Device)>, StoreError> {
+        Self::devices(self, user)
     }
 
     fn links(&self, user: &UserId) -> Result<Vec<(ConversationId, Link)>, StoreError> {

@@ -164,9 +164,9 @@ pub(super) async fn run(
         }
     };
     let mark = async {
-        if let Some(who) = who.filter(|who| !parts.directory.is_online(&who.user)) {
+        if let Some(who) = who.filter(|who| !parts.directory.is_here(who)) {
             // A node that stops writes nothing more; whoever goes elsewhere is marked there.
-            stop.run_until_cancelled(parts.presence.left(&who.user)).await;
+            stop.run_until_cancelled(parts.presence.left(&who)).await;
         }
     };
     futures::future::join(farewell, mark).await;
@@ -427,12 +427,11 @@ impl Driver {
 
     fn open(&mut self) {
         let who = self.who.clone().expect("only an admitted session opens");
-        let user = who.user.clone();
-        let opened = open::open(Arc::clone(&self.parts), who);
+        let opened = open::open(Arc::clone(&self.parts), who.clone());
         self.rest.push(opened.map(Done::Opened).boxed());
         let presence = self.parts.presence.clone();
         self.rest.push(Box::pin(async move {
-            presence.began(&user).await;
+            presence.began(&who).await;
             Done::Nothing
         }));
     }

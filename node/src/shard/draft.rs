@@ -87,7 +87,7 @@ impl Draft {
         if changed.account {
             self.accounts.insert(id.clone());
         }
-        self.devices.extend(changed.device.map(|device| (id.clone(), device)));
+        self.devices.extend(changed.devices.iter().map(|device| (id.clone(), *device)));
         self.links.extend(changed.link.map(|conversation| (id.clone(), conversation)));
         self.people.insert(id.clone());
     }

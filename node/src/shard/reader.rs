@@ -114,6 +114,17 @@ impl Reader {
         self.one(&keys::device(user, device), row::decode_device)
     }
 
+    /// All devices of a user, at most [`DEVICES_MAX`](chat::limits::DEVICES_MAX).
+    pub(crate) fn devices(&self, user: &UserId) -> Result<Vec<(DeviceId, Device)>, StoreError> {
+        let rows = load::all(&*self.tables, keys::device_range(user))?;
+        rows.iter()
+            .map(|(key, value)| {
+                let (_, device) = keys::decode_device(key).map_err(damaged)?;
+                Ok((device, row::decode_device(value).map_err(damaged)?))
+            })
+            .collect()
+    }
+
     /// All conversations of a user, at most [`CONVERSATIONS_MAX`](chat::limits::CONVERSATIONS_MAX).
     pub(crate) fn links(&self, user: &UserId) -> Result<Vec<(ConversationId, Link)>, StoreError> {
         let rows = load::all(&*self.tables, keys::link_range(user))?;

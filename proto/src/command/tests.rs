@@ -39,12 +39,15 @@ fn chat_command() -> impl Strategy<Value = Chat> {
     ]
 }
 
-fn user_command() -> impl Strategy<Value = UserCommand> {
+fn starts() -> impl Strategy<Value = BTreeMap<ConversationId, chat::Seq>> {
     let starts = proptest::collection::btree_map(conversation(), seq(), 0..4);
-    let starts = starts.prop_map(|starts| starts.into_iter().collect::<BTreeMap<_, _>>());
+    starts.prop_map(|starts| starts.into_iter().collect::<BTreeMap<_, _>>())
+}
+
+fn user_command() -> impl Strategy<Value = UserCommand> {
     prop_oneof![
         text(60).prop_map(|password_hash| UserCommand::Create { password_hash }),
-        (device(), text(20), digest(), starts).prop_map(|(device, name, refresh, starts)| {
+        (device(), text(20), digest(), starts()).prop_map(|(device, name, refresh, starts)| {
             UserCommand::OpenSession { device, name, refresh, starts }
         }),
         (device(), digest(), digest()).prop_map(|(device, old, new)| UserCommand::RefreshSession {
@@ -56,7 +59,19 @@ fn user_command() -> impl Strategy<Value = UserCommand> {
         (conversation(), link_to())
             .prop_map(|(conversation, to)| UserCommand::Link { conversation, to }),
         conversation().prop_map(|conversation| UserCommand::Unlink { conversation }),
-        timestamp().prop_map(|at| UserCommand::MarkSeen { at }),
+        (timestamp(), proptest::option::of(device()))
+            .prop_map(|(at, device)| UserCommand::MarkSeen { at, device }),
+        (text(60), text(60), device()).prop_map(|(old, new, keep)| UserCommand::ChangePassword {
+            old,
+            new,
+            keep
+        }),
+        text(20).prop_map(|display_name| UserCommand::SetProfile { display_name }),
+        (device(), text(20), timestamp(), starts()).prop_map(
+            |(device, name, issued_at, starts)| {
+                UserCommand::AdmitDevice { device, name, issued_at, starts }
+            }
+        ),
     ]
 }
 

@@ -91,9 +91,12 @@ proptest! {
     #[test]
     fn accounts_devices_and_links_survive(
         password_hash in text(60), created_at in timestamp(), last_seen in timestamp(),
-        device in device(), to in link_to(),
+        device in device(), to in link_to(), display_name in text(20),
+        seen in proptest::collection::btree_map(crate::arbitrary::device(), timestamp(), 0..4),
     ) {
-        let account = Account { password_hash, created_at, last_seen };
+        let signed_out_at = last_seen;
+        let account =
+            Account { password_hash, created_at, last_seen, display_name, signed_out_at, seen };
         prop_assert_eq!(decode_account(&encode_account(&account)), Ok(account));
         prop_assert_eq!(decode_device(&encode_device(&device)), Ok(device));
         let link = Link { to, at: created_at };

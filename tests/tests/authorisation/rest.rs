@@ -75,6 +75,15 @@ fn rows() -> Vec<Row> {
     rows.push(row("GET", "/v1/presence/{user}", "of another", Rule::Session, |_, _| {
         get("/v1/presence/az-owner")
     }));
+    rows.push(row("GET", "/v1/users/{user}", "of another", Rule::Session, |_, _| {
+        get("/v1/users/az-owner")
+    }));
+    rows.push(row("PUT", "/v1/users/me/profile", "mine", Rule::Session, |_, _| {
+        with("/v1/users/me/profile", json!({ "displayName": "x" }))
+    }));
+    for document in ["/openapi.json", "/docs"] {
+        rows.push(row("GET", document, "by anybody", Rule::Public, move |_, _| get(document)));
+    }
     rows
 }
 
@@ -109,6 +118,31 @@ fn accounts() -> Vec<Row> {
             let guess = format!("{}.{}.{}", real[0], real[1], "A".repeat(43));
             with(REFRESH, json!({ "refreshToken": guess }))
         }),
+        row("GET", SESSIONS, "mine", Rule::Session, |_, _| get(SESSIONS)),
+        row(
+            "DELETE",
+            "/v1/sessions/{device}",
+            "nobody's",
+            Rule::Nowhere("no_such_device"),
+            |_, _| get("/v1/sessions/00000000deadbeef"),
+        ),
+        row(
+            "DELETE",
+            "/v1/sessions/{device}",
+            "another user's",
+            Rule::Nowhere("no_such_device"),
+            |made, _| get(format!("/v1/sessions/{}", made.spare[&Who::Nobody].device)),
+        ),
+        row(
+            "PUT",
+            "/v1/users/me/password",
+            "by a guess",
+            Rule::Nowhere("wrong_credentials"),
+            |_, _| {
+                let body = json!({ "oldPassword": "a guess", "newPassword": "another" });
+                with("/v1/users/me/password", body)
+            },
+        ),
         row("DELETE", "/v1/sessions/current", "mine", Rule::Session, |_, _| {
             get("/v1/sessions/current")
         }),

@@ -71,7 +71,29 @@ pub(super) fn samples() -> Vec<Sample> {
         ("link_direct", of_alice(link)),
         ("link_group", of_alice(link_group)),
         ("unlink", of_alice(UserCommand::Unlink { conversation: direct() })),
-        ("mark_seen", of_alice(UserCommand::MarkSeen { at: message().at })),
+        ("mark_seen", of_alice(UserCommand::MarkSeen { at: message().at, device: None })),
+        (
+            "mark_device_seen",
+            of_alice(UserCommand::MarkSeen { at: message().at, device: Some(device) }),
+        ),
+        (
+            "change_password",
+            of_alice(UserCommand::ChangePassword {
+                old: "$argon2id$".into(),
+                new: "$argon2id$new".into(),
+                keep: device,
+            }),
+        ),
+        ("set_profile", of_alice(UserCommand::SetProfile { display_name: "Alice".into() })),
+        (
+            "admit_device",
+            of_alice(UserCommand::AdmitDevice {
+                device,
+                name: "phone".into(),
+                issued_at: message().at,
+                starts: BTreeMap::from([(direct(), Seq(300))]),
+            }),
+        ),
         ("outbox_done", Command::OutboxDone(41)),
     ];
     let commands = commands.into_iter().chain(assets()).collect::<Vec<_>>();

@@ -31,6 +31,15 @@ pub(super) fn samples() -> Vec<Sample> {
         password_hash: "$argon2id$".into(),
         created_at: Timestamp(1_600_000_000_000),
         last_seen: message().at,
+        display_name: String::new(),
+        signed_out_at: Timestamp(0),
+        seen: BTreeMap::new(),
+    };
+    let full_account = row::Account {
+        display_name: "Alice".into(),
+        signed_out_at: Timestamp(1_650_000_000_000),
+        seen: BTreeMap::from([(message().device, message().at)]),
+        ..account.clone()
     };
     let device = Device {
         name: "laptop".into(),
@@ -77,6 +86,12 @@ pub(super) fn samples() -> Vec<Sample> {
         sample("message", stored.clone(), row::encode_message(&stored), read_message),
         sample("message_ref", earlier, row::encode_earlier(&earlier), row::decode_earlier),
         sample("user", account.clone(), row::encode_account(&account), row::decode_account),
+        sample(
+            "user_in_full",
+            full_account.clone(),
+            row::encode_account(&full_account),
+            row::decode_account,
+        ),
         sample("device", device.clone(), row::encode_device(&device), row::decode_device),
         sample("link", link.clone(), row::encode_link(&link), row::decode_link),
         sample("outbox_link", owed_link.clone(), row::encode_owed(&owed_link), row::decode_owed),
