@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use chat::UserId;
-use cluster_config::{ClusterConfig, Slot};
+use cluster_config::ClusterConfig;
 use futures::future::{BoxFuture, join_all};
 use raft::{NodeId, Raft};
 
@@ -12,7 +12,7 @@ use crate::fanout::Directory;
 use crate::operations::{Operated, PeerStatus, Role, ShardStatus};
 use crate::peers::Peers;
 use crate::presence::OtherNodes;
-use crate::push::{DeadLetters, Hints, Leads};
+use crate::push::{DeadLetters, Hints};
 
 /// The running node as its ports see it. Complete before the cluster is known: the port serves from the first moment.
 #[derive(Clone)]
@@ -90,27 +90,6 @@ impl Operated for Node {
 
     fn letters(&self) -> Option<DeadLetters> {
         self.letters.get().cloned()
-    }
-}
-
-impl Node {
-    /// What this node leads. Apart from the node, which holds the pusher's end: neither keeps the other for ever.
-    pub(crate) fn led(&self) -> Led {
-        Led { raft: self.raft.clone(), cluster: Arc::clone(&self.cluster) }
-    }
-}
-
-/// The shards that this node leads.
-pub(crate) struct Led {
-    raft: Raft,
-    cluster: Arc<OnceLock<Arc<ClusterConfig>>>,
-}
-
-impl Leads for Led {
-    fn leads(&self, slot: u16) -> bool {
-        let group =
-            self.cluster.get().and_then(|config| self.raft.group(config.shard_of(Slot(slot))));
-        group.is_some_and(|group| group.status().is_leader)
     }
 }
 

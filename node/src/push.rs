@@ -24,6 +24,8 @@ mod visit;
 mod web_push;
 mod webhook;
 
+use std::sync::Arc;
+
 pub(crate) use hints::{Hints, Overheard};
 pub(crate) use letters::{DeadLetters, Letter, Revival};
 pub use outgoing::{NoOutgoing, Outgoing};
@@ -34,8 +36,5 @@ pub(crate) use vapid::{ApplicationKey, make_key};
 pub(crate) use web_push::is_point;
 pub(crate) use webhook::secret_text;
 
-/// What this node leads now. A moment later it may lead something else; that costs a repetition, nothing more.
-pub(crate) trait Leads: Send + Sync + 'static {
-    /// Whether this node leads the shard of `slot`.
-    fn leads(&self, slot: u16) -> bool;
-}
+/// Whether this node leads the shard of a slot now. A moment later it may not; that costs a repetition, nothing more.
+pub(crate) type Leads = Arc<dyn Fn(u16) -> bool + Send + Sync>;

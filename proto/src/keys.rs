@@ -12,6 +12,9 @@
 //! [slot u16] 0x40 [user] 0x00 0x00                             account
 //! [slot u16] 0x40 [user] 0x00 0x01 [device u64]                device
 //! [slot u16] 0x40 [user] 0x00 0x02 [conversation 16]           link
+//! [slot u16] 0x60 0x00 [asset 16]                              asset
+//! [slot u16] 0x60 0x01 [user] 0x00 0x00                        storage of a user
+//! [slot u16] 0x60 0x01 [user] 0x00 0x01 [asset 16]             asset that a user keeps
 //! [slot u16] 0x40 [user] 0x00 0x18 [registration u64]          registration for pushes
 //! [slot u16] 0x40 [user] 0x00 0x19 [registration] [number u64] notice
 //! [slot u16] 0x40 [user] 0x00 0x1a [registration] [conv. 16]   how far a conversation became notices
@@ -29,6 +32,7 @@
 
 mod account;
 mod applied;
+mod asset;
 mod cluster_config;
 mod cursor;
 mod device;
@@ -44,6 +48,7 @@ mod parts;
 mod producer;
 mod push;
 mod staging;
+mod storage;
 
 use std::ops::Range;
 
@@ -51,6 +56,7 @@ use bytes::Bytes;
 
 pub use account::{decode_user, user, user_range};
 pub use applied::{applied, decode_applied};
+pub use asset::{asset, assets_of_slot, decode_asset};
 pub use cluster_config::cluster_config;
 pub use cursor::{cursor, cursor_range, decode_cursor};
 pub use device::{decode_device, device, device_range};
@@ -68,6 +74,7 @@ pub use push::{
     decode_registration, notice, push_mark, push_range, registered, registered_range, registration,
 };
 pub use staging::{decode_staging, staging, staging_range};
+pub use storage::{decode_kept, decode_storage, kept, kept_of_slot, storage};
 
 use chat::ConversationId;
 use parts::{Key as Builder, RESERVED, STATE, successor};

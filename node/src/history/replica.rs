@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use chat::{
-    Conversation, ConversationId, Cursor, Device, DeviceId, Head, History, Kind, Link, Member,
-    Message, MessageId, PushId, Registration, Seq, UserId,
+    Asset, AssetId, Conversation, ConversationId, Cursor, Device, DeviceId, Head, History, Kept,
+    Kind, Link, Member, Message, MessageId, PushId, Registration, Seq, Storage, UserId,
 };
 use proto::row::Account;
 use store::StoreError;
@@ -60,6 +60,14 @@ pub(crate) trait Replica: Send + Sync + 'static {
     fn devices(&self, user: &UserId) -> Result<Vec<(DeviceId, Device)>, StoreError>;
     /// A user's conversations.
     fn links(&self, user: &UserId) -> Result<Vec<(ConversationId, Link)>, StoreError>;
+    /// An asset's record.
+    fn asset(&self, id: AssetId) -> Result<Option<Asset>, StoreError>;
+    /// All assets of one slot.
+    fn assets_of(&self, slot: u16) -> Result<Vec<(AssetId, Asset)>, StoreError>;
+    /// What the users of one slot keep.
+    fn kept_of(&self, slot: u16) -> Result<Vec<(UserId, AssetId, Kept)>, StoreError>;
+    /// What a user keeps of assets.
+    fn storage(&self, user: &UserId) -> Result<Storage, StoreError>;
     /// A user's registrations for pushes.
     fn pushes(&self, user: &UserId) -> Result<BTreeMap<PushId, Registration>, StoreError>;
     /// The users of a slot who have registrations.
@@ -107,6 +115,22 @@ impl Replica for Reader {
 
     fn device(&self, user: &UserId, device: DeviceId) -> Result<Option<Device>, StoreError> {
         Self::device(self, user, device)
+    }
+
+    fn asset(&self, id: AssetId) -> Result<Option<Asset>, StoreError> {
+        Self::asset(self, id)
+    }
+
+    fn assets_of(&self, slot: u16) -> Result<Vec<(AssetId, Asset)>, StoreError> {
+        Self::assets_of(self, slot)
+    }
+
+    fn kept_of(&self, slot: u16) -> Result<Vec<(UserId, AssetId, Kept)>, StoreError> {
+        Self::kept_of(self, slot)
+    }
+
+    fn storage(&self, user: &UserId) -> Result<Storage, StoreError> {
+        Self::storage(self, user)
     }
 
     fn devices(&self, user: &UserId) -> Result<Vec<(DeviceId, Device)>, StoreError> {

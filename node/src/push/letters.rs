@@ -62,7 +62,7 @@ pub(crate) enum Revival {
 #[derive(Clone)]
 pub(crate) struct DeadLetters {
     /// What this node leads.
-    pub(crate) leads: Arc<dyn Leads>,
+    pub(crate) leads: Leads,
     /// Applied state on this node.
     pub(crate) replica: Arc<dyn Replica>,
     /// The way to the shards.
@@ -115,7 +115,7 @@ impl DeadLetters {
     /// Shows every letter until `go_on` has seen enough.
     async fn walk(&self, mut go_on: impl FnMut(&UserId, Letter) -> bool) -> Result<(), StoreError> {
         let known = self.hints.known();
-        let led: Vec<&UserId> = known.iter().filter(|user| self.leads.leads(user.slot())).collect();
+        let led: Vec<&UserId> = known.iter().filter(|user| (self.leads)(user.slot())).collect();
         for some in led.chunks(USERS_A_TURN) {
             for user in some {
                 for (push, registration) in self.replica.pushes(user)? {

@@ -41,7 +41,7 @@ pub(crate) struct Ports {
     /// What the fan-out overhears.
     pub(crate) hints: Hints,
     /// What this node leads.
-    pub(crate) leads: Arc<dyn Leads>,
+    pub(crate) leads: Leads,
     /// Applied state on this node.
     pub(crate) replica: Arc<dyn Replica>,
     /// The way to the shards.
@@ -64,7 +64,7 @@ pub(crate) struct Ports {
 
 /// What all visits share.
 pub(super) struct Service {
-    pub(super) leads: Arc<dyn Leads>,
+    pub(super) leads: Leads,
     pub(super) replica: Arc<dyn Replica>,
     pub(super) router: Router,
     pub(super) presence: Presence,
@@ -148,7 +148,7 @@ impl Pusher {
 
     fn heard(&mut self, users: std::collections::BTreeSet<UserId>) {
         let at = Instant::now() + self.service.settings.grace();
-        for user in users.into_iter().filter(|user| self.service.leads.leads(user.slot())) {
+        for user in users.into_iter().filter(|user| (self.service.leads)(user.slot())) {
             self.plan.look(user, Next { at, ripe: true });
         }
     }
@@ -184,7 +184,7 @@ impl Pusher {
         }
         let (now, from) = (Instant::now(), self.sweep.left.len().saturating_sub(self.sweep.step));
         for user in self.sweep.left.split_off(from) {
-            if self.service.leads.leads(user.slot()) {
+            if (self.service.leads)(user.slot()) {
                 self.plan.look(user, Next { at: now, ripe: false });
             }
         }

@@ -214,7 +214,7 @@ impl Visit {
     }
 
     fn leads(&self) -> bool {
-        self.service.leads.leads(self.user.slot())
+        (self.service.leads)(self.user.slot())
     }
 
     fn again(&self, after: Duration, ripe: bool) -> Option<Next> {

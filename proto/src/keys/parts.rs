@@ -18,6 +18,8 @@ pub(super) const MESSAGE: u8 = 0x20;
 pub(super) const MESSAGE_REF: u8 = 0x30;
 /// Accounts, devices, links.
 pub(super) const USER: u8 = 0x40;
+/// Assets and what users keep of them.
+pub(super) const ASSETS: u8 = 0x60;
 
 /// Users who have registrations.
 pub(super) const REGISTERED: u8 = 0x70;
@@ -43,6 +45,14 @@ pub(super) const REGISTRATION: u8 = 0x18;
 pub(super) const NOTICE: u8 = 0x19;
 pub(super) const MARK: u8 = 0x1a;
 pub(super) const DEAD_LETTER: u8 = 0x1b;
+
+/// Below [`ASSETS`].
+pub(super) const ASSET: u8 = 0x00;
+pub(super) const KEEPING: u8 = 0x01;
+
+/// Below [`KEEPING`] and a user.
+pub(super) const TOTAL: u8 = 0x00;
+pub(super) const KEPT: u8 = 0x01;
 
 /// Ends a text inside a key: no id contains it.
 const END: u8 = 0;
@@ -178,13 +188,27 @@ impl<'a> Parts<'a> {
 
     /// Slot, kind and the user's id.
     pub(super) fn user(&mut self) -> Result<UserId, DecodeError> {
-        self.user_of(USER)
+        let slot = self.u16()?;
+        self.expect(USER)?;
+        self.user_of(slot)
     }
 
-    /// The same under another kind.
-    pub(super) fn user_of(&mut self, kind: u8) -> Result<UserId, DecodeError> {
+    /// Slot, another kind and the user's id.
+    pub(super) fn user_under(&mut self, kind: u8) -> Result<UserId, DecodeError> {
         let slot = self.u16()?;
         self.expect(kind)?;
+        self.user_of(slot)
+    }
+
+    /// Slot, both kinds and the id of a user who keeps assets.
+    pub(super) fn keeper(&mut self) -> Result<UserId, DecodeError> {
+        let slot = self.u16()?;
+        self.expect(ASSETS)?;
+        self.expect(KEEPING)?;
+        self.user_of(slot)
+    }
+
+    fn user_of(&mut self, slot: u16) -> Result<UserId, DecodeError> {
         let user = UserId::parse(self.text()?).map_err(DecodeError::of(self.what))?;
         if user.slot() == slot { Ok(user) } else { Err(self.error("the slot is not the user's")) }
     }

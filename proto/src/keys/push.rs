@@ -25,7 +25,7 @@ pub fn registered_range(slot: u16) -> Range<Bytes> {
 /// When it is no such key.
 pub fn decode_registered(key: &[u8]) -> Result<UserId, DecodeError> {
     let mut parts = Parts::of(key, "key.registered");
-    let user = parts.user_of(REGISTERED)?;
+    let user = parts.user_under(REGISTERED)?;
     parts.end(user)
 }
 

@@ -100,6 +100,10 @@ codes! {
     TooManyRegistrations = "too_many_registrations", 422, false, "Too many registrations";
     /// The user is in as many conversations as a user may be, which is `expected`.
     TooManyConversations = "too_many_conversations", 422, false, "Too many conversations";
+    /// The asset was sent to as many conversations as an asset may be, which is `expected`.
+    TooManyGrants = "too_many_grants", 422, false, "Sent to too many conversations";
+    /// The user would keep more bytes than a user may, which is `expected`.
+    QuotaExceeded = "quota_exceeded", 422, false, "The quota is used up";
     /// This node is not set up to tell places of this kind, or may not reach this one.
     TargetNotAllowed = "target_not_allowed", 422, false, "This place cannot be told";
     /// A page's limit lies outside 1 to 100.

@@ -1,6 +1,6 @@
 //! Keys of rows.
 
-use chat::Seq;
+use chat::{AssetId, Seq};
 use proto::keys;
 
 use super::{Sample, direct, message, sample, user};
@@ -10,6 +10,7 @@ pub(super) fn samples() -> Vec<Sample> {
     let (id, device, alice) = (direct(), message().device, user("alice"));
     let group = cluster_config::GroupId(7);
     let message_id = message().message_id;
+    let file = AssetId::new(*b"0123456789abcdef");
     let push = chat::PushId(0x0123_4567_89ab_cdef);
     let all = [
         ("head", Key::Head(id), keys::head(id)),
@@ -23,6 +24,9 @@ pub(super) fn samples() -> Vec<Sample> {
         ("user", Key::User(alice.clone()), keys::user(&alice)),
         ("device", Key::Device(alice.clone(), device), keys::device(&alice, device)),
         ("link", Key::Link(alice.clone(), id), keys::link(&alice, id)),
+        ("asset", Key::Asset(file), keys::asset(file)),
+        ("storage", Key::Storage(alice.clone()), keys::storage(&alice)),
+        ("kept", Key::Kept(alice.clone(), file), keys::kept(&alice, file)),
         ("registered", Key::Registered(alice.clone()), keys::registered(&alice)),
         ("registration", Key::Registration(alice.clone(), push), keys::registration(&alice, push)),
         ("notice", Key::Notice(alice.clone(), push, 41), keys::notice(&alice, push, 41)),

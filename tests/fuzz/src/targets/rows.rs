@@ -15,6 +15,9 @@ pub(super) fn key(data: &[u8]) {
         Key::User(user) => keys::user(user),
         Key::Device(user, device) => keys::device(user, *device),
         Key::Link(user, id) => keys::link(user, *id),
+        Key::Asset(id) => keys::asset(*id),
+        Key::Storage(user) => keys::storage(user),
+        Key::Kept(user, asset) => keys::kept(user, *asset),
         Key::Registered(user) => keys::registered(user),
         Key::Registration(user, push) => keys::registration(user, *push),
         Key::Notice(user, push, number) => keys::notice(user, *push, *number),
@@ -40,7 +43,7 @@ pub(super) fn row(data: &[u8]) {
             assert_eq!($decode(&bytes).expect("written by us"), read, "a row is what it was");
         }};
     }
-    match which % 13 {
+    match which % 16 {
         0 => twice!(row::decode_head, row::encode_head),
         1 => twice!(row::decode_member, row::encode_member),
         2 => twice!(row::decode_producer, row::encode_producer),
@@ -50,9 +53,12 @@ pub(super) fn row(data: &[u8]) {
         6 => twice!(row::decode_applied, row::encode_applied),
         7 => twice!(row::decode_account, row::encode_account),
         8 => twice!(row::decode_device, row::encode_device),
-        9 => twice!(row::decode_link, row::encode_link),
-        10 => twice!(row::decode_registration, row::encode_registration),
-        11 => twice!(row::decode_notice, row::encode_notice),
-        _ => twice!(row::decode_dead_letter, row::encode_dead_letter),
+        10 => twice!(row::decode_asset, row::encode_asset),
+        11 => twice!(row::decode_storage, row::encode_storage),
+        12 => twice!(row::decode_kept, row::encode_kept),
+        13 => twice!(row::decode_registration, row::encode_registration),
+        14 => twice!(row::decode_notice, row::encode_notice),
+        15 => twice!(row::decode_dead_letter, row::encode_dead_letter),
+        _ => twice!(row::decode_link, row::encode_link),
     }
 }
