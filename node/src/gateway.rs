@@ -173,6 +173,7 @@ fn routes() -> Vec<Route> {
         Route::get("/v1/conversations", conversations::list, conversations::LIST),
         Route::get("/v1/presence/{user}", people::presence, people::PRESENCE),
         Route::get("/openapi.json", interface::openapi, interface::OPENAPI),
+        Route::get("/asyncapi.json", interface::asyncapi, interface::ASYNCAPI),
         Route::get("/docs", interface::page, interface::PAGE),
     ]
 }
