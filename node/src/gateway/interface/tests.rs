@@ -1,5 +1,7 @@
 //! The documents are what the routes say, are kept as they are served, and promise nothing that no route keeps.
 
+mod promises;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
