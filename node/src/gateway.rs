@@ -2,9 +2,10 @@
 //!
 //! Identity is settled once per request; whether the session still exists is asked of the local replica of the
 //! user's shard every time. Every refusal is a problem of RFC 9457, unknown routes and wrong methods included. What
-//! a request means is decided in `chat`; assets are served elsewhere.
+//! a request means is decided in `chat`.
 
 mod accounts;
+mod assets;
 mod body;
 mod caller;
 mod conversations;
@@ -20,7 +21,7 @@ mod meter;
 mod passwords;
 mod people;
 pub(crate) mod problems;
-mod propose;
+pub(crate) mod propose;
 mod sessions;
 pub(crate) mod tokens;
 
@@ -38,6 +39,7 @@ use self::limits::Limits;
 use self::passwords::Passwords;
 use self::problems::Failure;
 use self::tokens::{TokenKeys, Tokens};
+use crate::asset::Assets;
 use crate::clock::{Clock, Entropy};
 use crate::fanout::Directory;
 use crate::history::{History, Replica};
@@ -52,6 +54,8 @@ pub(crate) struct Ports {
     pub(crate) router: router::Router,
     /// Applied state on this node.
     pub(crate) replica: Arc<dyn Replica>,
+    /// Files.
+    pub(crate) assets: Assets,
     /// The cluster's token keys.
     pub(crate) keys: Arc<dyn TokenKeys>,
     /// Who else may say who somebody is.
@@ -73,6 +77,7 @@ pub(crate) struct Parts {
     pub(crate) node: u64,
     pub(crate) router: router::Router,
     pub(crate) replica: Arc<dyn Replica>,
+    pub(crate) assets: Assets,
     pub(crate) history: History,
     pub(crate) tokens: Tokens,
     pub(crate) issuers: Issuers,
@@ -91,6 +96,7 @@ impl Parts {
             node,
             router,
             replica,
+            assets,
             keys,
             issuers,
             limits,
@@ -115,6 +121,7 @@ impl Parts {
             limits,
             router,
             replica,
+            assets,
             directory,
             presence,
             clock,
@@ -170,6 +177,9 @@ fn routes() -> Vec<Route> {
         Route::delete("/v1/groups/{group}/members/{user}", groups::remove, groups::REMOVE),
         Route::get("/messages/{name}", messages::page, messages::PAGE),
         Route::get("/v1/messages/{id}", messages::one, messages::ONE),
+        Route::post("/asset", assets::upload, assets::UPLOAD),
+        Route::get("/asset/{id}", assets::download, assets::DOWNLOAD),
+        Route::get("/v1.0/asset/{id}", assets::download, assets::DOWNLOAD),
         Route::get("/v1/conversations", conversations::list, conversations::LIST),
         Route::get("/v1/presence/{user}", people::presence, people::PRESENCE),
         Route::get("/openapi.json", interface::openapi, interface::OPENAPI),

@@ -15,14 +15,15 @@ use cluster_config::ClusterConfig;
 use futures::future::BoxFuture;
 use proto::keys;
 use raft::{GroupId, NodeId, Raft};
-use store::Journal;
 use store::tables::{KeyRange, Tables};
+use store::{Blobs, Journal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use transport::Link;
 use transport::peer::PeerHandler;
 
+use crate::asset::Local;
 use crate::clock::{Clock, Entropy};
 use crate::config::Config;
 use crate::gateway::issuers::Issuers;
@@ -43,6 +44,8 @@ pub struct Surroundings {
     pub journal: Journal,
     /// The state of all groups, opened.
     pub tables: Arc<dyn Tables>,
+    /// The bytes of assets.
+    pub blobs: Blobs,
     /// Settings of all groups.
     pub raft: raft::Config,
     /// Wall time.
@@ -78,7 +81,8 @@ impl Host {
         surroundings: Surroundings,
         stop: CancellationToken,
     ) -> Result<Self, Error> {
-        let Surroundings { journal, tables, raft, clock, entropy, plane } = surroundings;
+        let Surroundings { journal, tables, blobs, raft, clock, entropy, plane } = surroundings;
+        blobs.sweep()?;
         let peers = Peers::default();
         let wall = Arc::new(WallClock(Arc::clone(&clock)));
         let raft = Raft::open(raft, journal, Arc::new(peers.clone()), wall)?;
@@ -92,6 +96,7 @@ impl Host {
         let mut running = Running {
             node,
             tables: Arc::clone(&view.tables),
+            assets: Local::new(blobs),
             tasks: JoinSet::new(),
             stop,
             clock,
@@ -108,6 +113,7 @@ impl Host {
         Arc::new(Callee {
             raft: self.raft.clone(),
             presence: Arc::new(self.running.node.directory.clone()),
+            assets: self.running.assets.clone(),
         })
     }
 

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use transport::peer::{self, Identity, PeerPlane};
 
+use crate::asset::Local;
 use crate::boot;
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::cluster::Configured;
@@ -91,6 +92,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     let mut running = Running {
         node: node(&config, &raft, &peers),
         tables: opened.tables,
+        assets: Local::new(opened.blobs),
         tasks: JoinSet::new(),
         stop: stop.child_token(),
         clock: Arc::new(SystemClock),
@@ -131,6 +133,7 @@ pub(crate) struct Running {
     pub(crate) config: Config,
     pub(crate) node: Node,
     pub(crate) tables: Arc<dyn Tables>,
+    pub(crate) assets: Local,
     pub(crate) tasks: JoinSet<()>,
     pub(crate) stop: CancellationToken,
     pub(crate) clock: Arc<dyn Clock>,
@@ -205,6 +208,7 @@ impl Running {
         let callee = Callee {
             raft: self.node.raft.clone(),
             presence: Arc::new(self.node.directory.clone()),
+            assets: self.assets.clone(),
         };
         let plane = PeerPlane::serve(config, Arc::new(callee), self.stop.clone()).await?;
         self.connect(Arc::new(plane));

@@ -12,6 +12,9 @@
 //! [slot u16] 0x40 [user] 0x00 0x00                             account
 //! [slot u16] 0x40 [user] 0x00 0x01 [device u64]                device
 //! [slot u16] 0x40 [user] 0x00 0x02 [conversation 16]           link
+//! [slot u16] 0x60 0x00 [asset 16]                              asset
+//! [slot u16] 0x60 0x01 [user] 0x00 0x00                        storage of a user
+//! [slot u16] 0x60 0x01 [user] 0x00 0x01 [asset 16]             asset that a user keeps
 //! 0xFFFF     0x01 [group u32]                                  applied state of a Raft group
 //! 0xFFFF     0x02 [group u32] [number u64]                     outbox item of a Raft group
 //! 0xFFFF     0x03 [group u32] [key]                            staged row of a snapshot on its way in
@@ -24,6 +27,7 @@
 
 mod account;
 mod applied;
+mod asset;
 mod cluster_config;
 mod cursor;
 mod device;
@@ -38,6 +42,7 @@ mod outbox;
 mod parts;
 mod producer;
 mod staging;
+mod storage;
 
 use std::ops::Range;
 
@@ -45,6 +50,7 @@ use bytes::Bytes;
 
 pub use account::{decode_user, user, user_range};
 pub use applied::{applied, decode_applied};
+pub use asset::{asset, assets_of_slot, decode_asset};
 pub use cluster_config::cluster_config;
 pub use cursor::{cursor, cursor_range, decode_cursor};
 pub use device::{decode_device, device, device_range};
@@ -58,6 +64,7 @@ pub use message_ref::{decode_message_ref, message_ref, message_ref_range};
 pub use outbox::{decode_outbox, outbox, outbox_range};
 pub use producer::{decode_producer, producer, producer_range};
 pub use staging::{decode_staging, staging, staging_range};
+pub use storage::{decode_kept, decode_storage, kept, kept_of_slot, storage};
 
 use chat::ConversationId;
 use parts::{Key as Builder, RESERVED, STATE, successor};

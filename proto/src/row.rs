@@ -1,11 +1,15 @@
 //! The values of the tables' rows, to bytes and back. Their keys are in [`crate::keys`]; what a key says already is not said
 //! again in its value. Strict: a row that does not decode is corruption, and whoever reads it treats it so.
 
+mod asset;
 mod conversation;
 mod group;
 mod message;
 mod user;
 
+pub use asset::{
+    decode_asset, decode_kept, decode_storage, encode_asset, encode_kept, encode_storage,
+};
 pub use conversation::{
     decode_cursor, decode_head, decode_member, decode_producer, encode_cursor, encode_head,
     encode_member, encode_producer,

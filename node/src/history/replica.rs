@@ -1,8 +1,8 @@
 //! What the client side of a node reads of applied state: a port, so that it can be tested without raft.
 
 use chat::{
-    Conversation, ConversationId, Cursor, Device, DeviceId, Head, History, Kind, Link, Member,
-    Message, MessageId, Seq, UserId,
+    Asset, AssetId, Conversation, ConversationId, Cursor, Device, DeviceId, Head, History, Kept,
+    Kind, Link, Member, Message, MessageId, Seq, Storage, UserId,
 };
 use proto::row::Account;
 use store::StoreError;
@@ -58,6 +58,14 @@ pub(crate) trait Replica: Send + Sync + 'static {
     fn devices(&self, user: &UserId) -> Result<Vec<(DeviceId, Device)>, StoreError>;
     /// A user's conversations.
     fn links(&self, user: &UserId) -> Result<Vec<(ConversationId, Link)>, StoreError>;
+    /// An asset's record.
+    fn asset(&self, id: AssetId) -> Result<Option<Asset>, StoreError>;
+    /// All assets of one slot.
+    fn assets_of(&self, slot: u16) -> Result<Vec<(AssetId, Asset)>, StoreError>;
+    /// What the users of one slot keep.
+    fn kept_of(&self, slot: u16) -> Result<Vec<(UserId, AssetId, Kept)>, StoreError>;
+    /// What a user keeps of assets.
+    fn storage(&self, user: &UserId) -> Result<Storage, StoreError>;
 }
 
 /// The first sequence that a member of a conversation of this kind may see.
@@ -101,6 +109,22 @@ impl Replica for Reader {
 
     fn device(&self, user: &UserId, device: DeviceId) -> Result<Option<Device>, StoreError> {
         Self::device(self, user, device)
+    }
+
+    fn asset(&self, id: AssetId) -> Result<Option<Asset>, StoreError> {
+        Self::asset(self, id)
+    }
+
+    fn assets_of(&self, slot: u16) -> Result<Vec<(AssetId, Asset)>, StoreError> {
+        Self::assets_of(self, slot)
+    }
+
+    fn kept_of(&self, slot: u16) -> Result<Vec<(UserId, AssetId, Kept)>, StoreError> {
+        Self::kept_of(self, slot)
+    }
+
+    fn storage(&self, user: &UserId) -> Result<Storage, StoreError> {
+        Self::storage(self, user)
     }
 
     fn devices(&self, user: &UserId) -> Result<Vec<(DeviceId, Device)>, StoreError> {

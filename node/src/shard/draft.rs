@@ -15,6 +15,7 @@ use super::applied::Counters;
 use super::cache::Cache;
 use super::decide::{Person, Talk};
 use super::event::ShardEvent;
+use super::files::Files;
 
 /// One batch in the making.
 #[derive(Default)]
@@ -29,6 +30,8 @@ pub(super) struct Draft {
     accounts: BTreeSet<UserId>,
     devices: BTreeSet<(UserId, DeviceId)>,
     links: BTreeSet<(UserId, ConversationId)>,
+    /// Assets and what users keep.
+    pub(super) files: Files,
     pub(super) events: Vec<ShardEvent>,
     /// Everything that was changed, for the caches to weigh again.
     pub(super) talks: BTreeSet<ConversationId>,
@@ -131,6 +134,7 @@ impl Draft {
             put_or_delete(&mut batch, keys::cursor(*id, *device), cursor);
         }
         self.user_rows(people, &mut batch);
+        self.files.rows(&mut batch);
         batch
     }
 
@@ -151,7 +155,7 @@ impl Draft {
     }
 }
 
-fn put_or_delete(batch: &mut Batch, key: Bytes, value: Option<Bytes>) {
+pub(super) fn put_or_delete(batch: &mut Batch, key: Bytes, value: Option<Bytes>) {
     match value {
         Some(value) => batch.put(key, value),
         None => batch.delete(key),

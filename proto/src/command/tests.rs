@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use chat::{Command as Chat, History, Order, SendMessage, UserCommand};
+use chat::{
+    AssetCommand, Command as Chat, History, Holder, Order, SendMessage, StorageCommand, UserCommand,
+};
 use proptest::prelude::*;
 
 use super::*;
 use crate::arbitrary::{
-    body, conversation, damage, device, digest, garbage, group, link_to, message_id, seq, text,
-    timestamp, user,
+    asset_id, body, conversation, damage, device, digest, garbage, group, holders, link_to,
+    message_id, seq, text, timestamp, user,
 };
 
 fn users() -> impl Strategy<Value = BTreeSet<chat::UserId>> {
@@ -73,11 +75,41 @@ fn user_command() -> impl Strategy<Value = UserCommand> {
     ]
 }
 
+fn asset_command() -> impl Strategy<Value = AssetCommand> {
+    let create = (user(), any::<u64>(), digest(), text(20), holders()).prop_map(
+        |(owner, size, sha256, media_type, holders)| AssetCommand::Create {
+            owner,
+            size,
+            sha256,
+            media_type,
+            holders,
+        },
+    );
+    prop_oneof![
+        create,
+        (conversation(), user())
+            .prop_map(|(conversation, by)| AssetCommand::Grant { conversation, by }),
+        any::<u64>().prop_map(|holder| AssetCommand::AddHolder { holder: Holder(holder) }),
+        timestamp().prop_map(|created_before| AssetCommand::Delete { created_before }),
+    ]
+}
+
+fn storage_command() -> impl Strategy<Value = StorageCommand> {
+    prop_oneof![
+        (any::<u64>(), any::<u64>())
+            .prop_map(|(size, limit)| StorageCommand::Reserve { size, limit }),
+        Just(StorageCommand::Release),
+    ]
+}
+
 fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         (conversation(), chat_command())
             .prop_map(|(id, command)| Command::Conversation { id, command }),
         (user(), user_command()).prop_map(|(user, command)| Command::User { user, command }),
+        (asset_id(), asset_command()).prop_map(|(id, command)| Command::Asset { id, command }),
+        (user(), asset_id(), storage_command())
+            .prop_map(|(user, asset, command)| Command::Storage { user, asset, command }),
         any::<u64>().prop_map(Command::OutboxDone),
     ]
 }

@@ -1,11 +1,12 @@
 //! Any key, told apart by its kind: for tools that walk over a whole table.
 
-use chat::{ConversationId, DeviceId, MessageId, Seq, UserId};
+use chat::{AssetId, ConversationId, DeviceId, MessageId, Seq, UserId};
 use cluster_config::GroupId;
 
 use super::parts::{
-    ACCOUNT, APPLIED, CLUSTER_CONFIG, CURSOR, DEVICE, HEAD, INSTALLING, LINK, MEMBER, MESSAGE,
-    MESSAGE_REF, OUTBOX, PRODUCER, Parts, RESERVED, STAGING, STATE, USER,
+    ACCOUNT, APPLIED, ASSET, ASSETS, CLUSTER_CONFIG, CURSOR, DEVICE, HEAD, INSTALLING, KEEPING,
+    KEPT, LINK, MEMBER, MESSAGE, MESSAGE_REF, OUTBOX, PRODUCER, Parts, RESERVED, STAGING, STATE,
+    TOTAL, USER,
 };
 use crate::DecodeError;
 
@@ -30,6 +31,12 @@ pub enum Key {
     Device(UserId, DeviceId),
     /// A conversation in a user's list.
     Link(UserId, ConversationId),
+    /// An asset.
+    Asset(AssetId),
+    /// What a user keeps in all.
+    Storage(UserId),
+    /// An asset that a user keeps.
+    Kept(UserId, AssetId),
     /// Applied state of a Raft group.
     Applied(GroupId),
     /// An item of a Raft group's outbox.
@@ -65,6 +72,7 @@ pub fn parse(key: &[u8]) -> Result<Key, DecodeError> {
             super::decode_message_ref(key).map(|(id, message, d)| Key::MessageRef(id, message, d))
         }
         (_, USER) => parse_user(key),
+        (_, ASSETS) => parse_assets(key),
         _ => Err(parts.error("unknown kind")),
     }
 }
@@ -77,6 +85,25 @@ fn parse_state(key: &[u8]) -> Result<Key, DecodeError> {
         [MEMBER] => super::decode_member(key).map(|(id, user)| Key::Member(id, user)),
         [PRODUCER] => super::decode_producer(key).map(|(id, device)| Key::Producer(id, device)),
         [CURSOR] => super::decode_cursor(key).map(|(id, device)| Key::Cursor(id, device)),
+        _ => Err(parts.error("unknown kind")),
+    }
+}
+
+fn parse_assets(key: &[u8]) -> Result<Key, DecodeError> {
+    let mut parts = Parts::of(key, "key");
+    let _slot = parts.u16()?;
+    parts.expect(ASSETS)?;
+    match parts.array()? {
+        [ASSET] => super::decode_asset(key).map(Key::Asset),
+        [KEEPING] => {
+            let mut parts = Parts::of(key, "key");
+            parts.keeper()?;
+            match parts.array()? {
+                [TOTAL] => super::decode_storage(key).map(Key::Storage),
+                [KEPT] => super::decode_kept(key).map(|(user, asset)| Key::Kept(user, asset)),
+                _ => Err(parts.error("unknown kind")),
+            }
+        }
         _ => Err(parts.error("unknown kind")),
     }
 }

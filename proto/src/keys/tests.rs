@@ -9,6 +9,7 @@ fn all(id: ConversationId, device: chat::DeviceId, user_id: chat::UserId) -> Vec
     let message_id = chat::MessageId::parse("m 1/ä").expect("legal");
     let group = ::cluster_config::GroupId(7);
     let seq = chat::Seq(300);
+    let file = chat::AssetId::new(*id.as_bytes());
     vec![
         (Key::Head(id), head(id)),
         (Key::Member(id, user_id.clone()), member(id, &user_id)),
@@ -19,6 +20,9 @@ fn all(id: ConversationId, device: chat::DeviceId, user_id: chat::UserId) -> Vec
         (Key::User(user_id.clone()), super::user(&user_id)),
         (Key::Device(user_id.clone(), device), super::device(&user_id, device)),
         (Key::Link(user_id.clone(), id), link(&user_id, id)),
+        (Key::Asset(file), asset(file)),
+        (Key::Storage(user_id.clone()), storage(&user_id)),
+        (Key::Kept(user_id.clone(), file), kept(&user_id, file)),
         (Key::Applied(group), applied(group)),
         (Key::Outbox(group, 9), outbox(group, 9)),
         (Key::Staging(group, head(id).to_vec()), staging(group, &head(id))),
@@ -53,6 +57,9 @@ proptest! {
             prop_assert_eq!(decode_device(&bytes).is_ok(), matches!(key, Key::Device(..)));
             prop_assert_eq!(decode_link(&bytes).is_ok(), matches!(key, Key::Link(..)));
             prop_assert_eq!(decode_outbox(&bytes).is_ok(), matches!(key, Key::Outbox(..)));
+            prop_assert_eq!(decode_asset(&bytes).is_ok(), matches!(key, Key::Asset(_)));
+            prop_assert_eq!(decode_storage(&bytes).is_ok(), matches!(key, Key::Storage(_)));
+            prop_assert_eq!(decode_kept(&bytes).is_ok(), matches!(key, Key::Kept(..)));
         }
     }
 
@@ -125,7 +132,7 @@ proptest! {
 
     #[test]
     fn nearly_keys_never_panic(
-        slot in 0..chat::SLOTS, kind in 0..0x50_u8, rest in proptest::collection::vec(any::<u8>(), 0..40),
+        slot in 0..chat::SLOTS, kind in 0..0x70_u8, rest in proptest::collection::vec(any::<u8>(), 0..40),
     ) {
         for slot in [slot, 0xFFFF] {
             let mut bytes = slot.to_be_bytes().to_vec();

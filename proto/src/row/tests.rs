@@ -1,14 +1,16 @@
 //! Rows survive their bytes; what is written by hand is what the generated types write; damage is refused, never a panic.
 
 use chat::{
-    Cursor, Device, Earlier, Head, History, Kind, Link, Member, Order, Owed, Producer, Role,
+    Cursor, Device, Earlier, Head, History, Kept, Kind, Link, Member, Order, Owed, Producer, Role,
+    Storage,
 };
 use proptest::prelude::*;
 use prost::Message as _;
 
 use super::*;
 use crate::arbitrary::{
-    conversation, damage, digest, garbage, group, link_to, message, seq, text, timestamp, user,
+    asset, conversation, damage, digest, garbage, group, link_to, message, seq, text, timestamp,
+    user,
 };
 use crate::rows;
 
@@ -102,6 +104,17 @@ proptest! {
     }
 
     #[test]
+    fn assets_and_what_users_keep_survive(
+        asset in asset(), bytes in any::<u64>(), assets in any::<u64>(), at in timestamp(),
+    ) {
+        prop_assert_eq!(decode_asset(&encode_asset(&asset)), Ok(asset));
+        let storage = Storage { bytes, assets };
+        prop_assert_eq!(decode_storage(&encode_storage(&storage)), Ok(storage));
+        let kept = Kept { bytes, at };
+        prop_assert_eq!(decode_kept(&encode_kept(&kept)), Ok(kept));
+    }
+
+    #[test]
     fn outbox_items_survive(owed in owed()) {
         prop_assert_eq!(decode_owed(&encode_owed(&owed)), Ok(owed));
     }
@@ -131,6 +144,7 @@ fn decode_all(bytes: &[u8]) {
     let _ = (decode_cursor(bytes), decode_message(id, chat::Seq(1), bytes));
     let _ = (decode_earlier(bytes), decode_account(bytes), decode_device(bytes));
     let _ = (decode_link(bytes), decode_owed(bytes), decode_applied(bytes));
+    let _ = (decode_asset(bytes), decode_storage(bytes), decode_kept(bytes));
 }
 
 #[test]

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::future::join_all;
 use proto::ProblemCode;
 use serde_json::{Value, json};
-use tests::{PASSWORD, Stranger};
+use tests::{PASSWORD, Stranger, in_time};
 
 use super::callers::{Rule, Who};
 use super::judge::{Judge, Verdict};
-use super::world::{DIRECT_SECRET, GROUP, GROUP_SECRET, World};
+use super::world::{DIRECT_SECRET, GROUP, GROUP_SECRET, LOOK_AGAIN, World};
 
 /// A request of a caller.
 struct Ask {
@@ -33,6 +33,8 @@ struct Row {
 /// What rows need beside the world.
 struct Made {
     said: [String; 2],
+    /// One that was sent to the group, and one that was sent to nobody.
+    assets: [String; 2],
     /// Sessions that may be spent.
     spare: BTreeMap<Who, Stranger>,
 }
@@ -62,6 +64,8 @@ fn new_name(who: Who) -> String {
 
 fn rows() -> Vec<Row> {
     let mut rows = accounts();
+    rows.extend(assets());
+    // The last of these leave the group without one of its members.
     rows.extend(groups());
     rows.extend(history());
     rows.extend(messages());
@@ -242,6 +246,55 @@ fn messages() -> Vec<Row> {
     rows
 }
 
+fn assets() -> Vec<Row> {
+    let mut rows = vec![row("POST", "/asset", "a file", Rule::Session, |_, who| {
+        with("/asset", json!({ "by": format!("{who:?}") }))
+    })];
+    for (route, prefix) in [("/asset/{id}", "/asset"), ("/v1.0/asset/{id}", "/v1.0/asset")] {
+        for query in ["", "?consistency=local"] {
+            let no = "asset_not_accessible";
+            rows.push(row("GET", route, "sent to the group", Rule::Sent(no), move |made, _| {
+                get(format!("{prefix}/{}{query}", made.assets[0]))
+            }));
+            rows.push(row("GET", route, "sent to nobody", Rule::OwnersUser(no), move |made, _| {
+                get(format!("{prefix}/{}{query}", made.assets[1]))
+            }));
+        }
+        rows.push(row("GET", route, "guessed", Rule::Nowhere("not_found"), move |made, _| {
+            let mut digits: Vec<char> = made.assets[0].chars().collect();
+            digits.reverse();
+            get(format!("{prefix}/{}", digits.iter().collect::<String>()))
+        }));
+    }
+    rows
+}
+
+/// Two assets of the owner, of which the group has one, and every node knows.
+async fn files(world: &World) -> [String; 2] {
+    let content = json!({ "secret": GROUP_SECRET });
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let made = world.owner.granted("POST", "/asset", Some(&content)).await;
+        ids.push(made["assetId"].as_str().expect("an id").to_owned());
+    }
+    let mut chat = world.owner.chat().await;
+    let mut item = chat.to_group(GROUP, "file", "a file");
+    item["attachmentURI"] = json!(format!("/v1.0/asset/{}", ids[0]));
+    chat.accepted(item).await;
+    let path = |id: &str| format!("/asset/{id}?consistency=local");
+    let known = async {
+        for node in 1..=3 {
+            for (who, id) in [(Who::Member, &ids[0]), (Who::Owner, &ids[1])] {
+                while world.ask(who, node, "GET", &path(id), None).await.0 != 200 {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+            }
+        }
+    };
+    in_time(known).await;
+    ids.try_into().expect("two")
+}
+
 /// Judges every call; one that has no row, or a row without a call, is wrong.
 pub(crate) async fn judge(world: &World, judge: &Judge) {
     let rows = rows();
@@ -249,7 +302,8 @@ pub(crate) async fn judge(world: &World, judge: &Judge) {
     let calls: BTreeSet<_> = calls.into_iter().collect();
     let judged: BTreeSet<_> = rows.iter().map(|row| (row.method, row.route)).collect();
     assert_eq!(calls, judged, "every call of the gateway has a row, and every row a call");
-    let made = Made { said: world.said.clone(), spare: spare(world).await };
+    let made =
+        Made { said: world.said.clone(), assets: files(world).await, spare: spare(world).await };
     let before = world.fingerprint().await;
     for row in &rows {
         if row.method == "GET" || row.rule == Rule::Public {

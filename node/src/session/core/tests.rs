@@ -108,6 +108,13 @@ impl Script {
     }
 
     /// A link that has begun and missed nothing.
+    /// The session asks how far everybody is, and is told.
+    fn floors(&mut self, floors: &chat::Floors) {
+        let asked = self.session.poll_action();
+        assert!(matches!(asked, Some(Action::Floors(id)) if id == conversation()), "{asked:?}");
+        self.session.handle_floors(conversation(), floors);
+    }
+
     fn live(last: u64) -> Self {
         let mut script = Self::open(&[(last + 1, last)]);
         assert!(matches!(script.say(), Say::CaughtUp));

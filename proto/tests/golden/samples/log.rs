@@ -4,8 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use chat::{
-    Conflict, ConversationId, Digest, History, LinkTo, Order, Outcome, Place, Refusal, SendMessage,
-    Seq, UserCommand,
+    AssetCommand, AssetId, Conflict, ConversationId, Digest, History, Holder, LinkTo, Order,
+    Outcome, Place, Refusal, SendMessage, Seq, StorageCommand, Timestamp, UserCommand,
 };
 use proto::Command;
 
@@ -96,6 +96,7 @@ pub(super) fn samples() -> Vec<Sample> {
         ),
         ("outbox_done", Command::OutboxDone(41)),
     ];
+    let commands = commands.into_iter().chain(assets()).collect::<Vec<_>>();
     let entry = proto::encode_entry(message().at.0, &[commands[3].1.encode(), Bytes::new()]);
     let decoded = proto::decode_entry(entry.clone()).expect("just written");
     let entry =
@@ -105,6 +106,34 @@ pub(super) fn samples() -> Vec<Sample> {
         sample(name, command, bytes, proto::decode_command)
     });
     commands.chain([entry]).chain(outcomes()).collect()
+}
+
+fn assets() -> Vec<(&'static str, Command)> {
+    let id = AssetId::new(*b"0123456789abcdef");
+    let to_asset = |command| Command::Asset { id, command };
+    let to_storage = |command| Command::Storage { user: user("alice"), asset: id, command };
+    let create = AssetCommand::Create {
+        owner: user("alice"),
+        size: 300,
+        sha256: Digest([3; 32]),
+        media_type: "image/png".into(),
+        holders: BTreeSet::from([Holder(1), Holder(3)]),
+    };
+    let created_before = Timestamp(1_600_000_000_000);
+    vec![
+        ("create_asset", to_asset(create)),
+        (
+            "grant_asset",
+            to_asset(AssetCommand::Grant { conversation: direct(), by: user("alice") }),
+        ),
+        ("add_holder", to_asset(AssetCommand::AddHolder { holder: Holder(2) })),
+        ("delete_asset", to_asset(AssetCommand::Delete { created_before })),
+        (
+            "reserve_storage",
+            to_storage(StorageCommand::Reserve { size: 300, limit: 2_000_000_000 }),
+        ),
+        ("release_storage", to_storage(StorageCommand::Release)),
+    ]
 }
 
 fn outcomes() -> Vec<Sample> {

@@ -1,11 +1,11 @@
 //! Values of rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use chat::{
-    Chain, Cursor, Device, Digest, Earlier, Head, History, Kind, Link, LinkTo, Member, Order, Owed,
-    Producer, Role, Seq, Timestamp,
+    Asset, Chain, Cursor, Device, Digest, Earlier, Head, History, Holder, Kept, Kind, Link, LinkTo,
+    Member, Order, Owed, Producer, Role, Seq, Storage, Timestamp,
 };
 use proto::{row, rows};
 
@@ -59,6 +59,17 @@ pub(super) fn samples() -> Vec<Sample> {
         outbox_next: 42,
         outbox_done: 41,
     };
+    let asset = Asset {
+        owner: user("alice"),
+        size: 300,
+        sha256: Digest([3; 32]),
+        media_type: "image/png".into(),
+        created_at: Timestamp(1_600_000_000_000),
+        holders: BTreeSet::from([Holder(1), Holder(3)]),
+        grants: BTreeSet::from([direct()]),
+    };
+    let storage = Storage { bytes: 4_396, assets: 2 };
+    let kept = Kept { bytes: 4_096, at: Timestamp(1_600_000_000_000) };
     let stored = message();
     let read_message = |bytes: &[u8]| row::decode_message(direct(), Seq(300), bytes);
     vec![
@@ -90,6 +101,9 @@ pub(super) fn samples() -> Vec<Sample> {
             row::encode_owed(&owed_unlink),
             row::decode_owed,
         ),
+        sample("asset", asset.clone(), row::encode_asset(&asset), row::decode_asset),
+        sample("storage", storage, row::encode_storage(&storage), row::decode_storage),
+        sample("kept", kept, row::encode_kept(&kept), row::decode_kept),
         sample("applied", applied.clone(), row::encode_applied(&applied), row::decode_applied),
     ]
 }

@@ -15,6 +15,9 @@ pub(super) fn key(data: &[u8]) {
         Key::User(user) => keys::user(user),
         Key::Device(user, device) => keys::device(user, *device),
         Key::Link(user, id) => keys::link(user, *id),
+        Key::Asset(id) => keys::asset(*id),
+        Key::Storage(user) => keys::storage(user),
+        Key::Kept(user, asset) => keys::kept(user, *asset),
         Key::Applied(group) => keys::applied(*group),
         Key::Outbox(group, number) => keys::outbox(*group, *number),
         Key::Staging(group, key) => keys::staging(*group, key),
@@ -35,7 +38,7 @@ pub(super) fn row(data: &[u8]) {
             assert_eq!($decode(&bytes).expect("written by us"), read, "a row is what it was");
         }};
     }
-    match which % 10 {
+    match which % 13 {
         0 => twice!(row::decode_head, row::encode_head),
         1 => twice!(row::decode_member, row::encode_member),
         2 => twice!(row::decode_producer, row::encode_producer),
@@ -45,6 +48,9 @@ pub(super) fn row(data: &[u8]) {
         6 => twice!(row::decode_applied, row::encode_applied),
         7 => twice!(row::decode_account, row::encode_account),
         8 => twice!(row::decode_device, row::encode_device),
+        10 => twice!(row::decode_asset, row::encode_asset),
+        11 => twice!(row::decode_storage, row::encode_storage),
+        12 => twice!(row::decode_kept, row::encode_kept),
         _ => twice!(row::decode_link, row::encode_link),
     }
 }
