@@ -199,6 +199,7 @@ fn routes() -> Vec<Route> {
         Route::delete("/v1/push/{push}", pushes::remove, pushes::REMOVE),
         Route::post("/v1/push/{push}/replay", pushes::replay, pushes::REPLAY),
         Route::get("/openapi.json", interface::openapi, interface::OPENAPI),
+        Route::get("/asyncapi.json", interface::asyncapi, interface::ASYNCAPI),
         Route::get("/docs", interface::page, interface::PAGE),
     ]
 }

@@ -82,7 +82,7 @@ fn rows() -> Vec<Row> {
     rows.push(row("GET", "/v1/users/{user}", "of another", Rule::Session, |_, _| {
         get("/v1/users/az-owner")
     }));
-    for document in ["/openapi.json", "/docs"] {
+    for document in ["/openapi.json", "/asyncapi.json", "/docs"] {
         rows.push(row("GET", document, "by anybody", Rule::Public, move |_, _| get(document)));
     }
     rows
