@@ -19,6 +19,7 @@ mod local;
 mod mention;
 mod pieces;
 mod spread;
+mod steps;
 mod sweep;
 mod upload;
 
@@ -32,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use local::Local;
 pub(crate) use mention::mentioned;
+pub(crate) use steps::{Progress, Step};
 pub(crate) use upload::{Incoming, Made};
 
 use crate::clock::{Clock, Entropy};
@@ -91,13 +93,16 @@ pub(crate) struct Assets {
     uploads: Arc<Semaphore>,
     /// Those that could not be read here. The sweep looks at them first of all.
     suspects: Arc<Mutex<BTreeSet<AssetId>>>,
+    /// Uploads in steps that are open.
+    sessions: Arc<steps::Sessions>,
 }
 
 impl Assets {
     /// Assets over these ports.
     pub(crate) fn new(ports: Ports) -> Self {
         let uploads = Arc::new(Semaphore::new(UPLOADS_MAX));
-        Self { ports: Arc::new(ports), uploads, suspects: Arc::default() }
+        let (suspects, sessions) = (Arc::default(), Arc::default());
+        Self { ports: Arc::new(ports), uploads, suspects, sessions }
     }
 
     /// Largest asset.

@@ -96,6 +96,7 @@ impl Host {
             node,
             tables: Arc::clone(&view.tables),
             assets: Local::new(blobs),
+            uploads: Arc::default(),
             tasks: JoinSet::new(),
             stop,
             clock,
@@ -113,6 +114,7 @@ impl Host {
             raft: self.raft.clone(),
             presence: Arc::new(self.running.node.directory.clone()),
             assets: self.running.assets.clone(),
+            uploads: Arc::clone(&self.running.uploads),
         })
     }
 

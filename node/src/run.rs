@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use transport::peer::{self, Identity, PeerPlane};
 
-use crate::asset::Local;
+use crate::asset::{Assets, Local};
 use crate::boot;
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::cluster::Configured;
@@ -93,6 +93,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
         node: node(&config, &raft, &peers),
         tables: opened.tables,
         assets: Local::new(opened.blobs),
+        uploads: Arc::default(),
         tasks: JoinSet::new(),
         stop: stop.child_token(),
         clock: Arc::new(SystemClock),
@@ -134,6 +135,8 @@ pub(crate) struct Running {
     pub(crate) node: Node,
     pub(crate) tables: Arc<dyn Tables>,
     pub(crate) assets: Local,
+    /// Set once clients are served.
+    pub(crate) uploads: Arc<OnceLock<Assets>>,
     pub(crate) tasks: JoinSet<()>,
     pub(crate) stop: CancellationToken,
     pub(crate) clock: Arc<dyn Clock>,
@@ -209,6 +212,7 @@ impl Running {
             raft: self.node.raft.clone(),
             presence: Arc::new(self.node.directory.clone()),
             assets: self.assets.clone(),
+            uploads: Arc::clone(&self.uploads),
         };
         let plane = PeerPlane::serve(config, Arc::new(callee), self.stop.clone()).await?;
         self.connect(Arc::new(plane));
