@@ -266,7 +266,8 @@ fn change(this: &mut User, at: Timestamp, command: &UserCommand) -> AppliedUser 
         }
         UserCommand::SetProfile { display_name } => set_profile(this, at, display_name),
         UserCommand::AdmitDevice { device, name, issued_at, starts } => {
-            if !this.devices.contains_key(device) && *issued_at <= this.signed_out_at {
+            let from_before = this.signed_out_at > Timestamp(0) && *issued_at <= this.signed_out_at;
+            if from_before && !this.devices.contains_key(device) {
                 return refused(Refusal::NoSuchDevice);
             }
             let new = Device {
@@ -307,11 +308,11 @@ fn mark_seen(
         this.last_seen = seen;
         changed.account = true;
     }
-    if let Some(device) = device.filter(|device| this.devices.contains_key(device)) {
-        if this.seen.get(&device).is_none_or(|before| seen > *before) {
-            this.seen.insert(device, seen);
-            changed.account = true;
-        }
+    let newer = |device: &DeviceId| this.seen.get(device).is_none_or(|before| seen > *before);
+    let has_session = |device: &DeviceId| this.devices.contains_key(device);
+    if let Some(device) = device.filter(has_session).filter(newer) {
+        this.seen.insert(device, seen);
+        changed.account = true;
     }
     assert!(this.seen.len() <= this.devices.len(), "only devices with a session are seen");
     accepted(at, None, changed)

@@ -10,7 +10,12 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use thiserror::Error;
 
+mod auth;
+mod limits;
 mod suggest;
+
+pub use auth::{Auth, ISSUERS_MAX, Issuer};
+pub use limits::{Limits, Quota, Rate};
 
 /// A node's configuration file.
 #[derive(Debug, Clone, Deserialize)]
@@ -26,6 +31,12 @@ pub struct Config {
     pub tls: Tls,
     /// How the cluster is formed at its first start; ignored once group 0 has a state.
     pub cluster: Cluster,
+    /// Issuers of tokens that are trusted besides the cluster itself.
+    #[serde(default)]
+    pub auth: Auth,
+    /// How fast is too fast.
+    #[serde(default)]
+    pub limits: Limits,
     /// The disk.
     #[serde(default)]
     pub storage: Storage,
@@ -260,12 +271,15 @@ impl Config {
             &mut tls.peer_key,
             &mut self.data,
         ];
-        for file in files.into_iter().chain(self.storage.node_key.as_mut()) {
+        let others = self.storage.node_key.as_mut().into_iter().chain(self.auth.files());
+        for file in files.into_iter().chain(others) {
             *file = base.join(&*file);
         }
     }
 
     fn check(&self) -> Result<(), String> {
+        self.auth.check()?;
+        self.limits.check()?;
         let ids: BTreeSet<u64> = self.cluster.nodes.iter().map(|member| member.id).collect();
         require(
             ids.len() == self.cluster.nodes.len(),

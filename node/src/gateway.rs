@@ -12,9 +12,12 @@ mod conversations;
 #[cfg(test)]
 pub(crate) mod fake;
 mod groups;
+mod identify;
 mod interface;
+pub(crate) mod issuers;
 pub(crate) mod limits;
 mod messages;
+mod meter;
 mod passwords;
 mod people;
 pub(crate) mod problems;
@@ -27,10 +30,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::handler::Handler;
+use axum::middleware;
 use axum::routing::{self, MethodRouter};
 use proto::{Problem, ProblemCode};
 
 use self::interface::{Call, Operation};
+use self::issuers::Issuers;
 use self::limits::Limits;
 use self::passwords::Passwords;
 use self::problems::Failure;
@@ -54,6 +59,10 @@ pub(crate) struct Ports {
     pub(crate) assets: Assets,
     /// The cluster's token keys.
     pub(crate) keys: Arc<dyn TokenKeys>,
+    /// Who else may say who somebody is.
+    pub(crate) issuers: Issuers,
+    /// How fast is too fast.
+    pub(crate) limits: Limits,
     /// The sessions of this node; the fan-out posts to the same.
     pub(crate) directory: Directory,
     /// The other nodes, for presence.
@@ -72,6 +81,7 @@ pub(crate) struct Parts {
     pub(crate) assets: Assets,
     pub(crate) history: History,
     pub(crate) tokens: Tokens,
+    pub(crate) issuers: Issuers,
     pub(crate) passwords: Passwords,
     pub(crate) limits: Limits,
     pub(crate) directory: Directory,
@@ -83,8 +93,19 @@ pub(crate) struct Parts {
 impl Parts {
     /// Puts the client side together.
     pub(crate) fn new(ports: Ports) -> Self {
-        let Ports { node, router, replica, assets, keys, directory, others, clock, entropy } =
-            ports;
+        let Ports {
+            node,
+            router,
+            replica,
+            assets,
+            keys,
+            issuers,
+            limits,
+            directory,
+            others,
+            clock,
+            entropy,
+        } = ports;
         let presence = Presence::new(
             directory.clone(),
             others,
@@ -96,8 +117,9 @@ impl Parts {
             node,
             history: History::new(Arc::clone(&replica), router.clone()),
             tokens: Tokens::new(keys),
+            issuers,
             passwords: Passwords::default(),
-            limits: Limits::default(),
+            limits,
             router,
             replica,
             assets,
@@ -185,7 +207,11 @@ fn described() -> Vec<Call> {
 pub(crate) fn router(parts: Arc<Parts>) -> Router {
     routes()
         .into_iter()
-        .fold(Router::new(), |router, route| router.route(route.call.path, route.handler))
+        .fold(Router::new(), |router, route| {
+            let metered = (Arc::clone(&parts), route.call.class());
+            let meter = middleware::from_fn_with_state(metered, meter::meter);
+            router.route(route.call.path, route.handler.route_layer(meter))
+        })
         .method_not_allowed_fallback(|| async {
             Failure(Problem::of(ProblemCode::MethodNotAllowed))
         })

@@ -26,6 +26,7 @@ use transport::peer::PeerHandler;
 use crate::asset::Local;
 use crate::clock::{Clock, Entropy};
 use crate::config::Config;
+use crate::gateway::issuers::Issuers;
 use crate::gateway::tokens::Identity;
 use crate::gateway::{self, Parts};
 use crate::peers::{Callee, Peers};
@@ -131,7 +132,7 @@ impl Host {
                 Ok(joined) => joined,
                 Err(error) => return error,
             };
-            let (parts, sessions) = self.running.front(router, configured);
+            let (parts, sessions) = self.running.front(router, configured, Issuers::default());
             ready(Front { parts, sessions });
             std::future::pending().await
         };

@@ -25,7 +25,7 @@ impl Answer {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// The body as JSON; an empty one is null.
+    /// The body as JSON; an empty one is null, one that does not claim to be JSON a text.
     ///
     /// # Panics
     /// When it is something else.
@@ -35,6 +35,9 @@ impl Answer {
             return Value::Null;
         }
         let text = String::from_utf8_lossy(&self.body);
+        if self.header("content-type").is_some_and(|media_type| !media_type.contains("json")) {
+            return Value::String(text.into_owned());
+        }
         serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}"))
     }
 }

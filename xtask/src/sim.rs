@@ -44,14 +44,16 @@ fn canaries(arguments: &[String]) -> bool {
     }
     let listed = Command::new(program()).arg("planted").output();
     let Ok(listed) = listed else { return false };
-    let names: Vec<String> =
-        String::from_utf8_lossy(&listed.stdout).lines().map(str::to_owned).collect();
+    let listed = String::from_utf8_lossy(&listed.stdout);
+    // A name and the signs by which it is caught.
+    let bugs: Vec<Vec<&str>> = listed.lines().map(|line| line.split('\t').collect()).collect();
     let mut good = true;
-    for at in 0..count.min(names.len()) {
-        let name = &names[(from + at) % names.len()];
+    for at in 0..count.min(bugs.len()) {
+        let Some((name, signs)) = bugs[(from + at) % bugs.len()].split_first() else { continue };
         let seeds = SEEDS_MAX.to_string();
-        let caught =
-            !run(&["sweep", "--count", &seeds, "--fail-fast"].map(str::to_owned), Some(name));
+        let mut sweep = ["sweep", "--count", &seeds, "--fail-fast"].map(str::to_owned).to_vec();
+        sweep.extend(signs.iter().flat_map(|sign| ["--sign".to_owned(), (*sign).to_owned()]));
+        let caught = run(&sweep, Some(name));
         println!("{}: {name}", if caught { "caught" } else { "NOT CAUGHT" });
         good &= caught;
     }

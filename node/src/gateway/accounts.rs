@@ -19,6 +19,7 @@ use super::body::{Fields, invalid};
 use super::caller::{Address, Caller};
 use super::interface::words::{DEVICE, NAME, PASSWORD, SHORT, TEXT};
 use super::interface::{Answer, Field, Operation, Schema, field, optional};
+use super::limits::Class;
 use super::passwords::PASSWORD_BYTES_MAX;
 use super::problems::{self, Failure};
 use super::propose::accepted;
@@ -42,13 +43,16 @@ const SESSION: &[Field] = &[
 /// `POST /v1/users`.
 pub(super) const REGISTER: Operation = Operation::new("Makes an account.")
     .public()
+    .counts_as(Class::Register)
     .takes(&CREDENTIALS)
     .answers(&[Answer::json(201, "the account exists", &[field("userId", NAME)])])
     .refuses(&[ProblemCode::NameTaken]);
 
 /// `POST /v1/sessions`.
 pub(super) const LOGIN: Operation = Operation::new("Signs a new device in.")
+    .says("After wrong passwords an address waits longer and longer for the same account.")
     .public()
+    .counts_as(Class::SignIn)
     .takes(&[CREDENTIALS[0], CREDENTIALS[1], optional("deviceName", SHORT)])
     .answers(&[Answer::json(201, "a session", SESSION)])
     .refuses(&[ProblemCode::WrongCredentials, ProblemCode::TooManyDevices]);
@@ -69,10 +73,8 @@ pub(super) const LOGOUT: Operation = Operation::new("Signs this device out.")
 /// `POST /v1/users`.
 pub(super) async fn register(
     State(parts): State<Arc<Parts>>,
-    Address(address): Address,
     mut body: Fields,
 ) -> Result<Response, Failure> {
-    parts.limits.login(Instant::now(), address).map_err(Problem::from)?;
     let user = body.user("userId")?;
     let password = password(&mut body)?;
     // Names are never given back: one that is taken here is taken, and need not cost a hash.
@@ -97,12 +99,12 @@ pub(super) async fn login(
     Address(address): Address,
     mut body: Fields,
 ) -> Result<Response, Failure> {
-    parts.limits.login(Instant::now(), address).map_err(Problem::from)?;
     let name = body.text("userId")?;
     let password = password(&mut body)?;
     let device_name = body.optional_text("deviceName")?.unwrap_or_default();
     let wrong = || Problem::of(ProblemCode::WrongCredentials);
     let user = UserId::parse(&name).map_err(|_| wrong())?;
+    parts.limits.guess(Instant::now(), &user, address).map_err(Problem::from)?;
     // One path for all: a fresh look, then one hash, whether the user exists or not.
     parts.router.linearize(user.slot()).await.map_err(|error| problems::of_route(&error))?;
     let account = parts.replica.user(&user).map_err(|error| problems::of_store(&error))?;
@@ -110,6 +112,7 @@ pub(super) async fn login(
     if !parts.passwords.verify(password, stored).await.map_err(Problem::from)? {
         return Err(wrong().into());
     }
+    parts.limits.guessed(&user, address);
     let who = Identity { user, device: parts.new_device() };
     let refresh = RefreshToken::generate(&*parts.entropy, who.clone());
     let command = UserCommand::OpenSession {

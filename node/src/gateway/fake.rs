@@ -20,6 +20,8 @@ use proto::row::Account;
 use store::{Blobs, MemoryDisk, OneFolder, StoreError};
 use tokio_util::sync::CancellationToken;
 
+use super::issuers::Issuers;
+use super::limits::Limits;
 use super::passwords::Passwords;
 use super::tokens::{Identity, KeySet, TokenSeed};
 use super::{Parts, Ports};
@@ -103,6 +105,8 @@ pub(crate) fn parts(fake: &Arc<Fake>, directory: Directory) -> Arc<Parts> {
         replica: Arc::clone(fake) as Arc<dyn Replica>,
         assets: assets(fake),
         keys: Arc::new(Arc::new(KeySet::new(&[seed]))),
+        issuers: Issuers::default(),
+        limits: Limits::default(),
         directory,
         others: Arc::new(Alone),
         clock: Arc::clone(&fake.clock) as Arc<dyn crate::clock::Clock>,

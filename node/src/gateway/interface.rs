@@ -11,6 +11,8 @@ mod schema;
 mod serve;
 pub(super) mod words;
 
+use super::limits::Class;
+
 pub(super) use operation::{Answer, Operation};
 pub(super) use schema::{Field, Schema, field, optional};
 pub(super) use serve::{OPENAPI, PAGE, openapi, page};
@@ -22,6 +24,17 @@ pub(super) struct Call {
     /// As the router has it.
     pub(super) path: &'static str,
     pub(super) operation: Operation,
+}
+
+impl Call {
+    /// Against which allowance it counts.
+    pub(super) fn class(&self) -> Class {
+        let by_method = match self.method {
+            "GET" | "HEAD" | "OPTIONS" => Class::Read,
+            _ => Class::Write,
+        };
+        self.operation.class.unwrap_or(by_method)
+    }
 }
 
 #[cfg(test)]

@@ -19,7 +19,7 @@ use super::interface::{Answer, Field, Operation, Schema, field};
 use super::messages::consistency;
 use super::problems::{self, Failure};
 use super::propose::accepted;
-use crate::history::{self, Consistency};
+use crate::history::{self, Consistency, contacts};
 
 const PROFILED: &[Field] = &[
     field("userId", NAME),
@@ -82,17 +82,22 @@ pub(super) const PRESENCE: Operation = Operation::new("Whether a user is there, 
             field("lastSeen", Schema::Maybe(&Schema::Time)),
         ],
     )])
-    .refuses(&[ProblemCode::NoSuchUser]);
+    .says("For the user themself and for whoever shares a conversation with them.")
+    .refuses(&[ProblemCode::NoSuchUser, ProblemCode::NotAllowed]);
 
 /// `GET /v1/presence/{user}`.
 pub(super) async fn presence(
     State(parts): State<Arc<Parts>>,
-    Caller(_): Caller,
+    Caller(who): Caller,
     Segment(user): Segment,
 ) -> Result<Response, Failure> {
     let user = body::user("userId", &user)?;
     if history::account(&*parts.replica, &parts.router, &user).await?.is_none() {
         return Err(Problem::of(ProblemCode::NoSuchUser).into());
+    }
+    if !contacts::are(&*parts.replica, &parts.router, &who.user, &user).await? {
+        let detail = "only whoever shares a conversation with a user sees when they are there";
+        return Err(Problem::new(ProblemCode::NotAllowed, detail).into());
     }
     let seen = parts.presence.of(&user).await.map_err(|error| problems::of_store(&error))?;
     let answer = json!({

@@ -19,6 +19,7 @@ use super::body::{Fields, Segment, invalid};
 use super::caller::{Address, Caller};
 use super::interface::words::{DEVICE, PASSWORD, SHORT};
 use super::interface::{Answer, Operation, Schema, field};
+use super::limits::Class;
 use super::problems::{self, Failure};
 use super::propose::accepted;
 
@@ -95,6 +96,7 @@ pub(super) async fn end(
 /// `PUT /v1/users/me/password`.
 pub(super) const CHANGE_PASSWORD: Operation =
     Operation::new("Changes the caller's password and ends every other session.")
+        .counts_as(Class::SignIn)
         .takes(&[field("oldPassword", PASSWORD), field("newPassword", PASSWORD)])
         .answers(&[Answer::empty(204, "the new password is good, and the old one is not")])
         .refuses(&[ProblemCode::WrongCredentials]);
@@ -108,7 +110,7 @@ pub(super) async fn change_password(
 ) -> Result<StatusCode, Failure> {
     let old = password_in(&mut body, "oldPassword")?;
     let new = password_in(&mut body, "newPassword")?;
-    parts.limits.login(Instant::now(), address).map_err(Problem::from)?;
+    parts.limits.guess(Instant::now(), &who.user, address).map_err(Problem::from)?;
     let wrong = || Problem::of(ProblemCode::WrongCredentials);
     parts.router.linearize(who.user.slot()).await.map_err(|error| problems::of_route(&error))?;
     let account = parts.replica.user(&who.user).map_err(|error| problems::of_store(&error))?;
@@ -116,6 +118,7 @@ pub(super) async fn change_password(
     if !parts.passwords.verify(old, stored.clone()).await.map_err(Problem::from)? {
         return Err(wrong().into());
     }
+    parts.limits.guessed(&who.user, address);
     let mut salt = [0; 16];
     parts.entropy.fill(&mut salt);
     let new = parts.passwords.hash(new, salt).await.map_err(Problem::from)?;

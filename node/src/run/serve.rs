@@ -9,6 +9,7 @@ use transport::client_plane::{self, Limits};
 use super::{Error, Running, read};
 use crate::asset::{self, Assets, Leads, Placement};
 use crate::cluster::Configured;
+use crate::gateway::issuers::Issuers;
 use crate::gateway::tokens::{KeySet, TokenKeys, TokenSeed};
 use crate::gateway::{self, Parts, Ports};
 use crate::router::Router;
@@ -22,7 +23,8 @@ impl Running {
         router: Router,
         configured: Configured,
     ) -> Result<(), Error> {
-        let (parts, sessions) = self.front(router, configured);
+        let issuers = self.trust().await?;
+        let (parts, sessions) = self.front(router, configured, issuers);
         let tls = &self.config.tls;
         let identity = ServerIdentity::from_pem(
             &read(&tls.client_certificate).await?,
@@ -44,11 +46,21 @@ impl Running {
         Ok(())
     }
 
+    /// Reads the keys of the trusted issuers, and follows them.
+    async fn trust(&mut self) -> Result<Issuers, Error> {
+        let issuers = Issuers::load(&self.config.auth.issuers).await;
+        let issuers =
+            issuers.map_err(|problem| Error::Config(format!("auth.issuers: {problem}")))?;
+        self.tasks.spawn(issuers.clone().follow(self.stop.clone()));
+        Ok(issuers)
+    }
+
     /// Gateway and sessions over the shards.
     pub(crate) fn front(
         &mut self,
         router: Router,
         configured: Configured,
+        issuers: Issuers,
     ) -> (Arc<Parts>, Sessions) {
         let keys = self.follow_keys(configured.clone());
         let replica = Arc::new(Reader::new(Arc::clone(&self.tables)));
@@ -76,6 +88,8 @@ impl Running {
             replica,
             assets,
             keys: Arc::new(Keys(keys)),
+            issuers,
+            limits: gateway::limits::Limits::new(&self.config.limits),
             directory: self.node.directory.clone(),
             others: Arc::new(self.node.clone()),
             clock: Arc::clone(&self.clock),

@@ -37,6 +37,7 @@ pub(super) fn document(calls: &[Call]) -> Value {
         "paths": paths,
         "components": {
             "schemas": named,
+            "headers": standing(),
             "securitySchemes": {
                 BEARER: { "type": "http", "scheme": "bearer", "bearerFormat": "JWT" },
             },
@@ -159,9 +160,7 @@ fn answered(answer: &Answer, named: &mut Map<String, Value>) -> Value {
         }
         Content::Bytes(media_type) => out["content"] = json!({ media_type: {} }),
     }
-    if !answer.headers.is_empty() {
-        out["headers"] = headers(answer.headers, named);
-    }
+    out["headers"] = headers(answer.headers, named);
     out
 }
 
@@ -172,12 +171,36 @@ fn headers(fields: &[Field], named: &mut Map<String, Value>) -> Value {
             json!({ "required": field.required, "schema": schema, "description": field.about });
         (field.name.to_owned(), header)
     };
-    Value::Object(fields.iter().map(header).collect())
+    let metered = STANDING.iter().map(|(name, _)| {
+        let reference = format!("#/components/headers/{name}");
+        ((*name).to_owned(), json!({ "$ref": reference }))
+    });
+    Value::Object(fields.iter().map(header).chain(metered).collect())
+}
+
+/// Told with every answer (draft-ietf-httpapi-ratelimit-headers-10).
+const STANDING: [(&str, &str); 2] = [
+    (
+        "RateLimit",
+        "the allowance of which least is left: r, how many; t, seconds until it is whole",
+    ),
+    ("RateLimit-Policy", "the allowances that the call counts against: q, how many in w seconds"),
+];
+
+fn standing() -> Value {
+    let header = |(name, about): &(&str, &str)| {
+        let schema = json!({ "type": "string" });
+        ((*name).to_owned(), json!({ "description": about, "schema": schema }))
+    };
+    Value::Object(STANDING.iter().map(header).collect())
 }
 
 /// Told with every refusal that waiting helps.
 const RETRY_AFTER: &[Field] =
     &[optional("Retry-After", Schema::Number(0, EXACT_MAX)).says("whole seconds")];
+
+/// Told with every refusal of whoever shows no good token.
+const CHALLENGE: &[Field] = &[field("WWW-Authenticate", Schema::Text(64))];
 
 fn refused(status: u16, codes: &[ProblemCode], named: &mut Map<String, Value>) -> Value {
     let lines: Vec<String> =
@@ -190,13 +213,12 @@ fn refused(status: u16, codes: &[ProblemCode], named: &mut Map<String, Value>) -
         "description": lines.join("; "),
         "content": { Problem::MEDIA_TYPE: { "schema": schema } },
     });
-    if codes.iter().any(|code| code.retryable()) {
-        out["headers"] = headers(RETRY_AFTER, named);
-    }
-    if status == 401 {
-        let fields = [field("WWW-Authenticate", Schema::Text(64))];
-        out["headers"] = headers(&fields, named);
-    }
+    let fields = match status {
+        401 => CHALLENGE,
+        _ if codes.iter().any(|code| code.retryable()) => RETRY_AFTER,
+        _ => &[],
+    };
+    out["headers"] = headers(fields, named);
     out
 }
 

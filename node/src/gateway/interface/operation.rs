@@ -2,6 +2,7 @@
 
 use proto::ProblemCode;
 
+use super::super::limits::Class;
 use super::schema::{Field, Schema};
 
 /// What a call takes, answers and refuses.
@@ -11,6 +12,8 @@ pub(in crate::gateway) struct Operation {
     pub(super) summary: &'static str,
     /// What else there is to know.
     pub(super) detail: &'static str,
+    /// Against which allowance it counts, if its method does not say.
+    pub(super) class: Option<Class>,
     /// Whether it needs no token.
     pub(super) public: bool,
     /// Segments of the path that are no names of users and groups.
@@ -99,6 +102,7 @@ impl Operation {
         Self {
             summary,
             detail: "",
+            class: None,
             public: false,
             path: &[],
             query: &[],
@@ -113,6 +117,13 @@ impl Operation {
     #[must_use]
     pub(in crate::gateway) const fn says(mut self, detail: &'static str) -> Self {
         self.detail = detail;
+        self
+    }
+
+    /// Counts as one of this class, whatever its method.
+    #[must_use]
+    pub(in crate::gateway) const fn counts_as(mut self, class: Class) -> Self {
+        self.class = Some(class);
         self
     }
 
