@@ -24,7 +24,7 @@ mod sweep;
 mod upload;
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use chat::AssetId;
 use parking_lot::Mutex;
@@ -97,7 +97,28 @@ pub(crate) struct Assets {
     sessions: Arc<steps::Sessions>,
 }
 
+/// A handle that keeps nothing alive: for those whom assets themselves reach, as the other nodes do.
+#[derive(Clone)]
+pub(crate) struct WeakAssets {
+    ports: Weak<Ports>,
+    rest: (Arc<Semaphore>, Arc<Mutex<BTreeSet<AssetId>>>, Arc<steps::Sessions>),
+}
+
+impl WeakAssets {
+    /// The handle, while this node serves.
+    pub(crate) fn upgrade(&self) -> Option<Assets> {
+        let (uploads, suspects, sessions) = self.rest.clone();
+        Some(Assets { ports: self.ports.upgrade()?, uploads, suspects, sessions })
+    }
+}
+
 impl Assets {
+    /// See [`WeakAssets`].
+    pub(crate) fn downgrade(&self) -> WeakAssets {
+        let Self { ports, uploads, suspects, sessions } = self.clone();
+        WeakAssets { ports: Arc::downgrade(&ports), rest: (uploads, suspects, sessions) }
+    }
+
     /// Assets over these ports.
     pub(crate) fn new(ports: Ports) -> Self {
         let uploads = Arc::new(Semaphore::new(UPLOADS_MAX));

@@ -18,7 +18,7 @@ use proto::peer::{
 use raft::{GroupId, Network, NetworkError, NodeId, ProposeError, Raft};
 use transport::peer::{Lane, PeerError, PeerHandler};
 
-use crate::asset::{Assets, Local};
+use crate::asset::{Local, WeakAssets};
 use crate::plane::Plane;
 use crate::presence::LocalPresence;
 
@@ -247,7 +247,7 @@ pub(crate) struct Callee {
     /// The assets that lie here.
     pub(crate) assets: Local,
     /// Uploads in steps, once this node serves clients.
-    pub(crate) uploads: Arc<OnceLock<Assets>>,
+    pub(crate) uploads: Arc<OnceLock<WeakAssets>>,
 }
 
 impl PeerHandler for Callee {
@@ -324,7 +324,7 @@ impl Callee {
                 })
             }
             forward_request::Request::Upload(call) => {
-                let uploads = self.uploads.get().cloned();
+                let uploads = self.uploads.get().and_then(WeakAssets::upgrade);
                 Box::pin(async move {
                     let uploads = uploads.ok_or_else(|| NOT_READY.to_owned())?;
                     let state = uploads.passed(call).await?;

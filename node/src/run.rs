@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use transport::peer::{self, Identity, PeerPlane};
 
-use crate::asset::{Assets, Local};
+use crate::asset::{Local, WeakAssets};
 use crate::boot;
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::cluster::Configured;
@@ -136,7 +136,7 @@ pub(crate) struct Running {
     pub(crate) tables: Arc<dyn Tables>,
     pub(crate) assets: Local,
     /// Set once clients are served.
-    pub(crate) uploads: Arc<OnceLock<Assets>>,
+    pub(crate) uploads: Arc<OnceLock<WeakAssets>>,
     pub(crate) tasks: JoinSet<()>,
     pub(crate) stop: CancellationToken,
     pub(crate) clock: Arc<dyn Clock>,
