@@ -23,7 +23,7 @@ mod steps;
 mod sweep;
 mod upload;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Weak};
 
 use chat::AssetId;
@@ -90,40 +90,50 @@ pub(crate) struct Ports {
 #[derive(Clone)]
 pub(crate) struct Assets {
     ports: Arc<Ports>,
-    uploads: Arc<Semaphore>,
-    /// Those that could not be read here. The sweep looks at them first of all.
-    suspects: Arc<Mutex<BTreeSet<AssetId>>>,
-    /// Uploads in steps that are open.
-    sessions: Arc<steps::Sessions>,
+    state: Arc<State>,
 }
 
-/// A handle that keeps nothing alive: for those whom assets themselves reach, as the other nodes do.
+/// What is under way.
+struct State {
+    /// Places for uploads.
+    uploads: Arc<Semaphore>,
+    /// Places for copies, by the node that they go to.
+    copies: Mutex<BTreeMap<u64, Arc<Semaphore>>>,
+    /// Those that could not be read here. The sweep looks at them first of all.
+    suspects: Mutex<BTreeSet<AssetId>>,
+    /// Uploads in steps that are open.
+    sessions: steps::Sessions,
+}
+
+/// A handle that keeps nothing open: for those whom assets themselves reach, as the other nodes do.
 #[derive(Clone)]
 pub(crate) struct WeakAssets {
     ports: Weak<Ports>,
-    rest: (Arc<Semaphore>, Arc<Mutex<BTreeSet<AssetId>>>, Arc<steps::Sessions>),
+    state: Arc<State>,
 }
 
 impl WeakAssets {
     /// The handle, while this node serves.
     pub(crate) fn upgrade(&self) -> Option<Assets> {
-        let (uploads, suspects, sessions) = self.rest.clone();
-        Some(Assets { ports: self.ports.upgrade()?, uploads, suspects, sessions })
+        Some(Assets { ports: self.ports.upgrade()?, state: Arc::clone(&self.state) })
     }
 }
 
 impl Assets {
-    /// See [`WeakAssets`].
-    pub(crate) fn downgrade(&self) -> WeakAssets {
-        let Self { ports, uploads, suspects, sessions } = self.clone();
-        WeakAssets { ports: Arc::downgrade(&ports), rest: (uploads, suspects, sessions) }
-    }
-
     /// Assets over these ports.
     pub(crate) fn new(ports: Ports) -> Self {
-        let uploads = Arc::new(Semaphore::new(UPLOADS_MAX));
-        let (suspects, sessions) = (Arc::default(), Arc::default());
-        Self { ports: Arc::new(ports), uploads, suspects, sessions }
+        let state = State {
+            uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
+            copies: Mutex::default(),
+            suspects: Mutex::default(),
+            sessions: steps::Sessions::default(),
+        };
+        Self { ports: Arc::new(ports), state: Arc::new(state) }
+    }
+
+    /// See [`WeakAssets`].
+    pub(crate) fn downgrade(&self) -> WeakAssets {
+        WeakAssets { ports: Arc::downgrade(&self.ports), state: Arc::clone(&self.state) }
     }
 
     /// Largest asset.
@@ -133,7 +143,7 @@ impl Assets {
 
     /// Notes that an asset cannot be read here.
     fn suspect(&self, id: AssetId) {
-        let mut suspects = self.suspects.lock();
+        let mut suspects = self.state.suspects.lock();
         if suspects.len() < SUSPECTS_MAX {
             suspects.insert(id);
         }

@@ -138,7 +138,7 @@ impl Assets {
 
     /// The place of a session, of which there is one at a time for each upload.
     fn session(&self, id: AssetId) -> Result<Arc<Mutex<Option<Session>>>, Problem> {
-        let mut sessions = self.sessions.lock();
+        let mut sessions = self.state.sessions.lock();
         if !sessions.contains_key(&id) && sessions.len() >= OPEN_MAX {
             let idle = sessions.iter().find(|(_, one)| Arc::strong_count(one) == 1);
             let idle = idle.map(|(id, _)| *id).ok_or_else(|| {

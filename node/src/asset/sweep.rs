@@ -134,7 +134,7 @@ impl Assets {
     /// Has this node's copy as it should be.
     async fn look_after(&self, id: AssetId, asset: &Asset, read_it: bool) {
         let here = self.ports.local.open(id).await.ok().flatten();
-        let suspected = self.suspects.lock().remove(&id);
+        let suspected = self.state.suspects.lock().remove(&id);
         let sound = match here {
             Some(blob) if blob.bytes() != asset.size => false,
             Some(blob) if read_it || suspected => self.is_sound(&blob, asset.sha256).await,

@@ -25,6 +25,7 @@ use super::body::{Parameters, Segment};
 use super::caller::Caller;
 use super::interface::words::{COUNT, FRESHNESS};
 use super::interface::{Answer, Field, Operation, Schema, field, optional};
+use super::limits::Class;
 use super::messages::consistency;
 use super::problems::Failure;
 use crate::asset::{Incoming, Made};
@@ -53,6 +54,7 @@ pub(super) const UPLOAD: Operation = Operation::new("Takes a file that messages 
          Pictures, sound and film have to begin as their type says.",
     )
     .takes_bytes(&["*/*"])
+    .counts_as(Class::Upload)
     .answers(&[Answer::json(
         201,
         "it is kept",

@@ -20,8 +20,9 @@ use super::body::{Segment, invalid};
 use super::caller::Caller;
 use super::interface::words::COUNT;
 use super::interface::{Answer, Field, Operation, Schema, field, optional};
+use super::limits::Class;
 use super::problems::Failure;
-use crate::asset::{Incoming, PIECE_BYTES_MAX, Progress, Step};
+use crate::asset::{Incoming, PIECE_BYTES, PIECE_BYTES_MAX, Progress, Step};
 
 /// The one version that is spoken.
 const VERSION: &str = "1.0.0";
@@ -64,6 +65,7 @@ pub(super) const CREATE: Operation = Operation::new("Begins an upload in steps (
         optional("Upload-Metadata", Schema::Text(METADATA_BYTES_MAX)).says("filetype is the asset's type"),
     ])
     .takes_bytes(&[PIECE])
+    .counts_as(Class::Upload)
     .answers(&[Answer::empty(201, "it has begun")
         .with(&[field("Location", Schema::Text(128)), OFFSET])])
     .refuses(&[
@@ -148,6 +150,7 @@ pub(super) const APPEND: Operation = Operation::new("Goes on with an upload.")
     .path(UPLOAD)
     .headers(&[RESUMABLE, OFFSET])
     .takes_bytes(&[PIECE])
+    .counts_as(Class::Upload)
     .answers(&[Answer::empty(204, "all of the body is kept").with(&[OFFSET])])
     .refuses(&[
         ProblemCode::OffsetMismatch,
@@ -231,6 +234,8 @@ async fn go_on(
     offset: u64,
     body: &mut BodyDataStream,
 ) -> Result<Progress, Problem> {
+    // What is passed on travels where proposals do; what stays here is worth few barriers.
+    let most = if node == parts.node { PIECE_BYTES_MAX } else { PIECE_BYTES };
     let mut offset = offset;
     let mut buffer = BytesMut::new();
     let mut body = pieces(body);
@@ -243,12 +248,10 @@ async fn go_on(
             None => (Some(Ok(())), Bytes::new()),
         };
         buffer.extend_from_slice(&piece);
-        let enough = buffer.len() >= PIECE_BYTES_MAX;
         // Of a body that breaks off, what came is kept. One step at least, so that an offset is always judged.
-        while enough && buffer.len() >= PIECE_BYTES_MAX
-            || ended.is_some() && (!buffer.is_empty() || progress.is_none())
+        while buffer.len() >= most || ended.is_some() && (!buffer.is_empty() || progress.is_none())
         {
-            let bytes = buffer.split_to(buffer.len().min(PIECE_BYTES_MAX)).freeze();
+            let bytes = buffer.split_to(buffer.len().min(most)).freeze();
             let length = bytes.len() as u64;
             let step = Step::Append { offset, bytes };
             progress = Some(parts.assets.step_at(node, who, id, step).await?);
