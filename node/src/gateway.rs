@@ -25,6 +25,7 @@ pub(crate) mod propose;
 mod pushes;
 mod sessions;
 pub(crate) mod tokens;
+mod uploads;
 
 use std::sync::Arc;
 
@@ -190,6 +191,11 @@ fn routes() -> Vec<Route> {
         Route::get("/messages/{name}", messages::page, messages::PAGE),
         Route::get("/v1/messages/{id}", messages::one, messages::ONE),
         Route::post("/asset", assets::upload, assets::UPLOAD),
+        Route::options("/v1/uploads", uploads::options, uploads::OPTIONS),
+        Route::post("/v1/uploads", uploads::create, uploads::CREATE),
+        Route::head("/v1/uploads/{upload}", uploads::look, uploads::LOOK),
+        Route::patch("/v1/uploads/{upload}", uploads::append, uploads::APPEND),
+        Route::delete("/v1/uploads/{upload}", uploads::cancel, uploads::CANCEL),
         Route::get("/asset/{id}", assets::download, assets::DOWNLOAD),
         Route::get("/v1.0/asset/{id}", assets::download, assets::DOWNLOAD),
         Route::get("/v1/conversations", conversations::list, conversations::LIST),

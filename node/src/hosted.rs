@@ -101,6 +101,7 @@ impl Host {
             node,
             tables: Arc::clone(&view.tables),
             assets: Local::new(blobs),
+            uploads: Arc::default(),
             tasks: JoinSet::new(),
             stop,
             clock,
@@ -120,6 +121,7 @@ impl Host {
             raft: self.raft.clone(),
             presence: Arc::new(self.running.node.directory.clone()),
             assets: self.running.assets.clone(),
+            uploads: Arc::clone(&self.running.uploads),
         })
     }
 

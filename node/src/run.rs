@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use transport::outgoing;
 use transport::peer::{self, Identity, PeerPlane};
 
-use crate::asset::Local;
+use crate::asset::{Local, WeakAssets};
 use crate::boot;
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::cluster::Configured;
@@ -97,6 +97,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
         node: node(&config, &raft, &peers),
         tables: opened.tables,
         assets: Local::new(opened.blobs),
+        uploads: Arc::default(),
         tasks: JoinSet::new(),
         stop: stop.child_token(),
         clock: Arc::new(SystemClock),
@@ -167,6 +168,8 @@ pub(crate) struct Running {
     pub(crate) node: Node,
     pub(crate) tables: Arc<dyn Tables>,
     pub(crate) assets: Local,
+    /// Set once clients are served.
+    pub(crate) uploads: Arc<OnceLock<WeakAssets>>,
     pub(crate) tasks: JoinSet<()>,
     pub(crate) stop: CancellationToken,
     pub(crate) clock: Arc<dyn Clock>,
@@ -244,6 +247,7 @@ impl Running {
             raft: self.node.raft.clone(),
             presence: Arc::new(self.node.directory.clone()),
             assets: self.assets.clone(),
+            uploads: Arc::clone(&self.uploads),
         };
         let plane = PeerPlane::serve(config, Arc::new(callee), self.stop.clone()).await?;
         self.connect(Arc::new(plane));

@@ -9,7 +9,8 @@ mod push;
 mod user;
 
 pub use asset::{
-    decode_asset, decode_kept, decode_storage, encode_asset, encode_kept, encode_storage,
+    Upload, decode_asset, decode_kept, decode_storage, decode_upload, encode_asset, encode_kept,
+    encode_storage, encode_upload,
 };
 pub use conversation::{
     decode_cursor, decode_head, decode_member, decode_producer, encode_cursor, encode_head,

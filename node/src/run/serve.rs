@@ -80,6 +80,7 @@ impl Running {
             settings: self.config.assets,
             stop: self.stop.clone(),
         });
+        assert!(self.uploads.set(assets.downgrade()).is_ok(), "a node begins to serve once");
         let (sweep, stop) = (assets.clone().sweep(), self.stop.clone());
         self.tasks.spawn(async move {
             stop.run_until_cancelled(sweep).await;

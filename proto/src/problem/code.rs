@@ -82,6 +82,10 @@ codes! {
     BeyondEnd = "beyond_end", 409, false, "Beyond the end of the conversation";
     /// Several devices used this message id in the conversation; the canonical id names one.
     AmbiguousId = "ambiguous_id", 409, false, "Several messages have this id";
+    /// An upload goes on at another byte, which is `expected`.
+    OffsetMismatch = "offset_mismatch", 409, false, "The upload goes on elsewhere";
+    /// A version of a protocol that is not spoken here.
+    UnsupportedVersion = "unsupported_version", 412, false, "This version is not spoken here";
     /// A part of the request is larger than its limit, which is `expected`.
     TooLarge = "too_large", 413, false, "Too large";
     /// A frame is larger than frames may be; the link closes.

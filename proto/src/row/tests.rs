@@ -107,7 +107,14 @@ proptest! {
     fn assets_and_what_users_keep_survive(
         asset in asset(), bytes in any::<u64>(), assets in any::<u64>(), at in timestamp(),
     ) {
-        prop_assert_eq!(decode_asset(&encode_asset(&asset)), Ok(asset));
+        prop_assert_eq!(decode_asset(&encode_asset(&asset)), Ok(asset.clone()));
+        let upload = Upload {
+            owner: asset.owner.clone(),
+            size: bytes,
+            media_type: asset.media_type.clone(),
+            created_at: at,
+        };
+        prop_assert_eq!(decode_upload(&encode_upload(&upload)), Ok(upload));
         let storage = Storage { bytes, assets };
         prop_assert_eq!(decode_storage(&encode_storage(&storage)), Ok(storage));
         let kept = Kept { bytes, at };
@@ -161,7 +168,7 @@ fn decode_all(bytes: &[u8]) {
     let _ = (decode_cursor(bytes), decode_message(id, chat::Seq(1), bytes));
     let _ = (decode_earlier(bytes), decode_account(bytes), decode_device(bytes));
     let _ = (decode_link(bytes), decode_owed(bytes), decode_applied(bytes));
-    let _ = (decode_asset(bytes), decode_storage(bytes), decode_kept(bytes));
+    let _ = (decode_upload(bytes), decode_asset(bytes), decode_storage(bytes), decode_kept(bytes));
     let _ = (decode_registration(bytes), decode_notice(bytes), decode_dead_letter(bytes));
     let _ = (decode_push_mark(bytes), decode_registered(bytes));
 }

@@ -69,6 +69,12 @@ pub(super) fn samples() -> Vec<Sample> {
         holders: BTreeSet::from([Holder(1), Holder(3)]),
         grants: BTreeSet::from([direct()]),
     };
+    let upload = row::Upload {
+        owner: user("alice"),
+        size: 300,
+        media_type: "image/png".into(),
+        created_at: Timestamp(1_600_000_000_000),
+    };
     let storage = Storage { bytes: 4_396, assets: 2 };
     let kept = Kept { bytes: 4_096, at: Timestamp(1_600_000_000_000) };
     let of = |device, target| {
@@ -124,6 +130,7 @@ pub(super) fn samples() -> Vec<Sample> {
             row::decode_owed,
         ),
         sample("asset", asset.clone(), row::encode_asset(&asset), row::decode_asset),
+        sample("upload", upload.clone(), row::encode_upload(&upload), row::decode_upload),
         sample("storage", storage, row::encode_storage(&storage), row::decode_storage),
         sample("kept", kept, row::encode_kept(&kept), row::decode_kept),
         sample("applied", applied.clone(), row::encode_applied(&applied), row::decode_applied),
