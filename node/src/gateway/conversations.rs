@@ -49,7 +49,7 @@ pub(super) const LIST: Operation =
         .refuses(&[ProblemCode::LimitOutOfRange]);
 
 /// A place in the list.
-const AFTER: Schema = Schema::Like("^[0-9]{1,19}-[0-9a-f]{32}$");
+const AFTER: Schema = Schema::Like("^[0-9]{1,19}-[0-3][0-9a-f]{31}$");
 const CONVERSATION_LINE: Schema = Schema::Named(
     "Conversation",
     &Schema::Object(&[

@@ -8,12 +8,12 @@ pub(in crate::gateway) const NAME: Schema = Schema::Named(
     "Name",
     &Schema::Like("^([A-Za-z0-9_=+/-]|[.](?![.]?$))[A-Za-z0-9._=+/-]{0,63}$"),
 );
-/// A conversation's id.
+/// A conversation's id. It begins with a slot, of which there are 0x4000.
 pub(in crate::gateway) const CONVERSATION: Schema =
-    Schema::Named("ConversationId", &Schema::Like("^[0-9a-f]{32}$"));
+    Schema::Named("ConversationId", &Schema::Like("^[0-3][0-9a-f]{31}$"));
 /// A message's name for ever.
 pub(in crate::gateway) const CANONICAL: Schema =
-    Schema::Named("CanonicalId", &Schema::Like("^[0-9a-f]{32}-[1-9][0-9]{0,19}$"));
+    Schema::Named("CanonicalId", &Schema::Like("^[0-3][0-9a-f]{31}-[1-9][0-9]{0,19}$"));
 /// A device's id.
 pub(in crate::gateway) const DEVICE: Schema =
     Schema::Named("DeviceId", &Schema::Like("^(?!0{16}$)[0-9a-f]{16}$"));
