@@ -26,6 +26,7 @@ pub mod limits;
 mod message;
 mod number;
 mod outcome;
+mod push;
 mod slot;
 mod user;
 
@@ -43,5 +44,8 @@ pub use id::{DeviceId, GroupId, IdError, MessageId, UserId};
 pub use message::{Body, Message};
 pub use number::{Order, Seq, Timestamp};
 pub use outcome::{Conflict, Outcome, Place, Refusal};
+pub use push::{DeadLetter, Notice, PushCommand, PushId, Registration, Target};
 pub use slot::{CanonicalId, ConversationId, SLOTS, slot_of};
-pub use user::{AppliedUser, Device, Link, User, UserChanged, UserCommand, UserEvent, apply_user};
+pub use user::{
+    AppliedUser, Device, Link, PushChanged, User, UserChanged, UserCommand, UserEvent, apply_user,
+};

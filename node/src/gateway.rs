@@ -22,6 +22,7 @@ mod passwords;
 mod people;
 pub(crate) mod problems;
 pub(crate) mod propose;
+mod pushes;
 mod sessions;
 pub(crate) mod tokens;
 mod uploads;
@@ -45,6 +46,7 @@ use crate::clock::{Clock, Entropy};
 use crate::fanout::Directory;
 use crate::history::{History, Replica};
 use crate::presence::{OtherNodes, Presence};
+use crate::push::{ApplicationKey, Kinds};
 use crate::router;
 
 /// What the client side of a node is built on.
@@ -71,6 +73,10 @@ pub(crate) struct Ports {
     pub(crate) clock: Arc<dyn Clock>,
     /// Randomness.
     pub(crate) entropy: Arc<dyn Entropy>,
+    /// Which places can be told about messages that wait.
+    pub(crate) kinds: Kinds,
+    /// The cluster's name at push services.
+    pub(crate) key: ApplicationKey,
 }
 
 /// What gateway and sessions share.
@@ -88,6 +94,8 @@ pub(crate) struct Parts {
     pub(crate) presence: Presence,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) kinds: Kinds,
+    pub(crate) key: ApplicationKey,
 }
 
 impl Parts {
@@ -105,6 +113,8 @@ impl Parts {
             others,
             clock,
             entropy,
+            kinds,
+            key,
         } = ports;
         let presence = Presence::new(
             directory.clone(),
@@ -127,6 +137,8 @@ impl Parts {
             presence,
             clock,
             entropy,
+            kinds,
+            key,
         }
     }
 }
@@ -188,7 +200,12 @@ fn routes() -> Vec<Route> {
         Route::get("/v1.0/asset/{id}", assets::download, assets::DOWNLOAD),
         Route::get("/v1/conversations", conversations::list, conversations::LIST),
         Route::get("/v1/presence/{user}", people::presence, people::PRESENCE),
+        Route::post("/v1/push", pushes::add, pushes::ADD),
+        Route::get("/v1/push", pushes::list, pushes::LIST),
+        Route::delete("/v1/push/{push}", pushes::remove, pushes::REMOVE),
+        Route::post("/v1/push/{push}/replay", pushes::replay, pushes::REPLAY),
         Route::get("/openapi.json", interface::openapi, interface::OPENAPI),
+        Route::get("/asyncapi.json", interface::asyncapi, interface::ASYNCAPI),
         Route::get("/docs", interface::page, interface::PAGE),
     ]
 }

@@ -31,6 +31,7 @@ use crate::gateway::tokens::Identity;
 use crate::gateway::{self, Parts};
 use crate::peers::{Callee, Peers};
 use crate::plane::Plane;
+use crate::push::Outgoing;
 use crate::run::{self, Error, Running};
 use crate::session::Sessions;
 use crate::shard::Reader;
@@ -54,6 +55,8 @@ pub struct Surroundings {
     pub entropy: Arc<dyn Entropy>,
     /// The way to the other nodes.
     pub plane: Arc<dyn Plane>,
+    /// The way to servers that are not ours.
+    pub outgoing: Arc<dyn Outgoing>,
 }
 
 /// A node that has been opened.
@@ -81,7 +84,8 @@ impl Host {
         surroundings: Surroundings,
         stop: CancellationToken,
     ) -> Result<Self, Error> {
-        let Surroundings { journal, tables, blobs, raft, clock, entropy, plane } = surroundings;
+        let Surroundings { journal, tables, blobs, raft, clock, entropy, plane, outgoing } =
+            surroundings;
         blobs.sweep()?;
         let peers = Peers::default();
         let wall = Arc::new(WallClock(Arc::clone(&clock)));
@@ -102,6 +106,8 @@ impl Host {
             stop,
             clock,
             entropy,
+            outgoing,
+            services: Arc::default(),
             config,
         };
         running.connect(plane);

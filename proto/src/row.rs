@@ -5,6 +5,7 @@ mod asset;
 mod conversation;
 mod group;
 mod message;
+mod push;
 mod user;
 
 pub use asset::{
@@ -17,6 +18,11 @@ pub use conversation::{
 };
 pub use group::{decode_applied, decode_owed, encode_applied, encode_owed};
 pub use message::{decode_earlier, decode_message, encode_earlier, encode_message};
+pub use push::{
+    decode_dead_letter, decode_notice, decode_push_mark, decode_registered, decode_registration,
+    encode_dead_letter, encode_notice, encode_push_mark, encode_registered, encode_registration,
+};
+pub(crate) use push::{push_target, read_push_target};
 pub use user::{
     Account, decode_account, decode_device, decode_link, encode_account, encode_device, encode_link,
 };

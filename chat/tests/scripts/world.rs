@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chat::{
     Applied, Body, Command, Conversation, ConversationId, DeviceId, Digest, Earlier, GroupId,
-    History, Known, LinkTo, MessageId, Order, SendMessage, Seq, Timestamp, User, UserCommand,
-    UserId, apply, apply_user,
+    History, Known, LinkTo, MessageId, Order, PushCommand, PushId, SendMessage, Seq, Target,
+    Timestamp, User, UserCommand, UserId, apply, apply_user,
 };
 
 use crate::show;
@@ -170,6 +170,10 @@ impl World {
                 let conversation = ConversationId::direct(id, &user(&words.word()));
                 UserCommand::Unlink { conversation }
             }
+            "push" => {
+                let push = PushId(number(&words.word()));
+                UserCommand::Push { push, command: push_command(id, device, words) }
+            }
             "seen" => {
                 let at = Timestamp(number(&words.word()));
                 UserCommand::MarkSeen { at, device: (device.0 > 0).then_some(device) }
@@ -221,6 +225,34 @@ impl World {
             true => group,
             false => ConversationId::direct(user, &self::user(name)),
         }
+    }
+}
+
+/// What follows `push <id>`. A device of 0 is none.
+fn push_command(id: &UserId, device: DeviceId, words: &mut Words) -> PushCommand {
+    match words.word().as_str() {
+        "to" => PushCommand::Add {
+            device: (device.0 > 0).then_some(device),
+            target: Target::Apns { token: words.word() },
+        },
+        "ends" => PushCommand::Remove,
+        "tells" => {
+            let after = number(&words.word());
+            let pairs = words.until("");
+            let item = |pair: &[String]| {
+                (ConversationId::direct(id, &user(&pair[0])), Seq(number(&pair[1])))
+            };
+            PushCommand::Notify { after, items: pairs.chunks_exact(2).map(item).collect() }
+        }
+        "took" => {
+            PushCommand::MarkPushed { after: number(&words.word()), up_to: number(&words.word()) }
+        }
+        "lost" => {
+            PushCommand::GiveUp { number: number(&words.word()), attempts: 3, reason: words.word() }
+        }
+        "replays" => PushCommand::Replay { from: number(&words.word()) },
+        "revives" => PushCommand::Revive { number: number(&words.word()) },
+        other => panic!("no such push: {other}"),
     }
 }
 

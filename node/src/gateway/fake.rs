@@ -10,8 +10,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use chat::{
     Asset, AssetId, Conversation, ConversationId, Cursor, Device, DeviceId, Digest, Earlier, Event,
-    Head, Kept, Kind, Known, Link, Member, Message, MessageId, Outcome, Owed, Seq, Storage,
-    Timestamp, User, UserCommand, UserId,
+    Head, Kept, Kind, Known, Link, Member, Message, MessageId, Outcome, Owed, PushId, Registration,
+    Seq, Storage, Timestamp, User, UserCommand, UserId,
 };
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -31,6 +31,7 @@ use crate::fanout::{Directory, Fanout};
 use crate::history::{Direction, Place, Replica, Span};
 use crate::peers::Peers;
 use crate::presence::OtherNodes;
+use crate::push::{ApplicationKey, Kinds};
 use crate::router::{Route, RouteError, Routed, Router};
 use crate::shard::{Audience, Publish as _, ShardEvent};
 
@@ -111,6 +112,8 @@ pub(crate) fn parts(fake: &Arc<Fake>, directory: Directory) -> Arc<Parts> {
         others: Arc::new(Alone),
         clock: Arc::clone(&fake.clock) as Arc<dyn crate::clock::Clock>,
         entropy: Arc::new(SeededEntropy::new(42)),
+        kinds: Kinds::default(),
+        key: ApplicationKey::default(),
     });
     parts.passwords = Passwords::cheap();
     Arc::new(parts)
@@ -416,6 +419,17 @@ impl Replica for Fake {
 
     fn storage(&self, user: &UserId) -> Result<Storage, StoreError> {
         Ok(self.state.lock().storages.get(user).copied().unwrap_or_default())
+    }
+
+    fn pushes(&self, user: &UserId) -> Result<BTreeMap<PushId, Registration>, StoreError> {
+        let state = self.state.lock();
+        Ok(state.users.get(user).map(|user| user.pushes.clone()).unwrap_or_default())
+    }
+
+    fn registered(&self, slot: u16) -> Result<Vec<UserId>, StoreError> {
+        let state = self.state.lock();
+        let has = |(id, user): &(&UserId, &User)| id.slot() == slot && !user.pushes.is_empty();
+        Ok(state.users.iter().filter(has).map(|(id, _)| id.clone()).collect())
     }
 }
 

@@ -1,8 +1,10 @@
 //! What the client side of a node reads of applied state: a port, so that it can be tested without raft.
 
+use std::collections::BTreeMap;
+
 use chat::{
     Asset, AssetId, Conversation, ConversationId, Cursor, Device, DeviceId, Head, History, Kept,
-    Kind, Link, Member, Message, MessageId, Seq, Storage, UserId,
+    Kind, Link, Member, Message, MessageId, PushId, Registration, Seq, Storage, UserId,
 };
 use proto::row::Account;
 use store::StoreError;
@@ -66,6 +68,10 @@ pub(crate) trait Replica: Send + Sync + 'static {
     fn kept_of(&self, slot: u16) -> Result<Vec<(UserId, AssetId, Kept)>, StoreError>;
     /// What a user keeps of assets.
     fn storage(&self, user: &UserId) -> Result<Storage, StoreError>;
+    /// A user's registrations for pushes.
+    fn pushes(&self, user: &UserId) -> Result<BTreeMap<PushId, Registration>, StoreError>;
+    /// The users of a slot who have registrations.
+    fn registered(&self, slot: u16) -> Result<Vec<UserId>, StoreError>;
 }
 
 /// The first sequence that a member of a conversation of this kind may see.
@@ -133,5 +139,13 @@ impl Replica for Reader {
 
     fn links(&self, user: &UserId) -> Result<Vec<(ConversationId, Link)>, StoreError> {
         Self::links(self, user)
+    }
+
+    fn pushes(&self, user: &UserId) -> Result<BTreeMap<PushId, Registration>, StoreError> {
+        Self::pushes(self, user)
+    }
+
+    fn registered(&self, slot: u16) -> Result<Vec<UserId>, StoreError> {
+        Self::registered(self, slot)
     }
 }

@@ -64,6 +64,8 @@ codes! {
     NoSuchUser = "no_such_user", 404, false, "No such user";
     /// The user has no such device.
     NoSuchDevice = "no_such_device", 404, false, "No such device";
+    /// The caller has no registration of this id.
+    NoSuchRegistration = "no_such_registration", 404, false, "No such registration";
     /// There is nothing of this name.
     NotFound = "not_found", 404, false, "Not found";
     /// The path is known and the method is not.
@@ -98,12 +100,16 @@ codes! {
     TooManyMembers = "too_many_members", 422, false, "Too many members";
     /// The user has as many devices as a user may have, which is `expected`.
     TooManyDevices = "too_many_devices", 422, false, "Too many devices";
+    /// The user has as many registrations for pushes as a user may have, which is `expected`.
+    TooManyRegistrations = "too_many_registrations", 422, false, "Too many registrations";
     /// The user is in as many conversations as a user may be, which is `expected`.
     TooManyConversations = "too_many_conversations", 422, false, "Too many conversations";
     /// The asset was sent to as many conversations as an asset may be, which is `expected`.
     TooManyGrants = "too_many_grants", 422, false, "Sent to too many conversations";
     /// The user would keep more bytes than a user may, which is `expected`.
     QuotaExceeded = "quota_exceeded", 422, false, "The quota is used up";
+    /// This node is not set up to tell places of this kind, or may not reach this one.
+    TargetNotAllowed = "target_not_allowed", 422, false, "This place cannot be told";
     /// A page's limit lies outside 1 to 100.
     LimitOutOfRange = "limit_out_of_range", 400, false, "The limit is out of range";
     /// Bytes that are no frame, or a frame that may not come now; the link closes.

@@ -18,6 +18,8 @@ impl From<&Refusal> for ProblemCode {
             Refusal::TooManyMembers { .. } => ProblemCode::TooManyMembers,
             Refusal::TooManyDevices { .. } => ProblemCode::TooManyDevices,
             Refusal::TooManyConversations { .. } => ProblemCode::TooManyConversations,
+            Refusal::TooManyRegistrations { .. } => ProblemCode::TooManyRegistrations,
+            Refusal::NoSuchRegistration => ProblemCode::NoSuchRegistration,
             Refusal::NoSuchUser => ProblemCode::NoSuchUser,
             Refusal::NoSuchDevice => ProblemCode::NoSuchDevice,
             Refusal::StaleRefresh => ProblemCode::StaleRefresh,
@@ -43,6 +45,7 @@ impl From<&Refusal> for Problem {
             Refusal::TooManyAttachments { limit }
             | Refusal::TooManyMembers { limit }
             | Refusal::TooManyDevices { limit }
+            | Refusal::TooManyRegistrations { limit }
             | Refusal::TooManyConversations { limit }
             | Refusal::TooManyGrants { limit } => format!("at most {limit}"),
             Refusal::NotTheReceiver => "the receiver is not the other user there".to_owned(),
@@ -53,6 +56,7 @@ impl From<&Refusal> for Problem {
             | Refusal::NoSuchConversation
             | Refusal::NameTaken
             | Refusal::NotAllowed
+            | Refusal::NoSuchRegistration
             | Refusal::NoSuchUser
             | Refusal::NoSuchDevice
             | Refusal::StaleRefresh => code.title().to_owned(),
@@ -65,6 +69,7 @@ impl From<&Refusal> for Problem {
             | Refusal::TooManyAttachments { limit }
             | Refusal::TooManyMembers { limit }
             | Refusal::TooManyDevices { limit }
+            | Refusal::TooManyRegistrations { limit }
             | Refusal::TooManyConversations { limit }
             | Refusal::TooManyGrants { limit }
             | Refusal::QuotaExceeded { limit } => Some(*limit),

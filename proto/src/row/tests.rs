@@ -1,16 +1,16 @@
 //! Rows survive their bytes; what is written by hand is what the generated types write; damage is refused, never a panic.
 
 use chat::{
-    Cursor, Device, Earlier, Head, History, Kept, Kind, Link, Member, Order, Owed, Producer, Role,
-    Storage,
+    Cursor, DeadLetter, Device, Earlier, Head, History, Kept, Kind, Link, Member, Notice, Order,
+    Owed, Producer, Registration, Role, Storage,
 };
 use proptest::prelude::*;
 use prost::Message as _;
 
 use super::*;
 use crate::arbitrary::{
-    asset, conversation, damage, digest, garbage, group, link_to, message, seq, text, timestamp,
-    user,
+    asset, conversation, damage, digest, garbage, group, link_to, message, seq, target, text,
+    timestamp, user,
 };
 use crate::rows;
 
@@ -122,6 +122,23 @@ proptest! {
     }
 
     #[test]
+    fn registrations_and_what_hangs_on_them_survive(
+        device in proptest::option::of(crate::arbitrary::device()), target in target(),
+        at in timestamp(), one in any::<u64>(), other in any::<u64>(), id in conversation(),
+        seq in seq(), reason in text(20), count in any::<u32>(),
+    ) {
+        let (last, done) = (one.max(other), one.min(other));
+        let registration = Registration { last, done, ..Registration::new(device, target, at) };
+        prop_assert_eq!(decode_registration(&encode_registration(&registration)), Ok(registration));
+        let notice = Notice { conversation: id, seq, at };
+        prop_assert_eq!(decode_notice(&encode_notice(&notice)), Ok(notice));
+        prop_assert_eq!(decode_push_mark(&encode_push_mark(seq)), Ok(seq));
+        let letter = DeadLetter { notice, at, attempts: one, reason };
+        prop_assert_eq!(decode_dead_letter(&encode_dead_letter(&letter)), Ok(letter));
+        prop_assert_eq!(decode_registered(&encode_registered(count)), Ok(count));
+    }
+
+    #[test]
     fn outbox_items_survive(owed in owed()) {
         prop_assert_eq!(decode_owed(&encode_owed(&owed)), Ok(owed));
     }
@@ -152,6 +169,8 @@ fn decode_all(bytes: &[u8]) {
     let _ = (decode_earlier(bytes), decode_account(bytes), decode_device(bytes));
     let _ = (decode_link(bytes), decode_owed(bytes), decode_applied(bytes));
     let _ = (decode_upload(bytes), decode_asset(bytes), decode_storage(bytes), decode_kept(bytes));
+    let _ = (decode_registration(bytes), decode_notice(bytes), decode_dead_letter(bytes));
+    let _ = (decode_push_mark(bytes), decode_registered(bytes));
 }
 
 #[test]

@@ -37,6 +37,8 @@ struct Made {
     assets: [String; 2],
     /// Sessions that may be spent.
     spare: BTreeMap<Who, Stranger>,
+    /// Registrations of the owner's user.
+    pushes: [String; 2],
 }
 
 fn row(
@@ -65,6 +67,7 @@ fn new_name(who: Who) -> String {
 fn rows() -> Vec<Row> {
     let mut rows = accounts();
     rows.extend(assets());
+    rows.extend(pushes());
     // The last of these leave the group without one of its members.
     rows.extend(groups());
     rows.extend(history());
@@ -79,7 +82,7 @@ fn rows() -> Vec<Row> {
     rows.push(row("GET", "/v1/users/{user}", "of another", Rule::Session, |_, _| {
         get("/v1/users/az-owner")
     }));
-    for document in ["/openapi.json", "/docs"] {
+    for document in ["/openapi.json", "/asyncapi.json", "/docs"] {
         rows.push(row("GET", document, "by anybody", Rule::Public, move |_, _| get(document)));
     }
     rows
@@ -187,6 +190,43 @@ fn groups() -> Vec<Row> {
         ),
         row("DELETE", "/v1/groups/{group}/members/{user}", "another", Rule::Managers, |_, _| {
             get(format!("/v1/groups/{GROUP}/members/az-temp"))
+        }),
+    ]
+}
+
+fn pushes() -> Vec<Row> {
+    const PUSH: &str = "/v1/push";
+    const ONE: &str = "/v1/push/{push}";
+    const REPLAY: &str = "/v1/push/{push}/replay";
+    const GONE: &str = "no_such_registration";
+    // Of the owner's user, one for each of its devices to take away.
+    let owners = |made: &Made, who: Who| {
+        let which = usize::from(who == Who::OwnersOtherDevice);
+        format!("/v1/push/{}", made.pushes[which])
+    };
+    vec![
+        row("POST", PUSH, "a webhook", Rule::Session, |_, who| {
+            with(PUSH, json!({ "kind": "webhook", "url": format!("https://127.0.0.1:9/{who:?}") }))
+        }),
+        row(
+            "POST",
+            PUSH,
+            "a device that is not served",
+            Rule::Nowhere("target_not_allowed"),
+            |_, _| with(PUSH, json!({ "kind": "fcm", "token": "x" })),
+        ),
+        row("GET", PUSH, "mine", Rule::Session, |_, _| get(PUSH)),
+        row("POST", REPLAY, "the owner's", Rule::OwnersUser(GONE), move |made, who| {
+            with(format!("{}/replay", owners(made, who)), json!({ "from": 1 }))
+        }),
+        row("POST", REPLAY, "of nobody", Rule::Nowhere(GONE), |_, _| {
+            with("/v1/push/0123456789abcdef/replay", json!({ "from": 1 }))
+        }),
+        row("DELETE", ONE, "of nobody", Rule::Nowhere(GONE), |_, _| {
+            get("/v1/push/0000000000000000")
+        }),
+        row("DELETE", ONE, "the owner's", Rule::OwnersUser(GONE), move |made, who| {
+            get(owners(made, who))
         }),
     ]
 }
@@ -311,8 +351,9 @@ pub(crate) async fn judge(world: &World, judge: &Judge) {
     let calls: BTreeSet<_> = calls.into_iter().collect();
     let judged: BTreeSet<_> = rows.iter().map(|row| (row.method, row.route)).collect();
     assert_eq!(calls, judged, "every call of the gateway has a row, and every row a call");
-    let made =
-        Made { said: world.said.clone(), assets: files(world).await, spare: spare(world).await };
+    let pushes = [hook(world, "one").await, hook(world, "other").await];
+    let (assets, spare) = (files(world).await, spare(world).await);
+    let made = Made { said: world.said.clone(), assets, spare, pushes };
     let before = world.fingerprint().await;
     for row in &rows {
         if row.method == "GET" || row.rule == Rule::Public {
@@ -353,6 +394,13 @@ async fn patience(world: &World, judge: &Judge, made: &Made) {
         });
         join_all(outsiders).await;
     }
+}
+
+/// A registration of the owner's user.
+async fn hook(world: &World, path: &str) -> String {
+    let body = json!({ "kind": "webhook", "url": format!("https://127.0.0.1:9/{path}") });
+    let made = world.owner.granted("POST", "/v1/push", Some(&body)).await;
+    made["id"].as_str().expect("an id").to_owned()
 }
 
 /// Sessions that the matrix spends: of the caller's user, or of a stranger who knows no better.
