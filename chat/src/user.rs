@@ -20,6 +20,8 @@ pub struct User {
     pub created_at: Timestamp,
     /// The last sign of life that was recorded; 0 before the first.
     pub last_seen: Timestamp,
+    /// What the user reads is nobody else's business.
+    pub hide_read: bool,
     /// The devices with an open session.
     pub devices: BTreeMap<DeviceId, Device>,
     /// The conversations the user takes part in.
@@ -94,6 +96,11 @@ pub enum UserCommand {
         /// Which.
         conversation: ConversationId,
     },
+    /// The user says how it shall be.
+    Configure {
+        /// What the user reads is nobody else's business.
+        hide_read: bool,
+    },
     /// The user showed a sign of life.
     MarkSeen {
         /// When.
@@ -117,6 +124,8 @@ pub struct AppliedUser {
 pub struct UserChanged {
     /// The account.
     pub account: bool,
+    /// The settings.
+    pub settings: bool,
     /// This device.
     pub device: Option<DeviceId>,
     /// This link.
@@ -188,6 +197,7 @@ fn create(this: &mut Option<User>, at: Timestamp, password_hash: &str, taken: bo
         password_hash: password_hash.to_owned(),
         created_at: at,
         last_seen: Timestamp(0),
+        hide_read: false,
         devices: BTreeMap::new(),
         conversations: BTreeMap::new(),
     });
@@ -223,6 +233,11 @@ fn change(this: &mut User, at: Timestamp, command: &UserCommand) -> AppliedUser 
             }
             None => nothing_to_do(at),
         },
+        UserCommand::Configure { hide_read } if *hide_read != this.hide_read => {
+            this.hide_read = *hide_read;
+            accepted(at, None, UserChanged { settings: true, ..UserChanged::default() })
+        }
+        UserCommand::Configure { .. } => nothing_to_do(at),
         UserCommand::MarkSeen { at: seen } if *seen > this.last_seen => {
             this.last_seen = *seen;
             accepted(at, None, UserChanged { account: true, ..UserChanged::default() })

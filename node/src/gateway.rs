@@ -7,6 +7,7 @@
 mod accounts;
 mod body;
 mod caller;
+mod changes;
 mod conversations;
 #[cfg(test)]
 pub(crate) mod fake;
@@ -17,6 +18,7 @@ mod passwords;
 mod people;
 pub(crate) mod problems;
 mod propose;
+mod settings;
 pub(crate) mod tokens;
 
 use std::sync::Arc;
@@ -35,6 +37,7 @@ use crate::fanout::Directory;
 use crate::history::{History, Replica};
 use crate::presence::{OtherNodes, Presence};
 use crate::router;
+use crate::typing::TypingNews;
 
 /// What the client side of a node is built on.
 pub(crate) struct Ports {
@@ -67,6 +70,8 @@ pub(crate) struct Parts {
     pub(crate) limits: Limits,
     pub(crate) directory: Directory,
     pub(crate) presence: Presence,
+    pub(crate) typing: TypingNews,
+    pub(crate) others: Arc<dyn OtherNodes>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
 }
@@ -77,7 +82,7 @@ impl Parts {
         let Ports { node, router, replica, keys, directory, others, clock, entropy } = ports;
         let presence = Presence::new(
             directory.clone(),
-            others,
+            Arc::clone(&others),
             Arc::clone(&replica),
             router.clone(),
             Arc::clone(&clock),
@@ -89,6 +94,8 @@ impl Parts {
             passwords: Passwords::default(),
             limits: Limits::default(),
             router,
+            typing: TypingNews::new(directory.clone(), Arc::clone(&replica)),
+            others,
             replica,
             directory,
             presence,
@@ -114,6 +121,14 @@ impl Route {
         Self { method: "POST", path, handler: routing::post(handler) }
     }
 
+    fn put<H: Handler<T, Arc<Parts>>, T: 'static>(path: &'static str, handler: H) -> Self {
+        Self { method: "PUT", path, handler: routing::put(handler) }
+    }
+
+    fn patch<H: Handler<T, Arc<Parts>>, T: 'static>(path: &'static str, handler: H) -> Self {
+        Self { method: "PATCH", path, handler: routing::patch(handler) }
+    }
+
     fn delete<H: Handler<T, Arc<Parts>>, T: 'static>(path: &'static str, handler: H) -> Self {
         Self { method: "DELETE", path, handler: routing::delete(handler) }
     }
@@ -127,11 +142,20 @@ fn routes() -> Vec<Route> {
         Route::post("/v1/sessions/refresh", accounts::refresh),
         Route::delete("/v1/sessions/current", accounts::logout),
         Route::post("/v1/groups", groups::create),
+        Route::get("/v1/users/me/settings", settings::show),
+        Route::put("/v1/users/me/settings", settings::set),
         Route::get("/v1/groups/{group}", groups::show),
+        Route::patch("/v1/groups/{group}", groups::rename),
+        Route::put("/v1/groups/{group}/members/{user}", groups::set_role),
         Route::post("/v1/groups/{group}/members", groups::add),
         Route::delete("/v1/groups/{group}/members/{user}", groups::remove),
         Route::get("/messages/{name}", messages::page),
         Route::get("/v1/messages/{id}", messages::one),
+        Route::patch("/v1/messages/{id}", changes::edit),
+        Route::delete("/v1/messages/{id}", changes::delete),
+        Route::put("/v1/messages/{id}/reaction", changes::react),
+        Route::delete("/v1/messages/{id}/reaction", changes::unreact),
+        Route::get("/v1/conversations/{conversation}/changes", changes::page),
         Route::get("/v1/conversations", conversations::list),
         Route::get("/v1/presence/{user}", people::presence),
     ]

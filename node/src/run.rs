@@ -29,6 +29,7 @@ use crate::peers::{Callee, Peers};
 use crate::plane::Plane;
 use crate::router::{Replicated, Router};
 use crate::shard::{Outbox, ShardMachine};
+use crate::typing::TypingNews;
 
 /// How long the tasks of a node may take to end once it stops; then they are dropped.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
@@ -205,6 +206,7 @@ impl Running {
         let callee = Callee {
             raft: self.node.raft.clone(),
             presence: Arc::new(self.node.directory.clone()),
+            typing: TypingNews::while_open(self.node.directory.clone(), &self.tables),
         };
         let plane = PeerPlane::serve(config, Arc::new(callee), self.stop.clone()).await?;
         self.connect(Arc::new(plane));

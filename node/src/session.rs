@@ -11,6 +11,7 @@ mod face;
 mod freshness;
 mod open;
 mod sends;
+mod typing;
 pub(crate) mod words;
 
 use std::sync::Arc;

@@ -20,6 +20,7 @@ mod draft;
 mod event;
 mod install;
 mod load;
+mod lookup;
 mod machine;
 mod outbox;
 mod reader;

@@ -12,6 +12,10 @@
 //! [slot u16] 0x40 [user] 0x00 0x00                             account
 //! [slot u16] 0x40 [user] 0x00 0x01 [device u64]                device
 //! [slot u16] 0x40 [user] 0x00 0x02 [conversation 16]           link
+//! [slot u16] 0x40 [user] 0x00 0x10                             settings
+//! [slot u16] 0x50 [conversation 14] 0x00 [number u64]          change
+//! [slot u16] 0x50 [conversation 14] 0x01 [seq u64]             what lies over a message
+//! [slot u16] 0x50 [conversation 14] 0x02 [change id] 0x00 [device] place of a change id
 //! 0xFFFF     0x01 [group u32]                                  applied state of a Raft group
 //! 0xFFFF     0x02 [group u32] [number u64]                     outbox item of a Raft group
 //! 0xFFFF     0x03 [group u32] [key]                            staged row of a snapshot on its way in
@@ -24,6 +28,8 @@
 
 mod account;
 mod applied;
+mod change;
+mod change_ref;
 mod cluster_config;
 mod cursor;
 mod device;
@@ -35,8 +41,10 @@ mod member;
 mod message;
 mod message_ref;
 mod outbox;
+mod overlay;
 mod parts;
 mod producer;
+mod settings;
 mod staging;
 
 use std::ops::Range;
@@ -45,6 +53,8 @@ use bytes::Bytes;
 
 pub use account::{decode_user, user, user_range};
 pub use applied::{applied, decode_applied};
+pub use change::{change, change_range, decode_change};
+pub use change_ref::{change_ref, decode_change_ref};
 pub use cluster_config::cluster_config;
 pub use cursor::{cursor, cursor_range, decode_cursor};
 pub use device::{decode_device, device, device_range};
@@ -56,7 +66,9 @@ pub use member::{decode_member, member, member_range};
 pub use message::{decode_message, message, message_range, messages_all};
 pub use message_ref::{decode_message_ref, message_ref, message_ref_range};
 pub use outbox::{decode_outbox, outbox, outbox_range};
+pub use overlay::{decode_overlay, overlay, overlay_range};
 pub use producer::{decode_producer, producer, producer_range};
+pub use settings::{decode_settings, settings};
 pub use staging::{decode_staging, staging, staging_range};
 
 use chat::ConversationId;

@@ -1,11 +1,16 @@
 //! The values of the tables' rows, to bytes and back. Their keys are in [`crate::keys`]; what a key says already is not said
 //! again in its value. Strict: a row that does not decode is corruption, and whoever reads it treats it so.
 
+mod change;
 mod conversation;
 mod group;
 mod message;
 mod user;
 
+pub use change::{
+    decode_change, decode_earlier_change, decode_overlay, encode_change, encode_earlier_change,
+    encode_overlay,
+};
 pub use conversation::{
     decode_cursor, decode_head, decode_member, decode_producer, encode_cursor, encode_head,
     encode_member, encode_producer,
@@ -13,7 +18,8 @@ pub use conversation::{
 pub use group::{decode_applied, decode_owed, encode_applied, encode_owed};
 pub use message::{decode_earlier, decode_message, encode_earlier, encode_message};
 pub use user::{
-    Account, decode_account, decode_device, decode_link, encode_account, encode_device, encode_link,
+    Account, decode_account, decode_device, decode_link, decode_settings, encode_account,
+    encode_device, encode_link, encode_settings,
 };
 
 #[cfg(test)]

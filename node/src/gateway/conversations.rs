@@ -6,9 +6,9 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use chat::{Conversation, ConversationId, Kind, Message, Seq, Timestamp, UserId};
+use chat::{Conversation, ConversationId, Kind, Message, Overlay, Seq, Timestamp, UserId};
 use futures::future::try_join_all;
-use proto::spec_json::{self, MessageDetail, rfc3339};
+use proto::spec_json::{self, Entity, MessageDetail, rfc3339};
 use proto::{Addressee, Problem};
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ use super::body::{Parameters, invalid};
 use super::caller::Caller;
 use super::messages::{consistency, limit};
 use super::problems::{self, Failure};
-use crate::history::{Consistency, Direction, Span, Standings};
+use crate::history::{self, Consistency, Direction, Span, Standings};
 
 /// How many of the newest messages are searched for own ones, which do not count as unread. Whoever has more than
 /// these unread has stopped counting.
@@ -111,7 +111,16 @@ impl Parts {
                 entry["memberCount"] = json!(conversation.members.len());
             }
         }
-        entry["lastMessage"] = last.map_or(Value::Null, |last| entity(conversation, &last));
+        entry["lastChange"] = json!(conversation.head.last_change.0);
+        entry["lastMessage"] = match last {
+            Some(last) => {
+                let last = std::slice::from_ref(&last);
+                let head = &conversation.head;
+                let overlays = history::overlays(&*self.replica, id, head, last).map_err(store)?;
+                entity(conversation, &last[0], overlays.get(&last[0].seq))
+            }
+            None => Value::Null,
+        };
         Ok(Some(entry))
     }
 
@@ -127,10 +136,11 @@ impl Parts {
 }
 
 /// A message in the specification's form.
-fn entity(conversation: Conversation, message: &Message) -> Value {
+fn entity(conversation: Conversation, message: &Message, overlay: Option<&Overlay>) -> Value {
     let kind = conversation.head.kind.clone();
     let to = Addressee::of(&kind, &message.sender);
     let standing = Standings::new(Some(conversation)).of(message);
-    let text = spec_json::message_detail(&MessageDetail { message, to, standing, reached: None });
+    let entity = Entity { message, overlay, to, standing };
+    let text = spec_json::message_detail(&MessageDetail { entity, trail: None, reached: None });
     serde_json::from_str(&text).expect("what this node writes as JSON is JSON")
 }

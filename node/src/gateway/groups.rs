@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use chat::limits::MEMBERS_MAX;
 use chat::{Command, ConversationId, GroupId, History, Kind, Outcome, Refusal, Role, UserId};
 use futures::future::try_join_all;
-use proto::spec_json::rfc3339;
+use proto::spec_json::{rfc3339, role_name, role_of};
 use proto::{Problem, ProblemCode};
 use serde_json::json;
 
@@ -75,7 +75,7 @@ pub(super) async fn show(
     let members: Vec<_> = conversation
         .members
         .iter()
-        .map(|(user, member)| json!({ "userId": user.as_str(), "role": role(member.role) }))
+        .map(|(user, member)| json!({ "userId": user.as_str(), "role": role_name(member.role) }))
         .collect();
     let mut answer = named(&group, id);
     answer["name"] = json!(name);
@@ -106,6 +106,43 @@ pub(super) async fn add(
     Ok(Json(named(&group, id)).into_response())
 }
 
+/// `PATCH /v1/groups/{group}`: another name.
+pub(super) async fn rename(
+    State(parts): State<Arc<Parts>>,
+    Caller(who): Caller,
+    Segment(group): Segment,
+    mut body: Fields,
+) -> Result<Response, Failure> {
+    let group = body::group("group", &group)?;
+    let id = ConversationId::group(&group);
+    let name = body.text("name")?;
+    let command = Command::RenameGroup { by: who.user, name: name.clone() };
+    accepted(&parts.propose_to_conversation(id, &command).await?.outcome)?;
+    let mut answer = named(&group, id);
+    answer["name"] = json!(name);
+    Ok(Json(answer).into_response())
+}
+
+/// `PUT /v1/groups/{group}/members/{user}`: another role.
+pub(super) async fn set_role(
+    State(parts): State<Arc<Parts>>,
+    Caller(who): Caller,
+    Segments(group, member): Segments,
+    mut body: Fields,
+) -> Result<Response, Failure> {
+    let group = body::group("group", &group)?;
+    let member = body::user("user", &member)?;
+    let id = ConversationId::group(&group);
+    let role = body.text("role")?;
+    let role = role_of(&role).ok_or_else(|| invalid("role", "must be owner, admin or member"))?;
+    let command = Command::SetRole { by: who.user, member: member.clone(), role };
+    accepted(&parts.propose_to_conversation(id, &command).await?.outcome)?;
+    let mut answer = named(&group, id);
+    answer["userId"] = json!(member.as_str());
+    answer["role"] = json!(role_name(role));
+    Ok(Json(answer).into_response())
+}
+
 /// `DELETE /v1/groups/{group}/members/{user}`.
 pub(super) async fn remove(
     State(parts): State<Arc<Parts>>,
@@ -125,14 +162,6 @@ pub(super) async fn remove(
 
 fn named(group: &GroupId, id: ConversationId) -> serde_json::Value {
     json!({ "groupId": group.as_str(), "conversationId": id.to_string() })
-}
-
-fn role(role: Role) -> &'static str {
-    match role {
-        Role::Owner => "owner",
-        Role::Admin => "admin",
-        Role::Member => "member",
-    }
 }
 
 impl Parts {

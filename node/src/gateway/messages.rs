@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use chat::{CanonicalId, Message, Seq, UserId};
-use proto::spec_json::{self, MessageDetail, Paging};
+use chat::{CanonicalId, ChangeNumber, Message, Seq, UserId};
+use proto::spec_json::{self, Entity, MessageDetail, Paging};
 use proto::{Addressee, Problem, ProblemCode};
 
 use super::Parts;
@@ -36,6 +36,7 @@ pub(super) async fn page(
     let paging = match query.cut {
         Cut::After(_) => Paging::After(page.next_after()),
         Cut::Before(_) => Paging::Before(page.next_before()),
+        Cut::Around(_) => Paging::Around(page.next_before(), page.next_after()),
     };
     let conversation = match page.messages.is_empty() {
         true => None,
@@ -46,9 +47,12 @@ pub(super) async fn page(
     };
     let standings = Standings::new(conversation);
     let items = page.kind.iter().flat_map(|kind| {
-        page.messages
-            .iter()
-            .map(|message| (message, Addressee::of(kind, &message.sender), standings.of(message)))
+        page.messages.iter().map(|message| Entity {
+            message,
+            overlay: page.overlays.get(&message.seq),
+            to: Addressee::of(kind, &message.sender),
+            standing: standings.of(message),
+        })
     });
     Ok(json(spec_json::history_page(items, paging)))
 }
@@ -85,7 +89,15 @@ pub(super) async fn one(
         (delivered_to, others(conversation.read_by(message.seq), &message))
     });
     let standing = Standings::new(Some(conversation.clone())).of(&message);
-    let detail = MessageDetail { message: &message, to, standing, reached };
+    let overlays = parts.history.overlays(&readable, std::slice::from_ref(&message))?;
+    let overlay = overlays.get(&message.seq);
+    let mut trail = Vec::new();
+    for number in overlay.into_iter().flat_map(chat::Overlay::trail) {
+        let after = ChangeNumber(number.0 - 1);
+        trail.extend(parts.replica.changes(id.conversation, after, 1).map_err(store)?);
+    }
+    let entity = Entity { message: &message, overlay, to, standing };
+    let detail = MessageDetail { entity, trail: Some(&trail), reached };
     Ok(json(spec_json::message_detail(&detail)))
 }
 
@@ -100,6 +112,11 @@ fn json(text: String) -> Response {
 
 fn cut(parameters: &Parameters) -> Result<Cut, Problem> {
     let mark = |name: &str| Mark::Named(name.to_owned());
+    if let Some(around) = parameters.text("around_id") {
+        let alone = parameters.text("after_id").or(parameters.text("before_id")).is_none();
+        let together = || invalid("around_id", "must not come together with after_id or before_id");
+        return alone.then(|| Cut::Around(mark(around))).ok_or_else(together);
+    }
     match (parameters.text("after_id"), parameters.text("before_id")) {
         (Some(_), Some(_)) => Err(invalid("before_id", "must not come together with after_id")),
         (None, Some(before)) => Ok(Cut::Before(mark(before))),

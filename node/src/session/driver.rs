@@ -10,7 +10,7 @@ use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use chat::{ConversationId, Outcome, Seq};
+use chat::{ChangeNumber, Command, ConversationId, Outcome, Seq};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -22,10 +22,11 @@ use transport::{CloseReason, Encoding, Link, LinkError, LinkReader, LinkWriter};
 
 use super::Elsewhere;
 use super::core::{Admitted, NoOutcome, Session};
+use super::deliveries::Pile;
 use super::face::{Face, Out};
 use super::open::{self, Opened};
 use super::words::{Action, Ask, Proposal, Say, Ticket};
-use crate::fanout::{Hint, Mailbox};
+use crate::fanout::{Hint, Mailbox, Typing};
 use crate::gateway::tokens::Identity;
 use crate::gateway::{Parts, problems};
 use crate::history::{self, Direction, Page, Span};
@@ -286,7 +287,10 @@ impl Driver {
 
     fn take_hints(&mut self) {
         for hint in self.hints.drain(..) {
-            self.session.handle_hint(hint);
+            match hint {
+                Hint::Typing(typing) => self.session.handle_typing(Instant::now(), &typing),
+                hint => self.session.handle_hint(hint),
+            }
         }
         if let Some(lag) = self.mailbox.as_ref().and_then(Mailbox::take_lag) {
             self.session.handle_lag(lag);
@@ -366,6 +370,10 @@ impl Driver {
                 Action::Propose { ticket, proposal } => self.propose(ticket, proposal).await,
                 Action::Close(reason) => return Some(reason),
                 Action::Read { conversation, after } => self.read(conversation, after),
+                Action::ReadChanges { conversation, after } => {
+                    self.read_changes(conversation, after);
+                }
+                Action::TellTyping(typing) => self.tell_typing(typing),
                 Action::Refresh(conversation) => self.refresh(conversation),
                 Action::Floors(conversation) => self.floors(conversation),
                 Action::Freshen(slot) => {
@@ -398,7 +406,11 @@ impl Driver {
         self.face.utter(say, Instant::now(), &mut self.out);
     }
 
-    async fn propose(&mut self, ticket: Ticket, proposal: Proposal) {
+    async fn propose(&mut self, ticket: Ticket, mut proposal: Proposal) {
+        if let Command::Confirm { user, read: true, hidden, .. } = &mut proposal.command {
+            // As this node has the user's record; a disk that cannot be read gives nothing away.
+            *hidden = self.parts.replica.hides_read(user).unwrap_or(true);
+        }
         if let Some(user) = &proposal.must_exist {
             let account = history::account(&*self.parts.replica, &self.parts.router, user).await;
             let problem = match account {
@@ -443,10 +455,41 @@ impl Driver {
             let direction = Direction::OldestFirst;
             let after = after.max(hidden);
             let span = Span { after, before: None, limit: READ_MESSAGES, direction };
-            self.parts.replica.messages(id, span).map(Some)
+            let messages = self.parts.replica.messages(id, span)?;
+            let overlays = history::overlays(&*self.parts.replica, id, &head, &messages)?;
+            Ok(Some(Pile { messages, overlays }))
         };
         match read() {
             Ok(page) => self.session.handle_page(id, page),
+            Err(error) => self.broken(&error),
+        }
+    }
+
+    fn read_changes(&mut self, id: ConversationId, after: ChangeNumber) {
+        let Some(who) = &self.who else { return };
+        let replica = &*self.parts.replica;
+        let read = || {
+            let Some(head) = replica.head(id)? else { return Ok(None) };
+            let Some(member) = replica.member(id, &who.user)? else { return Ok(None) };
+            let hidden = history::changes_visible_from(&head.kind, &member).0.saturating_sub(1);
+            let after = after.max(ChangeNumber(hidden));
+            replica.changes(id, after, READ_MESSAGES).map(Some)
+        };
+        match read() {
+            Ok(page) => self.session.handle_changes(id, page),
+            Err(error) => self.broken(&error),
+        }
+    }
+
+    /// Members only; whoever is none here says nothing to anybody.
+    fn tell_typing(&mut self, typing: Typing) {
+        match self.parts.replica.member(typing.conversation, &typing.user) {
+            Ok(Some(_)) => {
+                self.parts.typing.tell(&typing);
+                let told = self.parts.others.tell_typing(&typing);
+                self.rest.push(told.map(|()| Done::Nothing).boxed());
+            }
+            Ok(None) => {}
             Err(error) => self.broken(&error),
         }
     }

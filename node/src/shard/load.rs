@@ -51,11 +51,12 @@ pub(super) fn conversation(
 /// Reads everything about a user.
 pub(super) fn user(tables: &dyn Tables, id: &UserId) -> Result<Option<User>, StoreError> {
     let rows = all(tables, keys::user_range(id))?;
-    let mut account = None;
+    let (mut account, mut hide_read) = (None, false);
     let (mut devices, mut conversations) = (BTreeMap::new(), BTreeMap::new());
     for (key, value) in rows {
         match keys::parse(&key).map_err(damaged)? {
             Key::User(_) => account = Some(row::decode_account(&value).map_err(damaged)?),
+            Key::Settings(_) => hide_read = row::decode_settings(&value).map_err(damaged)?,
             Key::Device(_, device) => {
                 devices.insert(device, row::decode_device(&value).map_err(damaged)?);
             }
@@ -72,6 +73,7 @@ pub(super) fn user(tables: &dyn Tables, id: &UserId) -> Result<Option<User>, Sto
         password_hash: account.password_hash,
         created_at: account.created_at,
         last_seen: account.last_seen,
+        hide_read,
         devices,
         conversations,
     }))

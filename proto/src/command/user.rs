@@ -50,6 +50,9 @@ fn write(command: &UserCommand) -> Wire {
         UserCommand::Unlink { conversation } => Wire::UnlinkConversation(log::UnlinkConversation {
             conversation: read::conversation_bytes(*conversation),
         }),
+        UserCommand::Configure { hide_read } => {
+            Wire::Configure(log::Configure { hide_read: *hide_read })
+        }
         UserCommand::MarkSeen { at } => Wire::MarkSeen(log::MarkSeen { at_ms: at.0 }),
     }
 }
@@ -87,6 +90,7 @@ pub(super) fn read(command: log::UserCommand) -> Result<(UserId, UserCommand), D
         Wire::UnlinkConversation(unlink) => UserCommand::Unlink {
             conversation: read::conversation("unlink.conversation", &unlink.conversation)?,
         },
+        Wire::Configure(configure) => UserCommand::Configure { hide_read: configure.hide_read },
         Wire::MarkSeen(seen) => UserCommand::MarkSeen { at: Timestamp(seen.at_ms) },
     };
     Ok((user, command))

@@ -1,11 +1,12 @@
 //! Any key, told apart by its kind: for tools that walk over a whole table.
 
-use chat::{ConversationId, DeviceId, MessageId, Seq, UserId};
+use chat::{ChangeNumber, ConversationId, DeviceId, MessageId, Seq, UserId};
 use cluster_config::GroupId;
 
 use super::parts::{
-    ACCOUNT, APPLIED, CLUSTER_CONFIG, CURSOR, DEVICE, HEAD, INSTALLING, LINK, MEMBER, MESSAGE,
-    MESSAGE_REF, OUTBOX, PRODUCER, Parts, RESERVED, STAGING, STATE, USER,
+    ACCOUNT, APPLIED, CHANGE, CHANGE_REF, CHANGES, CLUSTER_CONFIG, CURSOR, DEVICE, HEAD,
+    INSTALLING, LINK, MEMBER, MESSAGE, MESSAGE_REF, OUTBOX, OVERLAY, PRODUCER, Parts, RESERVED,
+    SETTINGS, STAGING, STATE, USER,
 };
 use crate::DecodeError;
 
@@ -30,6 +31,14 @@ pub enum Key {
     Device(UserId, DeviceId),
     /// A conversation in a user's list.
     Link(UserId, ConversationId),
+    /// A user's settings.
+    Settings(UserId),
+    /// A change.
+    Change(ConversationId, ChangeNumber),
+    /// What lies over a message.
+    Overlay(ConversationId, Seq),
+    /// The place of a change id.
+    ChangeRef(ConversationId, MessageId, DeviceId),
     /// Applied state of a Raft group.
     Applied(GroupId),
     /// An item of a Raft group's outbox.
@@ -65,6 +74,7 @@ pub fn parse(key: &[u8]) -> Result<Key, DecodeError> {
             super::decode_message_ref(key).map(|(id, message, d)| Key::MessageRef(id, message, d))
         }
         (_, USER) => parse_user(key),
+        (_, CHANGES) => parse_changes(key),
         _ => Err(parts.error("unknown kind")),
     }
 }
@@ -81,12 +91,26 @@ fn parse_state(key: &[u8]) -> Result<Key, DecodeError> {
     }
 }
 
+fn parse_changes(key: &[u8]) -> Result<Key, DecodeError> {
+    let mut parts = Parts::of(key, "key");
+    parts.conversation(CHANGES)?;
+    match parts.array()? {
+        [CHANGE] => super::decode_change(key).map(|(id, number)| Key::Change(id, number)),
+        [OVERLAY] => super::decode_overlay(key).map(|(id, seq)| Key::Overlay(id, seq)),
+        [CHANGE_REF] => {
+            super::decode_change_ref(key).map(|(id, change, d)| Key::ChangeRef(id, change, d))
+        }
+        _ => Err(parts.error("unknown kind")),
+    }
+}
+
 fn parse_user(key: &[u8]) -> Result<Key, DecodeError> {
     let mut parts = Parts::of(key, "key");
     parts.user()?;
     match parts.array()? {
         [ACCOUNT] => super::decode_user(key).map(Key::User),
         [DEVICE] => super::decode_device(key).map(|(user, device)| Key::Device(user, device)),
+        [SETTINGS] => super::decode_settings(key).map(Key::Settings),
         [LINK] => super::decode_link(key).map(|(user, id)| Key::Link(user, id)),
         _ => Err(parts.error("unknown kind")),
     }

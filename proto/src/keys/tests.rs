@@ -19,6 +19,10 @@ fn all(id: ConversationId, device: chat::DeviceId, user_id: chat::UserId) -> Vec
         (Key::User(user_id.clone()), super::user(&user_id)),
         (Key::Device(user_id.clone(), device), super::device(&user_id, device)),
         (Key::Link(user_id.clone(), id), link(&user_id, id)),
+        (Key::Settings(user_id.clone()), settings(&user_id)),
+        (Key::Change(id, chat::ChangeNumber(300)), change(id, chat::ChangeNumber(300))),
+        (Key::Overlay(id, seq), overlay(id, seq)),
+        (Key::ChangeRef(id, message_id.clone(), device), change_ref(id, &message_id, device)),
         (Key::Applied(group), applied(group)),
         (Key::Outbox(group, 9), outbox(group, 9)),
         (Key::Staging(group, head(id).to_vec()), staging(group, &head(id))),
@@ -53,12 +57,27 @@ proptest! {
             prop_assert_eq!(decode_device(&bytes).is_ok(), matches!(key, Key::Device(..)));
             prop_assert_eq!(decode_link(&bytes).is_ok(), matches!(key, Key::Link(..)));
             prop_assert_eq!(decode_outbox(&bytes).is_ok(), matches!(key, Key::Outbox(..)));
+            prop_assert_eq!(decode_settings(&bytes).is_ok(), matches!(key, Key::Settings(_)));
+            prop_assert_eq!(decode_change(&bytes).is_ok(), matches!(key, Key::Change(..)));
+            prop_assert_eq!(decode_overlay(&bytes).is_ok(), matches!(key, Key::Overlay(..)));
+            prop_assert_eq!(decode_change_ref(&bytes).is_ok(), matches!(key, Key::ChangeRef(..)));
         }
     }
 
     #[test]
     fn messages_lie_in_the_order_of_their_sequence(id in conversation(), a in seq(), b in seq()) {
         prop_assert_eq!(message(id, a).cmp(&message(id, b)), a.cmp(&b));
+    }
+
+    #[test]
+    fn changes_and_overlays_lie_in_the_order_of_their_numbers(
+        id in conversation(), a in seq(), b in seq(),
+    ) {
+        let number = |seq: chat::Seq| chat::ChangeNumber(seq.0);
+        prop_assert_eq!(change(id, number(a)).cmp(&change(id, number(b))), a.cmp(&b));
+        prop_assert_eq!(overlay(id, a).cmp(&overlay(id, b)), a.cmp(&b));
+        let range = overlay_range(id, a, b);
+        prop_assert!(!within(&range, &change(id, number(a))));
     }
 
     #[test]
@@ -95,7 +114,10 @@ proptest! {
             prop_assert_eq!(within(&producer_range(id), &bytes), matches!(key, Key::Producer(..)));
             prop_assert_eq!(within(&cursor_range(id), &bytes), matches!(key, Key::Cursor(..)));
             prop_assert_eq!(within(&messages_all(id), &bytes), matches!(key, Key::Message(..)));
-            let of_user = matches!(key, Key::User(_) | Key::Device(..) | Key::Link(..));
+            let of_user = matches!(
+                key,
+                Key::User(_) | Key::Device(..) | Key::Link(..) | Key::Settings(_)
+            );
             prop_assert_eq!(within(&user_range(&user_id), &bytes), of_user, "{:?}", key);
             prop_assert_eq!(within(&device_range(&user_id), &bytes), matches!(key, Key::Device(..)));
             prop_assert_eq!(within(&link_range(&user_id), &bytes), matches!(key, Key::Link(..)));
@@ -125,7 +147,7 @@ proptest! {
 
     #[test]
     fn nearly_keys_never_panic(
-        slot in 0..chat::SLOTS, kind in 0..0x50_u8, rest in proptest::collection::vec(any::<u8>(), 0..40),
+        slot in 0..chat::SLOTS, kind in 0..0x60_u8, rest in proptest::collection::vec(any::<u8>(), 0..40),
     ) {
         for slot in [slot, 0xFFFF] {
             let mut bytes = slot.to_be_bytes().to_vec();

@@ -64,6 +64,8 @@ codes! {
     NoSuchUser = "no_such_user", 404, false, "No such user";
     /// The user has no such device.
     NoSuchDevice = "no_such_device", 404, false, "No such device";
+    /// There is no such message, or it is not the caller's to see.
+    NoSuchMessage = "no_such_message", 404, false, "No such message";
     /// There is nothing of this name.
     NotFound = "not_found", 404, false, "Not found";
     /// The path is known and the method is not.
@@ -80,6 +82,8 @@ codes! {
     BeyondEnd = "beyond_end", 409, false, "Beyond the end of the conversation";
     /// Several devices used this message id in the conversation; the canonical id names one.
     AmbiguousId = "ambiguous_id", 409, false, "Several messages have this id";
+    /// The message was deleted for everybody.
+    MessageDeleted = "message_deleted", 409, false, "The message was deleted";
     /// A part of the request is larger than its limit, which is `expected`.
     TooLarge = "too_large", 413, false, "Too large";
     /// A frame is larger than frames may be; the link closes.
@@ -96,6 +100,12 @@ codes! {
     TooManyDevices = "too_many_devices", 422, false, "Too many devices";
     /// The user is in as many conversations as a user may be, which is `expected`.
     TooManyConversations = "too_many_conversations", 422, false, "Too many conversations";
+    /// A message has reactions of as many users as it may, which is `expected`.
+    TooManyReactions = "too_many_reactions", 422, false, "Too many reactions";
+    /// A message was edited as often as it may be, which is `expected`.
+    TooManyEdits = "too_many_edits", 422, false, "Too many edits";
+    /// A message calls more users than it may, which is `expected`.
+    TooManyMentions = "too_many_mentions", 422, false, "Too many mentions";
     /// A page's limit lies outside 1 to 100.
     LimitOutOfRange = "limit_out_of_range", 400, false, "The limit is out of range";
     /// Bytes that are no frame, or a frame that may not come now; the link closes.

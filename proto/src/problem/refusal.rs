@@ -18,6 +18,11 @@ impl From<&Refusal> for ProblemCode {
             Refusal::TooManyMembers { .. } => ProblemCode::TooManyMembers,
             Refusal::TooManyDevices { .. } => ProblemCode::TooManyDevices,
             Refusal::TooManyConversations { .. } => ProblemCode::TooManyConversations,
+            Refusal::NoSuchMessage => ProblemCode::NoSuchMessage,
+            Refusal::MessageDeleted => ProblemCode::MessageDeleted,
+            Refusal::TooManyReactions { .. } => ProblemCode::TooManyReactions,
+            Refusal::TooManyEdits { .. } => ProblemCode::TooManyEdits,
+            Refusal::TooManyMentions { .. } => ProblemCode::TooManyMentions,
             Refusal::NoSuchUser => ProblemCode::NoSuchUser,
             Refusal::NoSuchDevice => ProblemCode::NoSuchDevice,
             Refusal::StaleRefresh => ProblemCode::StaleRefresh,
@@ -37,6 +42,9 @@ impl From<&Refusal> for Problem {
             Refusal::TooManyAttachments { limit }
             | Refusal::TooManyMembers { limit }
             | Refusal::TooManyDevices { limit }
+            | Refusal::TooManyReactions { limit }
+            | Refusal::TooManyEdits { limit }
+            | Refusal::TooManyMentions { limit }
             | Refusal::TooManyConversations { limit } => format!("at most {limit}"),
             Refusal::NotTheReceiver => "the receiver is not the other user there".to_owned(),
             Refusal::WrongConversation => "the conversation is not that of these names".to_owned(),
@@ -44,6 +52,8 @@ impl From<&Refusal> for Problem {
             | Refusal::NoSuchConversation
             | Refusal::NameTaken
             | Refusal::NotAllowed
+            | Refusal::NoSuchMessage
+            | Refusal::MessageDeleted
             | Refusal::NoSuchUser
             | Refusal::NoSuchDevice
             | Refusal::StaleRefresh => code.title().to_owned(),
@@ -56,6 +66,9 @@ impl From<&Refusal> for Problem {
             | Refusal::TooManyAttachments { limit }
             | Refusal::TooManyMembers { limit }
             | Refusal::TooManyDevices { limit }
+            | Refusal::TooManyReactions { limit }
+            | Refusal::TooManyEdits { limit }
+            | Refusal::TooManyMentions { limit }
             | Refusal::TooManyConversations { limit } => Some(*limit),
             _ => None,
         };
@@ -74,6 +87,7 @@ impl From<&Conflict> for Problem {
         let detail = match conflict {
             Conflict::OrderUsed => "this order number was used for another message",
             Conflict::MessageIdUsed => "this message id was used for another message",
+            Conflict::ChangeIdUsed => "this change id was used for another change",
             Conflict::DeviceUsed => "this device id is in use",
         };
         Problem::new(ProblemCode::Conflict, detail)

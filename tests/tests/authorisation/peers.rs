@@ -170,6 +170,14 @@ fn requests() -> Vec<(Lane, String, Bytes)> {
             "presence",
             forward_request::Request::Presence(wire::PresenceQuery { user: "az-owner".to_owned() }),
         ),
+        (
+            "typing",
+            forward_request::Request::Typing(wire::Typing {
+                conversation: Bytes::new(),
+                user: "az-owner".to_owned(),
+                on: true,
+            }),
+        ),
         ("fault", forward_request::Request::Fault(wire::FaultSwitch { cut: vec![2] })),
     ];
     let names = |names: &[&str]| -> BTreeSet<String> {

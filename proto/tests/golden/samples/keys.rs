@@ -1,6 +1,6 @@
 //! Keys of rows.
 
-use chat::Seq;
+use chat::{ChangeNumber, Seq};
 use proto::keys;
 
 use super::{Sample, direct, message, sample, user};
@@ -22,6 +22,12 @@ pub(super) fn samples() -> Vec<Sample> {
         ("user", Key::User(alice.clone()), keys::user(&alice)),
         ("device", Key::Device(alice.clone(), device), keys::device(&alice, device)),
         ("link", Key::Link(alice.clone(), id), keys::link(&alice, id)),
+        ("settings", Key::Settings(alice.clone()), keys::settings(&alice)),
+        ("change", Key::Change(id, ChangeNumber(9)), keys::change(id, ChangeNumber(9))),
+        ("overlay", Key::Overlay(id, Seq(300)), keys::overlay(id, Seq(300))),
+        ("change_ref", Key::ChangeRef(id, message_id.clone(), device), {
+            keys::change_ref(id, &message_id, device)
+        }),
         ("applied", Key::Applied(group), keys::applied(group)),
         ("outbox", Key::Outbox(group, 41), keys::outbox(group, 41)),
         ("staging", Key::Staging(group, vec![1, 2]), keys::staging(group, &[1, 2])),

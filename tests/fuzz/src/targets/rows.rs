@@ -15,6 +15,10 @@ pub(super) fn key(data: &[u8]) {
         Key::User(user) => keys::user(user),
         Key::Device(user, device) => keys::device(user, *device),
         Key::Link(user, id) => keys::link(user, *id),
+        Key::Settings(user) => keys::settings(user),
+        Key::Change(id, number) => keys::change(*id, *number),
+        Key::Overlay(id, seq) => keys::overlay(*id, *seq),
+        Key::ChangeRef(id, change, device) => keys::change_ref(*id, change, *device),
         Key::Applied(group) => keys::applied(*group),
         Key::Outbox(group, number) => keys::outbox(*group, *number),
         Key::Staging(group, key) => keys::staging(*group, key),
@@ -23,6 +27,13 @@ pub(super) fn key(data: &[u8]) {
     };
     // A key has one form: another would be a second place for the same row.
     assert_eq!(again, data, "{key:?} is what it was");
+}
+
+fn change(data: &[u8]) {
+    let id = chat::ConversationId::from_bytes(&[0; 16]).expect("slot 0");
+    let decode = |bytes: &[u8]| row::decode_change(id, chat::ChangeNumber(1), bytes);
+    let Ok(read) = decode(data) else { return };
+    assert_eq!(decode(&row::encode_change(&read)).expect("written by us"), read);
 }
 
 /// The first byte says which value follows.
@@ -35,7 +46,7 @@ pub(super) fn row(data: &[u8]) {
             assert_eq!($decode(&bytes).expect("written by us"), read, "a row is what it was");
         }};
     }
-    match which % 10 {
+    match which % 13 {
         0 => twice!(row::decode_head, row::encode_head),
         1 => twice!(row::decode_member, row::encode_member),
         2 => twice!(row::decode_producer, row::encode_producer),
@@ -45,6 +56,9 @@ pub(super) fn row(data: &[u8]) {
         6 => twice!(row::decode_applied, row::encode_applied),
         7 => twice!(row::decode_account, row::encode_account),
         8 => twice!(row::decode_device, row::encode_device),
-        _ => twice!(row::decode_link, row::encode_link),
+        9 => twice!(row::decode_link, row::encode_link),
+        10 => twice!(row::decode_overlay, row::encode_overlay),
+        11 => twice!(row::decode_earlier_change, row::encode_earlier_change),
+        _ => change(data),
     }
 }

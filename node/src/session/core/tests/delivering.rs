@@ -126,7 +126,7 @@ async fn what_was_missed_comes_before_what_is_new_elsewhere() {
     assert!(matches!(script.say(), Say::CaughtUp));
     let read = script.session.poll_action();
     assert!(matches!(read, Some(Action::Read { conversation, .. }) if conversation == other));
-    script.session.handle_page(other, Some(vec![elsewhere]));
+    script.session.handle_page(other, Some(vec![elsewhere].into()));
     script.stored(&[1], false);
     script.quiet();
 }
@@ -171,8 +171,13 @@ fn read_floors() -> Floors {
         message_id: MessageId::parse("a1").expect("legal"),
         body: Body::default(),
     };
-    let confirm =
-        Command::Confirm { user: user("bob"), device: DeviceId(2), seq: Seq(1), read: true };
+    let confirm = Command::Confirm {
+        user: user("bob"),
+        device: DeviceId(2),
+        seq: Seq(1),
+        read: true,
+        hidden: false,
+    };
     let mut state = None;
     for command in [Command::Send(message), confirm] {
         let known = chat::Known::default();
