@@ -26,6 +26,10 @@ pub struct Applied {
 }
 
 /// What happened in a conversation.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an event is moved once, from the decision to its listener; a box would cost each confirmation more"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Something was said.
