@@ -64,11 +64,12 @@ fn new_name(who: Who) -> String {
 
 fn rows() -> Vec<Row> {
     let mut rows = accounts();
+    rows.extend(changes());
+    rows.extend(settings());
+    // Who was removed is missed from there on.
     rows.extend(groups());
     rows.extend(history());
     rows.extend(messages());
-    rows.extend(changes());
-    rows.extend(settings());
     rows.push(row("GET", "/v1/conversations", "mine", Rule::Session, |_, _| {
         get("/v1/conversations")
     }));
