@@ -1,7 +1,7 @@
 //! What a conversation and a user record mean (station 8, *decide*).
 //!
-//! Two machines live here, and nothing else: [`apply`] decides about a conversation, [`apply_user`]
-//! about a user. Both are total and synchronous: a state, a time and a command go in, an outcome and
+//! The machines live here, and nothing else: [`apply`] decides about a conversation, [`apply_user`]
+//! about a user, [`apply_asset`] and [`apply_storage`] about files. All are total and synchronous: a state, a time and a command go in, an outcome and
 //! what changed come out, and the same input gives the same output on every replica for ever. There
 //! is no clock, no randomness, no waiting, no hash map and no encoding of rows or frames in this
 //! room; whoever drives the machines fetches first, decides here, and persists afterwards.
@@ -17,6 +17,7 @@
 //! 7. Changes are numbered densely in an order of their own, and what lies over a message is all its
 //!    changes in that order.
 
+mod asset;
 mod chain;
 mod change;
 mod command;
@@ -31,6 +32,10 @@ mod outcome;
 mod slot;
 mod user;
 
+pub use asset::{
+    AppliedAsset, Asset, AssetCommand, AssetId, Holder, Kept, Storage, StorageCommand, apply_asset,
+    apply_storage,
+};
 pub use chain::{Chain, Digest};
 pub use change::{
     Change, ChangeMessage, EarlierChange, Overlay, Reaction, Recorded, Target, What, Wish,

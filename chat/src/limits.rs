@@ -49,6 +49,19 @@ pub const PASSWORD_HASH_BYTES_MAX: usize = 512;
 /// Conversations of one user: the list is read as a whole when a device connects.
 pub const CONVERSATIONS_MAX: usize = 10_000;
 
+/// Conversations that one asset may be sent to: a picture that went further is uploaded again. The record of such an
+/// asset has 16 KiB, which is written anew with each grant.
+pub const GRANTS_MAX: usize = 1024;
+
+/// Holders of one asset: more than any shard has replicas, the ones that came and went included.
+pub const HOLDERS_MAX: usize = 64;
+
+/// A declared media type, as long as any registered one with its parameters.
+pub const MEDIA_TYPE_BYTES_MAX: usize = 256;
+
+/// What an asset counts at least: a block of a disk, so that a quota bounds how many there can be.
+pub const CHARGE_BYTES_MIN: u64 = 4096;
+
 /// Everything of one message that a client chooses, in bytes. Frames and entries are sized by it.
 pub const MESSAGE_BYTES_MAX: usize = 128 * 1024;
 

@@ -133,6 +133,14 @@ refusals! {
     TooManyEdits { limit: u64 } = "too_many_edits",
     /// A message calls at most `limit` users.
     TooManyMentions { limit: u64 } = "too_many_mentions",
+    /// There is no such asset, or no more.
+    NoSuchAsset = "no_such_asset",
+    /// Whoever hands an asset on may not read it.
+    AssetNotAccessible = "asset_not_accessible",
+    /// The asset was sent to as many conversations as an asset may be.
+    TooManyGrants { limit: u64 } = "too_many_grants",
+    /// The user would keep more bytes than a user may.
+    QuotaExceeded { limit: u64 } = "quota_exceeded",
     /// The receiver named is not the other user of this conversation.
     NotTheReceiver = "not_the_receiver",
     /// The conversation's id does not belong to the names in the command.

@@ -1,7 +1,7 @@
 //! The user machine: an account, its devices with their sessions, and its list of conversations.
 //! Secrets never come in here: a password arrives as its slow hash, a refresh token as its digest.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::chain::Digest;
 use crate::event::LinkTo;
@@ -22,6 +22,14 @@ pub struct User {
     pub last_seen: Timestamp,
     /// What the user reads is nobody else's business.
     pub hide_read: bool,
+    /// What the user wants to be called; empty: nothing else than the name.
+    pub display_name: String,
+    /// When a session was last ended by somebody else than its own device. Tokens of an issuer from before open
+    /// no device any more: who was signed out does not come back with the token of before.
+    pub signed_out_at: Timestamp,
+    /// The last sign of life of each device, as far as any was recorded. Apart from the devices, whose rows are
+    /// too large to be written at each.
+    pub seen: BTreeMap<DeviceId, Timestamp>,
     /// The devices with an open session.
     pub devices: BTreeMap<DeviceId, Device>,
     /// The conversations the user takes part in.
@@ -105,6 +113,33 @@ pub enum UserCommand {
     MarkSeen {
         /// When.
         at: Timestamp,
+        /// On which device; nothing from nodes that did not say it yet.
+        device: Option<DeviceId>,
+    },
+    /// The password is replaced, and every other session ends.
+    ChangePassword {
+        /// The hash that the old password was found to belong to.
+        old: String,
+        /// The hash of the new one.
+        new: String,
+        /// The device whose session goes on.
+        keep: DeviceId,
+    },
+    /// The user wants to be called something.
+    SetProfile {
+        /// What.
+        display_name: String,
+    },
+    /// A device comes with a token of an issuer that the operator trusts; it has no refresh token.
+    AdmitDevice {
+        /// The device, the same for the same token.
+        device: DeviceId,
+        /// Its name on screens.
+        name: String,
+        /// When the issuer made the token.
+        issued_at: Timestamp,
+        /// Where it begins in the conversations that exist.
+        starts: BTreeMap<ConversationId, Seq>,
     },
 }
 
@@ -126,8 +161,8 @@ pub struct UserChanged {
     pub account: bool,
     /// The settings.
     pub settings: bool,
-    /// This device.
-    pub device: Option<DeviceId>,
+    /// These devices.
+    pub devices: BTreeSet<DeviceId>,
     /// This link.
     pub link: Option<ConversationId>,
 }
@@ -146,6 +181,11 @@ pub enum UserEvent {
     SessionEnded {
         /// Which.
         device: DeviceId,
+    },
+    /// The password was replaced.
+    PasswordChanged {
+        /// The devices whose sessions ended with it.
+        ended: BTreeSet<DeviceId>,
     },
     /// A conversation came into the list.
     Linked {
@@ -198,6 +238,9 @@ fn create(this: &mut Option<User>, at: Timestamp, password_hash: &str, taken: bo
         created_at: at,
         last_seen: Timestamp(0),
         hide_read: false,
+        display_name: String::new(),
+        signed_out_at: Timestamp(0),
+        seen: BTreeMap::new(),
         devices: BTreeMap::new(),
         conversations: BTreeMap::new(),
     });
@@ -218,13 +261,7 @@ fn change(this: &mut User, at: Timestamp, command: &UserCommand) -> AppliedUser 
             open_session(this, at, *device, new)
         }
         UserCommand::RefreshSession { device, old, new } => refresh(this, at, *device, old, new),
-        UserCommand::EndSession { device } => match this.devices.remove(device) {
-            Some(_) => {
-                let event = UserEvent::SessionEnded { device: *device };
-                accepted(at, Some(event), device_changed(*device))
-            }
-            None => refused(Refusal::NoSuchDevice),
-        },
+        UserCommand::EndSession { device } => end_session(this, at, *device),
         UserCommand::Link { conversation, to } => link(this, at, *conversation, to),
         UserCommand::Unlink { conversation } => match this.conversations.remove(conversation) {
             Some(_) => {
@@ -238,12 +275,103 @@ fn change(this: &mut User, at: Timestamp, command: &UserCommand) -> AppliedUser 
             accepted(at, None, UserChanged { settings: true, ..UserChanged::default() })
         }
         UserCommand::Configure { .. } => nothing_to_do(at),
-        UserCommand::MarkSeen { at: seen } if *seen > this.last_seen => {
-            this.last_seen = *seen;
-            accepted(at, None, UserChanged { account: true, ..UserChanged::default() })
+        UserCommand::MarkSeen { at: seen, device } => mark_seen(this, at, *seen, *device),
+        UserCommand::ChangePassword { old, new, keep } => {
+            change_password(this, at, (old, new), *keep)
         }
-        UserCommand::MarkSeen { .. } => nothing_to_do(at),
+        UserCommand::SetProfile { display_name } => set_profile(this, at, display_name),
+        UserCommand::AdmitDevice { device, name, issued_at, starts } => {
+            let from_before = this.signed_out_at > Timestamp(0) && *issued_at <= this.signed_out_at;
+            if from_before && !this.devices.contains_key(device) {
+                return refused(Refusal::NoSuchDevice);
+            }
+            let new = Device {
+                name: name.clone(),
+                created_at: at,
+                refresh: NO_REFRESH,
+                starts: starts.clone(),
+            };
+            open_session(this, at, *device, new)
+        }
     }
+}
+
+/// The digest of no token.
+const NO_REFRESH: Digest = Digest([0; 32]);
+
+fn end_session(this: &mut User, at: Timestamp, device: DeviceId) -> AppliedUser {
+    let Some(ended) = this.devices.remove(&device) else {
+        return refused(Refusal::NoSuchDevice);
+    };
+    let mut changed = device_changed(device);
+    changed.account = this.seen.remove(&device).is_some();
+    if ended.refresh == NO_REFRESH {
+        this.signed_out_at = this.signed_out_at.max(at);
+        changed.account = true;
+    }
+    accepted(at, Some(UserEvent::SessionEnded { device }), changed)
+}
+
+fn mark_seen(
+    this: &mut User,
+    at: Timestamp,
+    seen: Timestamp,
+    device: Option<DeviceId>,
+) -> AppliedUser {
+    let mut changed = UserChanged::default();
+    if seen > this.last_seen {
+        this.last_seen = seen;
+        changed.account = true;
+    }
+    let newer = |device: &DeviceId| this.seen.get(device).is_none_or(|before| seen > *before);
+    let has_session = |device: &DeviceId| this.devices.contains_key(device);
+    if let Some(device) = device.filter(has_session).filter(newer) {
+        this.seen.insert(device, seen);
+        changed.account = true;
+    }
+    assert!(this.seen.len() <= this.devices.len(), "only devices with a session are seen");
+    accepted(at, None, changed)
+}
+
+/// The old hash is compared where it commits: of two changes at once, one is refused.
+fn change_password(
+    this: &mut User,
+    at: Timestamp,
+    (old, new): (&str, &str),
+    keep: DeviceId,
+) -> AppliedUser {
+    if this.password_hash == new && old != new {
+        return answered(Outcome::Duplicate(Place { at, ..Place::default() }));
+    }
+    if !this.devices.contains_key(&keep) {
+        return refused(Refusal::NoSuchDevice);
+    }
+    if this.password_hash != old {
+        return refused(Refusal::NotAllowed);
+    }
+    if new.len() > PASSWORD_HASH_BYTES_MAX {
+        return refused(Refusal::TooLarge { limit: PASSWORD_HASH_BYTES_MAX as u64 });
+    }
+    let ended: BTreeSet<DeviceId> =
+        this.devices.keys().copied().filter(|device| *device != keep).collect();
+    this.password_hash = new.to_owned();
+    this.devices.retain(|device, _| *device == keep);
+    this.seen.retain(|device, _| *device == keep);
+    this.signed_out_at = this.signed_out_at.max(at);
+    assert_eq!(this.devices.len(), 1, "one session goes on");
+    let changed = UserChanged { account: true, devices: ended.clone(), ..UserChanged::default() };
+    accepted(at, Some(UserEvent::PasswordChanged { ended }), changed)
+}
+
+fn set_profile(this: &mut User, at: Timestamp, display_name: &str) -> AppliedUser {
+    if display_name.len() > NAME_BYTES_MAX {
+        return refused(Refusal::TooLarge { limit: NAME_BYTES_MAX as u64 });
+    }
+    if this.display_name == display_name {
+        return nothing_to_do(at);
+    }
+    this.display_name = display_name.to_owned();
+    accepted(at, None, UserChanged { account: true, ..UserChanged::default() })
 }
 
 fn open_session(this: &mut User, at: Timestamp, device: DeviceId, new: Device) -> AppliedUser {
@@ -304,7 +432,7 @@ fn link(this: &mut User, at: Timestamp, id: ConversationId, to: &LinkTo) -> Appl
 }
 
 fn device_changed(device: DeviceId) -> UserChanged {
-    UserChanged { device: Some(device), ..UserChanged::default() }
+    UserChanged { devices: BTreeSet::from([device]), ..UserChanged::default() }
 }
 
 fn link_changed(conversation: ConversationId) -> UserChanged {

@@ -143,6 +143,15 @@ pub(crate) enum Transport {
     Ws,
 }
 
+impl Transport {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Transport::Quic => "quic",
+            Transport::Ws => "ws",
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Register {
     #[command(flatten)]
@@ -221,6 +230,10 @@ pub(crate) struct Tail {
 pub(crate) enum Bench {
     /// Send messages and measure acknowledgement and delivery
     Send(BenchSend),
+    /// Send to one group whose members are all connected, and measure when each has it
+    Fanout(BenchFanout),
+    /// Connect many devices to one node and measure what each costs it while idle
+    Connect(BenchConnect),
     /// Read pages of history
     History(BenchHistory),
 }
@@ -236,6 +249,13 @@ pub(crate) struct Load {
     /// Connections, each an authenticated device
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=20_000))]
     pub(crate) clients: u32,
+    #[command(flatten)]
+    pub(crate) timing: Timing,
+}
+
+/// When is measured, and how it is told.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Timing {
     /// How long is measured
     #[arg(long, value_name = "TIME", default_value = "20s", value_parser = duration)]
     pub(crate) duration: Duration,
@@ -285,6 +305,44 @@ impl Readers {
             Readers::All => "all",
         }
     }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchFanout {
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// Operations port of a node on this machine, for the servers' CPU time; may be repeated
+    #[arg(long = "operations", value_name = "HOST:PORT")]
+    pub(crate) operations: Vec<SocketAddr>,
+    /// Members of the group besides the sender
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1023))]
+    pub(crate) members: u32,
+    /// Bytes of text in each message
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub(crate) size: u32,
+    /// Messages a second, however slow the answers (open loop); without it the next message is sent when
+    /// the last one was acknowledged (closed loop)
+    #[arg(long)]
+    pub(crate) rate: Option<f64>,
+    /// Members confirm what they received
+    #[arg(long)]
+    pub(crate) confirm: bool,
+    #[command(flatten)]
+    pub(crate) timing: Timing,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BenchConnect {
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// The node's operations port, where its memory is read
+    #[arg(long = "operations", value_name = "HOST:PORT")]
+    pub(crate) operations: Vec<SocketAddr>,
+    /// Connections, each an authenticated device, all to the first node
+    #[arg(long, default_value_t = 2000, value_parser = clap::value_parser!(u32).range(1..=20_000))]
+    pub(crate) connections: u32,
+    #[command(flatten)]
+    pub(crate) timing: Timing,
 }
 
 #[derive(Debug, Args)]

@@ -5,8 +5,11 @@
 //! single-threaded runtime, and nothing is shared between threads but a stop signal.
 
 mod accounts;
+mod arrivals;
+mod connect;
 mod crew;
 mod driver;
+mod fanout;
 mod history;
 mod measure;
 mod pacer;
@@ -15,5 +18,7 @@ mod sending;
 mod site;
 mod wire;
 
+pub(crate) use connect::connect;
+pub(crate) use fanout::fanout;
 pub(crate) use history::history;
 pub(crate) use sending::send;

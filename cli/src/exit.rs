@@ -18,7 +18,6 @@ pub(crate) enum Exit {
     /// Nothing definite came back in time; the same command may be repeated.
     Unavailable = 6,
     /// Some of it was done.
-    #[expect(dead_code, reason = "part of the contract; no verb of today does things by halves")]
     Partial = 7,
     /// The cluster does not serve.
     Unhealthy = 10,

@@ -55,6 +55,8 @@ fn run(verb: Verb) -> Outcome {
         Verb::History(args) => tool(talk::history(args)),
         Verb::Tail(args) => tool(talk::tail(args)),
         Verb::Bench(Bench::Send(args)) => tool(bench::send(args)),
+        Verb::Bench(Bench::Fanout(args)) => tool(bench::fanout(args)),
+        Verb::Bench(Bench::Connect(args)) => tool(bench::connect(args)),
         Verb::Bench(Bench::History(args)) => tool(bench::history(args)),
     }
 }

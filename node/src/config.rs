@@ -10,7 +10,12 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use thiserror::Error;
 
+mod auth;
+mod limits;
 mod suggest;
+
+pub use auth::{Auth, ISSUERS_MAX, Issuer};
+pub use limits::{Limits, Quota, Rate};
 
 /// A node's configuration file.
 #[derive(Debug, Clone, Deserialize)]
@@ -26,9 +31,18 @@ pub struct Config {
     pub tls: Tls,
     /// How the cluster is formed at its first start; ignored once group 0 has a state.
     pub cluster: Cluster,
+    /// Issuers of tokens that are trusted besides the cluster itself.
+    #[serde(default)]
+    pub auth: Auth,
+    /// How fast is too fast.
+    #[serde(default)]
+    pub limits: Limits,
     /// The disk.
     #[serde(default)]
     pub storage: Storage,
+    /// Files that messages refer to.
+    #[serde(default)]
+    pub assets: Assets,
     /// Threads.
     #[serde(default)]
     pub runtime: Runtime,
@@ -127,6 +141,27 @@ pub enum Engine {
 impl Default for Storage {
     fn default() -> Self {
         Self { engine: Engine::Fjall, segment_bytes: 16 << 20, node_key: None }
+    }
+}
+
+/// Files that messages refer to. Nodes may disagree: each upload is judged by the node that takes it.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Assets {
+    /// Largest asset, bytes.
+    pub bytes_max: u64,
+    /// What one user may keep in all, bytes.
+    pub quota_bytes: u64,
+    /// Uploads that were never sent to anybody are deleted after so many seconds; so is what was begun and not ended.
+    pub unsent_seconds: u64,
+    /// In how many seconds a node looks at all its assets once: repairs what is missing, deletes what is over.
+    pub sweep_seconds: u64,
+}
+
+impl Default for Assets {
+    fn default() -> Self {
+        let unsent_seconds = 24 * 60 * 60;
+        Self { bytes_max: 256 << 20, quota_bytes: 2 << 30, unsent_seconds, sweep_seconds: 600 }
     }
 }
 
@@ -236,12 +271,15 @@ impl Config {
             &mut tls.peer_key,
             &mut self.data,
         ];
-        for file in files.into_iter().chain(self.storage.node_key.as_mut()) {
+        let others = self.storage.node_key.as_mut().into_iter().chain(self.auth.files());
+        for file in files.into_iter().chain(others) {
             *file = base.join(&*file);
         }
     }
 
     fn check(&self) -> Result<(), String> {
+        self.auth.check()?;
+        self.limits.check()?;
         let ids: BTreeSet<u64> = self.cluster.nodes.iter().map(|member| member.id).collect();
         require(
             ids.len() == self.cluster.nodes.len(),
@@ -270,6 +308,9 @@ impl Config {
             (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.storage.segment_bytes),
             format_args!("storage.segment_bytes: {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX}"),
         )?;
+        require(self.assets.bytes_max > 0, "assets.bytes_max: at least 1")?;
+        require(self.assets.unsent_seconds > 0, "assets.unsent_seconds: at least 1")?;
+        require(self.assets.sweep_seconds > 0, "assets.sweep_seconds: at least 1")?;
         require(
             self.listen.plain.is_none_or(|plain| plain.ip().is_loopback()),
             "listen.plain: plain HTTP is for loopback addresses only",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use store::seal::{NodeKey, Sealer, SystemEntropy};
 use store::tables::{Engine, Tables, TablesOptions, open_tables};
-use store::{FsDisk, Journal, JournalConfig, StoreError};
+use store::{Blobs, FsDisk, FsFolders, Journal, JournalConfig, StoreError};
 
 use crate::config;
 
@@ -15,6 +15,8 @@ pub(crate) struct Opened {
     pub(crate) journal: Journal,
     /// The state of all groups.
     pub(crate) tables: Arc<dyn Tables>,
+    /// The bytes of assets.
+    pub(crate) blobs: Blobs,
 }
 
 /// Opens the data folder of `config`, which is made when it is new.
@@ -30,9 +32,12 @@ pub(crate) fn open(config: &config::Config) -> Result<Opened, StoreError> {
     journal_config.seal = Some(sealer.clone());
     let disk = Arc::new(FsDisk::open(folder.join("journal"))?);
     let journal = Journal::open(disk, journal_config)?;
+    let folders = Arc::new(FsFolders::new(folder.join("assets")));
+    let blobs = Blobs::new(folders, Some(sealer.clone()));
+    blobs.sweep()?;
     let options = TablesOptions { sealer: Some(sealer), ..TablesOptions::default() };
     let tables = open_tables(engine(config.storage.engine), folder.join("tables"), &options)?;
-    Ok(Opened { journal, tables })
+    Ok(Opened { journal, tables, blobs })
 }
 
 fn sealer(config: &config::Config, folder: &Path) -> Result<Arc<Sealer>, StoreError> {

@@ -124,6 +124,9 @@ impl Fanout {
     fn user(&self, user: &UserId, event: &UserEvent) {
         match event {
             UserEvent::SessionEnded { device } => self.directory.end(user, *device),
+            UserEvent::PasswordChanged { ended } => {
+                ended.iter().for_each(|device| self.directory.end(user, *device));
+            }
             UserEvent::Linked { conversation, .. } | UserEvent::Unlinked { conversation } => {
                 self.directory.post(user, &Hint::Changed(*conversation));
             }

@@ -2,9 +2,10 @@
 //!
 //! Identity is settled once per request; whether the session still exists is asked of the local replica of the
 //! user's shard every time. Every refusal is a problem of RFC 9457, unknown routes and wrong methods included. What
-//! a request means is decided in `chat`; assets are served elsewhere.
+//! a request means is decided in `chat`.
 
 mod accounts;
+mod assets;
 mod body;
 mod caller;
 mod changes;
@@ -12,12 +13,17 @@ mod conversations;
 #[cfg(test)]
 pub(crate) mod fake;
 mod groups;
+mod identify;
+mod interface;
+pub(crate) mod issuers;
 pub(crate) mod limits;
 mod messages;
+mod meter;
 mod passwords;
 mod people;
 pub(crate) mod problems;
-mod propose;
+pub(crate) mod propose;
+mod sessions;
 mod settings;
 pub(crate) mod tokens;
 
@@ -25,13 +31,17 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::handler::Handler;
+use axum::middleware;
 use axum::routing::{self, MethodRouter};
 use proto::{Problem, ProblemCode};
 
+use self::interface::{Call, Operation};
+use self::issuers::Issuers;
 use self::limits::Limits;
 use self::passwords::Passwords;
 use self::problems::Failure;
 use self::tokens::{TokenKeys, Tokens};
+use crate::asset::Assets;
 use crate::clock::{Clock, Entropy};
 use crate::fanout::Directory;
 use crate::history::{History, Replica};
@@ -47,8 +57,14 @@ pub(crate) struct Ports {
     pub(crate) router: router::Router,
     /// Applied state on this node.
     pub(crate) replica: Arc<dyn Replica>,
+    /// Files.
+    pub(crate) assets: Assets,
     /// The cluster's token keys.
     pub(crate) keys: Arc<dyn TokenKeys>,
+    /// Who else may say who somebody is.
+    pub(crate) issuers: Issuers,
+    /// How fast is too fast.
+    pub(crate) limits: Limits,
     /// The sessions of this node; the fan-out posts to the same.
     pub(crate) directory: Directory,
     /// The other nodes, for presence.
@@ -64,8 +80,10 @@ pub(crate) struct Parts {
     pub(crate) node: u64,
     pub(crate) router: router::Router,
     pub(crate) replica: Arc<dyn Replica>,
+    pub(crate) assets: Assets,
     pub(crate) history: History,
     pub(crate) tokens: Tokens,
+    pub(crate) issuers: Issuers,
     pub(crate) passwords: Passwords,
     pub(crate) limits: Limits,
     pub(crate) directory: Directory,
@@ -79,7 +97,19 @@ pub(crate) struct Parts {
 impl Parts {
     /// Puts the client side together.
     pub(crate) fn new(ports: Ports) -> Self {
-        let Ports { node, router, replica, keys, directory, others, clock, entropy } = ports;
+        let Ports {
+            node,
+            router,
+            replica,
+            assets,
+            keys,
+            issuers,
+            limits,
+            directory,
+            others,
+            clock,
+            entropy,
+        } = ports;
         let presence = Presence::new(
             directory.clone(),
             Arc::clone(&others),
@@ -91,12 +121,14 @@ impl Parts {
             node,
             history: History::new(Arc::clone(&replica), router.clone()),
             tokens: Tokens::new(keys),
+            issuers,
             passwords: Passwords::default(),
-            limits: Limits::default(),
+            limits,
             router,
             typing: TypingNews::new(directory.clone(), Arc::clone(&replica)),
             others,
             replica,
+            assets,
             directory,
             presence,
             clock,
@@ -105,72 +137,91 @@ impl Parts {
     }
 }
 
-/// One call of the REST interface: the only place where it is named.
+/// One call of the REST interface: the only place where it is named. It cannot be named without being described.
 struct Route {
-    method: &'static str,
-    path: &'static str,
+    call: Call,
     handler: MethodRouter<Arc<Parts>>,
 }
 
-impl Route {
-    fn get<H: Handler<T, Arc<Parts>>, T: 'static>(path: &'static str, handler: H) -> Self {
-        Self { method: "GET", path, handler: routing::get(handler) }
-    }
-
-    fn post<H: Handler<T, Arc<Parts>>, T: 'static>(path: &'static str, handler: H) -> Self {
-        Self { method: "POST", path, handler: routing::post(handler) }
-    }
-
-    fn put<H: Handler<T, Arc<Parts>>, T: 'static>(path: &'static str, handler: H) -> Self {
-        Self { method: "PUT", path, handler: routing::put(handler) }
-    }
-
-    fn patch<H: Handler<T, Arc<Parts>>, T: 'static>(path: &'static str, handler: H) -> Self {
-        Self { method: "PATCH", path, handler: routing::patch(handler) }
-    }
-
-    fn delete<H: Handler<T, Arc<Parts>>, T: 'static>(path: &'static str, handler: H) -> Self {
-        Self { method: "DELETE", path, handler: routing::delete(handler) }
-    }
+/// `verb(path, handler, description)`, for each method.
+macro_rules! verbs {
+    ($($verb:ident $method:literal),+) => {
+        impl Route {
+            $(
+                #[allow(dead_code, reason = "a method is here before the first call that needs it")]
+                fn $verb<H: Handler<T, Arc<Parts>>, T: 'static>(
+                    path: &'static str,
+                    handler: H,
+                    operation: Operation,
+                ) -> Self {
+                    let call = Call { method: $method, path, operation };
+                    Self { call, handler: routing::$verb(handler) }
+                }
+            )+
+        }
+    };
 }
+
+verbs!(
+    get "GET", head "HEAD", options "OPTIONS", post "POST", put "PUT", patch "PATCH", delete "DELETE"
+);
 
 /// Every call.
 fn routes() -> Vec<Route> {
     vec![
-        Route::post("/v1/users", accounts::register),
-        Route::post("/v1/sessions", accounts::login),
-        Route::post("/v1/sessions/refresh", accounts::refresh),
-        Route::delete("/v1/sessions/current", accounts::logout),
-        Route::post("/v1/groups", groups::create),
-        Route::get("/v1/users/me/settings", settings::show),
-        Route::put("/v1/users/me/settings", settings::set),
-        Route::get("/v1/groups/{group}", groups::show),
-        Route::patch("/v1/groups/{group}", groups::rename),
-        Route::put("/v1/groups/{group}/members/{user}", groups::set_role),
-        Route::post("/v1/groups/{group}/members", groups::add),
-        Route::delete("/v1/groups/{group}/members/{user}", groups::remove),
-        Route::get("/messages/{name}", messages::page),
-        Route::get("/v1/messages/{id}", messages::one),
-        Route::patch("/v1/messages/{id}", changes::edit),
-        Route::delete("/v1/messages/{id}", changes::delete),
-        Route::put("/v1/messages/{id}/reaction", changes::react),
-        Route::delete("/v1/messages/{id}/reaction", changes::unreact),
-        Route::get("/v1/conversations/{conversation}/changes", changes::page),
-        Route::get("/v1/conversations", conversations::list),
-        Route::get("/v1/presence/{user}", people::presence),
+        Route::post("/v1/users", accounts::register, accounts::REGISTER),
+        Route::post("/v1/sessions", accounts::login, accounts::LOGIN),
+        Route::post("/v1/sessions/refresh", accounts::refresh, accounts::REFRESH),
+        Route::delete("/v1/sessions/current", accounts::logout, accounts::LOGOUT),
+        Route::get("/v1/sessions", sessions::list, sessions::LIST),
+        Route::delete("/v1/sessions/{device}", sessions::end, sessions::END),
+        Route::put("/v1/users/me/password", sessions::change_password, sessions::CHANGE_PASSWORD),
+        Route::put("/v1/users/me/profile", people::set_profile, people::SET_PROFILE),
+        Route::get("/v1/users/{user}", people::profile, people::PROFILE),
+        Route::post("/v1/groups", groups::create, groups::CREATE),
+        Route::get("/v1/users/me/settings", settings::show, settings::SHOW),
+        Route::put("/v1/users/me/settings", settings::set, settings::SET),
+        Route::get("/v1/groups/{group}", groups::show, groups::SHOW),
+        Route::patch("/v1/groups/{group}", groups::rename, groups::RENAME),
+        Route::put("/v1/groups/{group}/members/{user}", groups::set_role, groups::SET_ROLE),
+        Route::post("/v1/groups/{group}/members", groups::add, groups::ADD),
+        Route::delete("/v1/groups/{group}/members/{user}", groups::remove, groups::REMOVE),
+        Route::get("/messages/{name}", messages::page, messages::PAGE),
+        Route::get("/v1/messages/{id}", messages::one, messages::ONE),
+        Route::patch("/v1/messages/{id}", changes::edit, changes::EDIT),
+        Route::delete("/v1/messages/{id}", changes::delete, changes::DELETE),
+        Route::put("/v1/messages/{id}/reaction", changes::react, changes::REACT),
+        Route::delete("/v1/messages/{id}/reaction", changes::unreact, changes::UNREACT),
+        Route::get("/v1/conversations/{conversation}/changes", changes::page, changes::PAGE),
+        Route::post("/asset", assets::upload, assets::UPLOAD),
+        Route::get("/asset/{id}", assets::download, assets::DOWNLOAD),
+        Route::get("/v1.0/asset/{id}", assets::download, assets::DOWNLOAD),
+        Route::get("/v1/conversations", conversations::list, conversations::LIST),
+        Route::get("/v1/presence/{user}", people::presence, people::PRESENCE),
+        Route::get("/openapi.json", interface::openapi, interface::OPENAPI),
+        Route::get("/docs", interface::page, interface::PAGE),
     ]
 }
 
 /// Method and path of every call, for those who must have an opinion on each: tests and documents.
 pub(crate) fn calls() -> Vec<(&'static str, &'static str)> {
-    routes().into_iter().map(|route| (route.method, route.path)).collect()
+    described().into_iter().map(|call| (call.method, call.path)).collect()
+}
+
+/// Every call with its description.
+fn described() -> Vec<Call> {
+    routes().into_iter().map(|route| route.call).collect()
 }
 
 /// The REST interface. The client plane adds `/chat`.
 pub(crate) fn router(parts: Arc<Parts>) -> Router {
     routes()
         .into_iter()
-        .fold(Router::new(), |router, route| router.route(route.path, route.handler))
+        .fold(Router::new(), |router, route| {
+            let metered = (Arc::clone(&parts), route.call.class());
+            let meter = middleware::from_fn_with_state(metered, meter::meter);
+            router.route(route.call.path, route.handler.route_layer(meter))
+        })
         .method_not_allowed_fallback(|| async {
             Failure(Problem::of(ProblemCode::MethodNotAllowed))
         })

@@ -4,6 +4,7 @@
 //! waits until a given message is here; `local` takes what is here. Whether the caller may read, and from where, is
 //! judged at the moment of reading: who was removed is refused everything, older history included.
 
+pub(crate) mod contacts;
 mod replica;
 mod resolve;
 mod standing;

@@ -15,16 +15,18 @@ use cluster_config::ClusterConfig;
 use futures::future::BoxFuture;
 use proto::keys;
 use raft::{GroupId, NodeId, Raft};
-use store::Journal;
 use store::tables::{KeyRange, Tables};
+use store::{Blobs, Journal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt as _;
 use transport::Link;
 use transport::peer::PeerHandler;
 
+use crate::asset::Local;
 use crate::clock::{Clock, Entropy};
 use crate::config::Config;
+use crate::gateway::issuers::Issuers;
 use crate::gateway::tokens::Identity;
 use crate::gateway::{self, Parts};
 use crate::peers::{Callee, Peers};
@@ -43,6 +45,8 @@ pub struct Surroundings {
     pub journal: Journal,
     /// The state of all groups, opened.
     pub tables: Arc<dyn Tables>,
+    /// The bytes of assets.
+    pub blobs: Blobs,
     /// Settings of all groups.
     pub raft: raft::Config,
     /// Wall time.
@@ -78,7 +82,8 @@ impl Host {
         surroundings: Surroundings,
         stop: CancellationToken,
     ) -> Result<Self, Error> {
-        let Surroundings { journal, tables, raft, clock, entropy, plane } = surroundings;
+        let Surroundings { journal, tables, blobs, raft, clock, entropy, plane } = surroundings;
+        blobs.sweep()?;
         let peers = Peers::default();
         let wall = Arc::new(WallClock(Arc::clone(&clock)));
         let raft = Raft::open(raft, journal, Arc::new(peers.clone()), wall)?;
@@ -92,6 +97,7 @@ impl Host {
         let mut running = Running {
             node,
             tables: Arc::clone(&view.tables),
+            assets: Local::new(blobs),
             tasks: JoinSet::new(),
             stop,
             clock,
@@ -109,6 +115,7 @@ impl Host {
             raft: self.raft.clone(),
             presence: Arc::new(self.running.node.directory.clone()),
             typing: TypingNews::while_open(self.running.node.directory.clone(), &self.view.tables),
+            assets: self.running.assets.clone(),
         })
     }
 
@@ -125,7 +132,7 @@ impl Host {
                 Ok(joined) => joined,
                 Err(error) => return error,
             };
-            let (parts, sessions) = self.running.front(router, configured);
+            let (parts, sessions) = self.running.front(router, configured, Issuers::default());
             ready(Front { parts, sessions });
             std::future::pending().await
         };

@@ -7,6 +7,7 @@
 //! This room decides nothing about what a message means (that is `chat`) and nothing about agreement (that is
 //! `raft`); it wires them and holds the adapters of their ports.
 
+mod asset;
 mod boot;
 mod clock;
 mod cluster;

@@ -12,12 +12,13 @@ use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt as _};
 use prost::Message as _;
 use proto::peer::{
-    self, ForwardFailure, ForwardRequest, ForwardResponse, PresenceAnswer, PresenceQuery, Propose,
-    forward_request, forward_response,
+    self, AssetHeader, AssetRead, ForwardFailure, ForwardRequest, ForwardResponse, PresenceAnswer,
+    PresenceQuery, Propose, forward_request, forward_response,
 };
 use raft::{GroupId, Network, NetworkError, NodeId, ProposeError, Raft};
 use transport::peer::{Lane, PeerError, PeerHandler};
 
+use crate::asset::Local;
 use crate::fanout::Typing;
 use crate::plane::Plane;
 use crate::presence::LocalPresence;
@@ -25,6 +26,8 @@ use crate::typing::TypingNews;
 
 /// How long a forwarded command may take: as long as its leader may hold it, plus the way.
 const FORWARD_DEADLINE: Duration = Duration::from_millis(3500);
+/// How long another node may take to give a piece of an asset: its disk, and a megabyte on the way.
+const PIECE_DEADLINE: Duration = Duration::from_secs(3);
 /// How long another node may take to say whether a user is connected there.
 const PRESENCE_DEADLINE: Duration = Duration::from_millis(500);
 
@@ -94,6 +97,41 @@ impl Peers {
     }
 }
 
+/// Assets.
+impl Peers {
+    /// Asks `node` for a piece of an asset. `None` when it does not have it or does not answer in time.
+    pub(crate) async fn asset_piece(
+        &self,
+        node: u64,
+        id: chat::AssetId,
+        offset: u64,
+        length: usize,
+    ) -> Option<Bytes> {
+        let plane = self.plane.get()?;
+        let asset = Bytes::copy_from_slice(id.as_bytes());
+        let read = AssetRead { asset, offset, length: length as u64 };
+        let request = ForwardRequest { request: Some(forward_request::Request::AssetRead(read)) };
+        let call = plane.call(node, Lane::Forward, request.encode_to_vec().into(), PIECE_DEADLINE);
+        match ForwardResponse::decode(call.await.ok()?).ok()?.response? {
+            forward_response::Response::AssetPiece(piece) => Some(piece),
+            _ => None,
+        }
+    }
+
+    /// Sends the bytes of an asset to `node`. Answered when they are on stable storage there.
+    pub(crate) fn send_asset(
+        &self,
+        node: u64,
+        header: &AssetHeader,
+        chunks: BoxStream<'static, Result<Bytes, String>>,
+    ) -> BoxFuture<'static, Result<Bytes, PeerError>> {
+        match self.plane.get() {
+            Some(plane) => plane.send_bulk(node, header.encode_to_vec().into(), chunks),
+            None => Box::pin(async { Err(PeerError::Unreachable) }),
+        }
+    }
+}
+
 /// What a forwarded command came to. Only what certainly was not proposed is told as such.
 fn answer_of(answer: Result<Bytes, PeerError>) -> Result<Bytes, ProposeError> {
     let bytes = match answer {
@@ -109,7 +147,10 @@ fn answer_of(answer: Result<Bytes, PeerError>) -> Result<Bytes, ProposeError> {
     match ForwardResponse::decode(bytes).ok().and_then(|answer| answer.response) {
         Some(forward_response::Response::Outcome(outcome)) => Ok(outcome),
         Some(forward_response::Response::Failure(failure)) => Err(failure_of(&failure)),
-        Some(forward_response::Response::Presence(_)) | None => Err(ProposeError::Unknown),
+        Some(
+            forward_response::Response::Presence(_) | forward_response::Response::AssetPiece(_),
+        )
+        | None => Err(ProposeError::Unknown),
     }
 }
 
@@ -197,6 +238,8 @@ pub(crate) struct Callee {
     pub(crate) presence: Arc<dyn LocalPresence>,
     /// The way to them for those who write.
     pub(crate) typing: TypingNews,
+    /// The assets that lie here.
+    pub(crate) assets: Local,
 }
 
 impl PeerHandler for Callee {
@@ -222,6 +265,13 @@ impl PeerHandler for Callee {
         header: Bytes,
         chunks: BoxStream<'static, Result<Bytes, PeerError>>,
     ) -> BoxFuture<'static, Result<Bytes, String>> {
+        // A snapshot's header has no such field, and an asset's has no other.
+        if let Ok(asset) = AssetHeader::decode(header.clone())
+            && !asset.asset.is_empty()
+        {
+            let assets = self.assets.clone();
+            return Box::pin(async move { assets.receive(asset, chunks).await });
+        }
         let chunks = chunks.map(|chunk| chunk.map_err(network_error)).boxed();
         let received = self.raft.receive_snapshot(NodeId(from), header, chunks);
         Box::pin(async move { received.await.map_err(|error| error.to_string()) })
@@ -264,6 +314,13 @@ impl Callee {
                 }
                 let nothing = ForwardResponse { response: None }.encode_to_vec().into();
                 Box::pin(async move { Ok(nothing) })
+            }
+            forward_request::Request::AssetRead(AssetRead { asset, offset, length }) => {
+                let assets = self.assets.clone();
+                Box::pin(async move {
+                    let piece = assets.piece(&asset, offset, length).await?;
+                    Ok(respond(forward_response::Response::AssetPiece(piece)))
+                })
             }
             // A peer may not break this node: the switch is on the operations port.
             forward_request::Request::Fault(_) => Box::pin(async { Err("not_allowed".to_owned()) }),

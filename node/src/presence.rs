@@ -2,7 +2,7 @@
 //!
 //! Online means a live session on some node: this one's directory knows its own, the others are asked. Links
 //! themselves notice a dead peer within five seconds, so no second timer runs here. `lastSeen` is durable: it is
-//! marked in the user's record when the first link of a user on this node begins and when the last one ends.
+//! marked in the user's record when the first link of a device on this node begins and when the last one ends.
 //! A node that was killed marks nothing; then the mark of the link's beginning is the best that is known.
 
 use std::sync::Arc;
@@ -17,14 +17,15 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::clock::Clock;
 use crate::fanout::{Directory, Typing};
+use crate::gateway::tokens::Identity;
 use crate::history::Replica;
 use crate::router::Router;
 
 /// How long the other nodes may take; one that is silent has no links that count.
 const ASK_DEADLINE: Duration = Duration::from_millis(800);
-/// Marks of one user on one node are at least this far apart: a flapping client must not write without end.
+/// Marks of one device on one node are at least this far apart: a flapping client must not write without end.
 const MARK_INTERVAL_MIN: Duration = Duration::from_secs(1);
-/// Users whose last mark is remembered, so that the interval can be kept.
+/// Devices whose last mark is remembered, so that the interval can be kept.
 const MARKED_MAX: usize = 65_536;
 
 /// Whether a user is connected to this node. What other nodes ask.
@@ -64,7 +65,7 @@ pub(crate) struct Presence {
     replica: Arc<dyn Replica>,
     router: Router,
     clock: Arc<dyn Clock>,
-    marked: Arc<Mutex<LruCache<UserId, Instant>>>,
+    marked: Arc<Mutex<LruCache<Identity, Instant>>>,
 }
 
 impl Presence {
@@ -98,45 +99,47 @@ impl Presence {
         Ok(Seen { online, last_seen })
     }
 
-    /// A link of `user` began on this node: writes the mark if none was written just now. The outcome is of no
+    /// A link of `who` began on this node: writes the mark if none was written just now. The outcome is of no
     /// consequence; the next link writes the next mark.
-    pub(crate) async fn began(&self, user: &UserId) {
-        if self.take_turn(user).is_ok() {
-            self.mark_at(user, self.clock.now()).await;
+    pub(crate) async fn began(&self, who: &Identity) {
+        if self.take_turn(who).is_ok() {
+            self.mark_at(who, self.clock.now()).await;
         }
     }
 
-    /// The last link of `user` on this node ended: writes the mark, after the interval if one was written just now
+    /// The last link of `who` on this node ended: writes the mark, after the interval if one was written just now
     /// and nobody came back meanwhile.
-    pub(crate) async fn left(&self, user: &UserId) {
+    pub(crate) async fn left(&self, who: &Identity) {
         let left_at = self.clock.now();
-        while let Err(due) = self.take_turn(user) {
+        while let Err(due) = self.take_turn(who) {
             sleep_until(due).await;
-            if self.directory.is_online(user) {
+            if self.directory.is_here(who) {
                 return;
             }
         }
-        self.mark_at(user, left_at).await;
+        self.mark_at(who, left_at).await;
     }
 
-    async fn mark_at(&self, user: &UserId, at: Timestamp) {
-        let command = proto::encode_user_command(user, &UserCommand::MarkSeen { at });
+    async fn mark_at(&self, who: &Identity, at: Timestamp) {
+        let user = &who.user;
+        let mark = UserCommand::MarkSeen { at, device: Some(who.device) };
+        let command = proto::encode_user_command(user, &mark);
         if let Err(error) = self.router.submit(user.slot(), command).await {
             tracing::debug!(%user, %error, "last seen was not marked");
         }
     }
 
     /// Takes the right to write a mark now, or says when it will be there.
-    fn take_turn(&self, user: &UserId) -> Result<(), Instant> {
+    fn take_turn(&self, who: &Identity) -> Result<(), Instant> {
         let now = Instant::now();
         let mut marked = self.marked.lock();
-        if let Some(at) = marked.get(user) {
+        if let Some(at) = marked.get(who) {
             let due = *at + MARK_INTERVAL_MIN;
             if due > now {
                 return Err(due);
             }
         }
-        marked.put(user.clone(), now);
+        marked.put(who.clone(), now);
         if marked.len() > MARKED_MAX {
             marked.pop_lru();
         }

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use transport::peer::{self, Identity, PeerPlane};
 
+use crate::asset::Local;
 use crate::boot;
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::cluster::Configured;
@@ -92,6 +93,7 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     let mut running = Running {
         node: node(&config, &raft, &peers),
         tables: opened.tables,
+        assets: Local::new(opened.blobs),
         tasks: JoinSet::new(),
         stop: stop.child_token(),
         clock: Arc::new(SystemClock),
@@ -132,6 +134,7 @@ pub(crate) struct Running {
     pub(crate) config: Config,
     pub(crate) node: Node,
     pub(crate) tables: Arc<dyn Tables>,
+    pub(crate) assets: Local,
     pub(crate) tasks: JoinSet<()>,
     pub(crate) stop: CancellationToken,
     pub(crate) clock: Arc<dyn Clock>,
@@ -207,6 +210,7 @@ impl Running {
             raft: self.node.raft.clone(),
             presence: Arc::new(self.node.directory.clone()),
             typing: TypingNews::while_open(self.node.directory.clone(), &self.tables),
+            assets: self.assets.clone(),
         };
         let plane = PeerPlane::serve(config, Arc::new(callee), self.stop.clone()).await?;
         self.connect(Arc::new(plane));

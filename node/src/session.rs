@@ -9,6 +9,7 @@ mod deliveries;
 mod driver;
 mod face;
 mod freshness;
+mod line;
 mod open;
 mod sends;
 mod typing;

@@ -18,6 +18,7 @@ mod cache;
 mod decide;
 mod draft;
 mod event;
+mod files;
 mod install;
 mod load;
 mod lookup;

@@ -1,8 +1,9 @@
 //! Values of all shapes for the property tests of this room.
 
 use chat::{
-    Body, Chain, Change, ChangeNumber, ConversationId, DeviceId, Digest, GroupId, LinkTo, Message,
-    MessageId, Order, Overlay, Reaction, Role, Seq, Timestamp, UserId, What,
+    Asset, AssetId, Body, Chain, Change, ChangeNumber, ConversationId, DeviceId, Digest, GroupId,
+    Holder, LinkTo, Message, MessageId, Order, Overlay, Reaction, Role, Seq, Timestamp, UserId,
+    What,
 };
 use proptest::prelude::*;
 
@@ -25,6 +26,28 @@ pub(crate) fn conversation() -> impl Strategy<Value = ConversationId> {
         bytes[0] &= 0x3F;
         ConversationId::from_bytes(&bytes).expect("a slot below 16384")
     })
+}
+
+pub(crate) fn asset_id() -> impl Strategy<Value = AssetId> {
+    any::<[u8; 16]>().prop_map(AssetId::new)
+}
+
+pub(crate) fn holders() -> impl Strategy<Value = std::collections::BTreeSet<Holder>> {
+    proptest::collection::btree_set(any::<u64>().prop_map(Holder), 0..5)
+}
+
+prop_compose! {
+    pub(crate) fn asset()(
+        owner in user(),
+        size in any::<u64>(),
+        sha256 in digest(),
+        media_type in text(20),
+        created_at in timestamp(),
+        holders in holders(),
+        grants in proptest::collection::btree_set(conversation(), 0..4),
+    ) -> Asset {
+        Asset { owner, size, sha256, media_type, created_at, holders, grants }
+    }
 }
 
 pub(crate) fn text(chars_max: usize) -> impl Strategy<Value = String> {

@@ -1,15 +1,17 @@
 //! Commands of a shard to bytes of the log, and back. Station 5 encodes them, station 7 decodes them, years later perhaps.
 //! Whether a command may be carried out is not asked here.
 
+mod asset;
 mod conversation;
 mod user;
 
 use bytes::Bytes;
-use chat::{ConversationId, UserId};
+use chat::{AssetCommand, AssetId, ConversationId, StorageCommand, UserId};
 use prost::Message as _;
 
 use crate::{DecodeError, log};
 
+pub use asset::{encode_asset_command, encode_storage_command};
 pub use conversation::encode_conversation_command;
 pub use user::encode_user_command;
 
@@ -30,6 +32,22 @@ pub enum Command {
         /// What.
         command: chat::UserCommand,
     },
+    /// To the record of an asset.
+    Asset {
+        /// Which.
+        id: AssetId,
+        /// What.
+        command: AssetCommand,
+    },
+    /// To what a user keeps.
+    Storage {
+        /// Whose.
+        user: UserId,
+        /// For which asset.
+        asset: AssetId,
+        /// What.
+        command: StorageCommand,
+    },
     /// The shard's outbox has been carried out up to this number, inclusive.
     OutboxDone(u64),
 }
@@ -40,6 +58,10 @@ impl Command {
         match self {
             Command::Conversation { id, command } => encode_conversation_command(*id, command),
             Command::User { user, command } => encode_user_command(user, command),
+            Command::Asset { id, command } => encode_asset_command(*id, command),
+            Command::Storage { user, asset, command } => {
+                encode_storage_command(user, *asset, command)
+            }
             Command::OutboxDone(up_to) => encode_outbox_done(*up_to),
         }
     }
@@ -67,6 +89,7 @@ pub fn decode_command(bytes: &[u8]) -> Result<Command, DecodeError> {
             let (user, command) = user::read(command)?;
             Ok(Command::User { user, command })
         }
+        log::command::Command::Asset(command) => asset::read(command),
         log::command::Command::OutboxDone(done) => Ok(Command::OutboxDone(done.up_to)),
     }
 }

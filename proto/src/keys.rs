@@ -16,6 +16,9 @@
 //! [slot u16] 0x50 [conversation 14] 0x00 [number u64]          change
 //! [slot u16] 0x50 [conversation 14] 0x01 [seq u64]             what lies over a message
 //! [slot u16] 0x50 [conversation 14] 0x02 [change id] 0x00 [device] place of a change id
+//! [slot u16] 0x60 0x00 [asset 16]                              asset
+//! [slot u16] 0x60 0x01 [user] 0x00 0x00                        storage of a user
+//! [slot u16] 0x60 0x01 [user] 0x00 0x01 [asset 16]             asset that a user keeps
 //! 0xFFFF     0x01 [group u32]                                  applied state of a Raft group
 //! 0xFFFF     0x02 [group u32] [number u64]                     outbox item of a Raft group
 //! 0xFFFF     0x03 [group u32] [key]                            staged row of a snapshot on its way in
@@ -28,6 +31,7 @@
 
 mod account;
 mod applied;
+mod asset;
 mod change;
 mod change_ref;
 mod cluster_config;
@@ -46,6 +50,7 @@ mod parts;
 mod producer;
 mod settings;
 mod staging;
+mod storage;
 
 use std::ops::Range;
 
@@ -53,6 +58,7 @@ use bytes::Bytes;
 
 pub use account::{decode_user, user, user_range};
 pub use applied::{applied, decode_applied};
+pub use asset::{asset, assets_of_slot, decode_asset};
 pub use change::{change, change_range, decode_change};
 pub use change_ref::{change_ref, decode_change_ref};
 pub use cluster_config::cluster_config;
@@ -70,6 +76,7 @@ pub use overlay::{decode_overlay, overlay, overlay_range};
 pub use producer::{decode_producer, producer, producer_range};
 pub use settings::{decode_settings, settings};
 pub use staging::{decode_staging, staging, staging_range};
+pub use storage::{decode_kept, decode_storage, kept, kept_of_slot, storage};
 
 use chat::ConversationId;
 use parts::{Key as Builder, RESERVED, STATE, successor};

@@ -30,7 +30,8 @@ mod wire;
 
 pub use addressee::Addressee;
 pub use command::{
-    Command, decode_command, encode_conversation_command, encode_outbox_done, encode_user_command,
+    Command, decode_command, encode_asset_command, encode_conversation_command, encode_outbox_done,
+    encode_storage_command, encode_user_command,
 };
 pub use entry::{decode_entry, encode_entry};
 pub use error::DecodeError;

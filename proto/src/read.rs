@@ -3,7 +3,8 @@
 
 use bytes::Bytes;
 use chat::{
-    Body, Chain, ConversationId, DeviceId, Digest, GroupId, LinkTo, MessageId, Order, Seq, UserId,
+    AssetId, Body, Chain, ConversationId, DeviceId, Digest, GroupId, LinkTo, MessageId, Order, Seq,
+    UserId,
 };
 
 use crate::{DecodeError, frames};
@@ -25,6 +26,10 @@ pub(crate) fn conversation(
     bytes: &[u8],
 ) -> Result<ConversationId, DecodeError> {
     ConversationId::from_bytes(bytes).map_err(DecodeError::of(field))
+}
+
+pub(crate) fn asset(field: &'static str, bytes: &[u8]) -> Result<AssetId, DecodeError> {
+    AssetId::from_bytes(bytes).map_err(DecodeError::of(field))
 }
 
 pub(crate) fn digest(field: &'static str, bytes: &[u8]) -> Result<Digest, DecodeError> {

@@ -1,12 +1,16 @@
 //! The values of the tables' rows, to bytes and back. Their keys are in [`crate::keys`]; what a key says already is not said
 //! again in its value. Strict: a row that does not decode is corruption, and whoever reads it treats it so.
 
+mod asset;
 mod change;
 mod conversation;
 mod group;
 mod message;
 mod user;
 
+pub use asset::{
+    decode_asset, decode_kept, decode_storage, encode_asset, encode_kept, encode_storage,
+};
 pub use change::{
     decode_change, decode_earlier_change, decode_overlay, encode_change, encode_earlier_change,
     encode_overlay,

@@ -9,11 +9,13 @@
 //!   lose power.
 //! * [`Journal`] writes the records of all groups of one node with one writer and one barrier per
 //!   batch.
+//! * [`Blobs`] are large strings of bytes in files of their own.
 //! * [`tables`] keeps rows behind one trait with several engines; [`seal`] encrypts values and
 //!   records at rest.
 
 #![forbid(unsafe_code)]
 
+pub mod blobs;
 pub mod disk;
 #[doc(hidden)]
 pub mod doors;
@@ -22,6 +24,7 @@ pub mod journal;
 pub mod seal;
 pub mod tables;
 
+pub use blobs::{Blob, Blobs, Folders, FsFolders, OneFolder};
 pub use disk::{Disk, FsDisk, MemoryDisk, Pace};
 pub use error::{Certainty, Retry, StoreError};
 pub use journal::{

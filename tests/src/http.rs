@@ -25,7 +25,7 @@ impl Answer {
         self.headers.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// The body as JSON; an empty one is null.
+    /// The body as JSON; an empty one is null, one that does not claim to be JSON a text.
     ///
     /// # Panics
     /// When it is something else.
@@ -35,6 +35,9 @@ impl Answer {
             return Value::Null;
         }
         let text = String::from_utf8_lossy(&self.body);
+        if self.header("content-type").is_some_and(|media_type| !media_type.contains("json")) {
+            return Value::String(text.into_owned());
+        }
         serde_json::from_str(&text).unwrap_or_else(|_| panic!("not JSON: {text}"))
     }
 }
@@ -68,6 +71,10 @@ pub async fn request_over<S: AsyncRead + AsyncWrite + Unpin>(
     stream.write_all(request.as_bytes()).await.ok()?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.ok()?;
+    parse(answer)
+}
+
+fn parse(mut answer: Vec<u8>) -> Option<Answer> {
     let end = answer.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&answer[..end]).ok()?;
     let status = head.split(' ').nth(1)?.parse().ok()?;
@@ -77,6 +84,34 @@ pub async fn request_over<S: AsyncRead + AsyncWrite + Unpin>(
     };
     let headers = head.split("\r\n").skip(1).filter_map(named).collect();
     Some(Answer { status, headers, body: answer.split_off(end + 4) })
+}
+
+/// One request over plain HTTP with any headers and any bytes. The answer is read from the moment that the request
+/// begins, and survives a server that does not want all of it. `None` when nobody answers.
+pub async fn exchange(
+    address: SocketAddr,
+    (method, path): (&str, &str),
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Option<Answer> {
+    let stream = TcpStream::connect(address).await.ok()?;
+    let (mut from, mut to) = stream.into_split();
+    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        let _ = write!(head, "{name}: {value}\r\n");
+    }
+    let _ = write!(head, "Content-Length: {}\r\n\r\n", body.len());
+    let said = async {
+        to.write_all(head.as_bytes()).await.ok()?;
+        to.write_all(body).await.ok()
+    };
+    let mut answer = Vec::new();
+    let heard = async {
+        // A connection that is reset after the answer came is an answer.
+        let _ = from.read_to_end(&mut answer).await;
+    };
+    futures::future::join(said, heard).await;
+    parse(answer)
 }
 
 /// One request over plain HTTP: status and body. `None` when nobody answers.

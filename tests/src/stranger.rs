@@ -90,6 +90,38 @@ impl Stranger {
         answer.expect("the node answers")
     }
 
+    /// One authenticated request with any headers and bytes.
+    ///
+    /// # Panics
+    /// When nobody answers.
+    pub async fn exchange(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Answer {
+        let bearer = format!("Bearer {}", self.token);
+        let headers = [headers, &[("Authorization", &bearer)]].concat();
+        let answer = http::exchange(self.node, (method, path), &headers, body).await;
+        answer.expect("the node answers")
+    }
+
+    /// Uploads an asset; what the server says to it, whatever that is.
+    pub async fn try_upload(&self, media_type: &str, body: &[u8]) -> Answer {
+        self.exchange("POST", "/asset", &[("Content-Type", media_type)], body).await
+    }
+
+    /// Uploads an asset and returns its URI.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub async fn upload(&self, media_type: &str, body: &[u8]) -> String {
+        let answer = self.try_upload(media_type, body).await;
+        assert_eq!(answer.status, 201, "{}", answer.json());
+        answer.json()["uri"].as_str().expect("a URI").to_owned()
+    }
+
     /// One authenticated request that must be granted.
     ///
     /// # Panics

@@ -30,10 +30,10 @@ async fn every_id_of_the_alphabet_is_a_user_and_is_addressed_url_encoded() {
         let someone = cluster.user(node, id).await;
         assert_eq!(someone.user, id);
         let escaped = escape(id);
-        let presence = reader.granted("GET", &format!("/v1/presence/{escaped}"), None).await;
-        assert_eq!(presence["userId"], id);
         let stored = chat.stored(id, "m1", "to you").await;
         assert_eq!(stored["receiverId"], id);
+        let presence = reader.granted("GET", &format!("/v1/presence/{escaped}"), None).await;
+        assert_eq!(presence["userId"], id);
         let page = reader.granted("GET", &format!("/messages/{escaped}"), None).await;
         assert_eq!(tests::items(&page).len(), 1, "{page}");
         let own = someone.granted("GET", "/messages/alphabet-reader", None).await;

@@ -291,6 +291,13 @@ async fn presence(who: &Stranger, of: &str) -> Value {
     who.granted("GET", &format!("/v1/presence/{of}"), None).await
 }
 
+/// Whoever shares a conversation sees when the other is there.
+async fn acquaint(who: &Stranger, with: &str) {
+    let mut chat = who.chat().await;
+    chat.stored(with, "acquaint", "now we know each other").await;
+    chat.leave().await;
+}
+
 /// Waits until every node says so.
 async fn until_online_is(cluster: &Shared, who: &Stranger, of: &str, online: bool) {
     for node in 1..=3 {
@@ -320,6 +327,9 @@ async fn presence_follows_links_on_any_node_and_remembers_the_last() {
     let cluster = Shared::cluster().await;
     let anna = cluster.user(1, "pres-anna").await;
     let ben = cluster.user(2, "pres-ben").await;
+    let (status, refused) = anna.refused("GET", "/v1/presence/pres-ben", None).await;
+    assert_eq!((status, &refused["code"]), (403, &json!("not_allowed")), "a stranger");
+    acquaint(&anna, "pres-ben").await;
     let never = presence(&anna, "pres-ben").await;
     assert_eq!((&never["userId"], &never["online"]), (&json!("pres-ben"), &json!(false)));
     assert!(never["lastSeen"].is_null(), "never seen: {never}");
@@ -342,11 +352,50 @@ async fn presence_follows_links_on_any_node_and_remembers_the_last() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_makes_contacts_and_its_end_makes_strangers() {
+    let cluster = Shared::cluster().await;
+    let anna = cluster.user(1, "met-anna").await;
+    let ben = cluster.user(2, "met-ben").await;
+    let group = json!({ "groupId": "met-crew", "members": ["met-ben"] });
+    anna.granted("POST", "/v1/groups", Some(&group)).await;
+    for (who, of) in [(&anna, "met-ben"), (&ben, "met-anna")] {
+        for node in 1..=3 {
+            // The list of one's groups follows the group a moment later.
+            let path = format!("/v1/presence/{of}");
+            let here = who.at(cluster.plain_address(node));
+            in_time(async {
+                while here.ask("GET", &path, None).await.0 != 200 {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+            })
+            .await;
+        }
+        presence(who, &who.user).await;
+    }
+    let path = "/v1/groups/met-crew/members/met-ben";
+    assert_eq!(anna.ask("DELETE", path, None).await.0, 204);
+    for (who, of) in [(&anna, "met-ben"), (&ben, "met-anna")] {
+        for node in 1..=3 {
+            let path = format!("/v1/presence/{of}");
+            let here = who.at(cluster.plain_address(node));
+            in_time(async {
+                while here.ask("GET", &path, None).await.0 != 403 {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+            })
+            .await;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_hangs_is_offline_within_six_seconds_and_one_that_is_only_quiet_is_not() {
     let cluster = Shared::cluster().await;
     let anna = cluster.user(1, "hang-anna").await;
     let ben = cluster.user(2, "hang-ben").await;
     let quiet = cluster.user(3, "hang-quiet").await;
+    acquaint(&anna, "hang-ben").await;
+    acquaint(&anna, "hang-quiet").await;
     let (mut hanging, mut kept) = (ben.chat().await, quiet.chat().await);
     in_time(until_online_is(&cluster, &anna, "hang-ben", true)).await;
     hanging.freeze();

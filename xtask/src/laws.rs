@@ -71,7 +71,7 @@ fn rows(page: &str) -> impl Iterator<Item = Row<'_>> {
 }
 
 /// The names of all functions.
-fn functions<'a>(codes: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
+pub(crate) fn functions<'a>(codes: impl Iterator<Item = &'a str>) -> BTreeSet<&'a str> {
     let after_fn = codes.flat_map(|code| code.split("fn ").skip(1));
     let names = after_fn.map(|rest| {
         let end = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());

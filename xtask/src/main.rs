@@ -11,6 +11,7 @@ mod jepsen;
 mod laws;
 mod lexer;
 mod sim;
+mod specification;
 mod steps;
 mod tidy;
 mod tree;
@@ -95,6 +96,7 @@ fn verify(quick: bool) -> bool {
     let mut passed = report("edges", &edges::check(&tree.manifests));
     passed &= report("tidy", &tidy::check(&tree.sources));
     passed &= report("laws", &laws::check(&tree));
+    passed &= report("specification", &specification::check(&tree));
     if !quick {
         passed &= steps::formatted();
         passed &= steps::linted();

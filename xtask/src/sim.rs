@@ -7,6 +7,9 @@ use std::process::{Command, Stdio};
 /// Seeds within which a planted bug must be caught.
 const SEEDS_MAX: u64 = 200;
 
+/// Said instead of a planted bug's name: none.
+const NOTHING: &str = "none";
+
 /// Builds the simulator and gives it `arguments`. Whether everything that was run is as it should be.
 pub(crate) fn sim(arguments: &[String]) -> bool {
     let root = root();
@@ -22,7 +25,8 @@ pub(crate) fn sim(arguments: &[String]) -> bool {
     let mut planted = None;
     if let Some(at) = arguments.iter().position(|argument| argument == "--planted") {
         features = vec!["--features", "planted"];
-        planted = arguments.get(at + 1).cloned();
+        // With the feature and nothing planted it decides as the product does: one build serves seeds and planted bugs.
+        planted = arguments.get(at + 1).filter(|name| *name != NOTHING).cloned();
         arguments.drain(at..(at + 2).min(arguments.len()));
     }
     build(&features) && run(&arguments, planted.as_deref())
@@ -40,14 +44,16 @@ fn canaries(arguments: &[String]) -> bool {
     }
     let listed = Command::new(program()).arg("planted").output();
     let Ok(listed) = listed else { return false };
-    let names: Vec<String> =
-        String::from_utf8_lossy(&listed.stdout).lines().map(str::to_owned).collect();
+    let listed = String::from_utf8_lossy(&listed.stdout);
+    // A name and the signs by which it is caught.
+    let bugs: Vec<Vec<&str>> = listed.lines().map(|line| line.split('\t').collect()).collect();
     let mut good = true;
-    for at in 0..count.min(names.len()) {
-        let name = &names[(from + at) % names.len()];
+    for at in 0..count.min(bugs.len()) {
+        let Some((name, signs)) = bugs[(from + at) % bugs.len()].split_first() else { continue };
         let seeds = SEEDS_MAX.to_string();
-        let caught =
-            !run(&["sweep", "--count", &seeds, "--fail-fast"].map(str::to_owned), Some(name));
+        let mut sweep = ["sweep", "--count", &seeds, "--fail-fast"].map(str::to_owned).to_vec();
+        sweep.extend(signs.iter().flat_map(|sign| ["--sign".to_owned(), (*sign).to_owned()]));
+        let caught = run(&sweep, Some(name));
         println!("{}: {name}", if caught { "caught" } else { "NOT CAUGHT" });
         good &= caught;
     }

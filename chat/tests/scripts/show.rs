@@ -20,7 +20,7 @@ pub(crate) fn applied_user(applied: &AppliedUser) -> Vec<String> {
     let mut rows = Vec::new();
     rows.extend(applied.changed.account.then(|| "account".to_owned()));
     rows.extend(applied.changed.settings.then(|| "settings".to_owned()));
-    rows.extend(applied.changed.device.map(|device| format!("device {}", device.0)));
+    rows.extend(applied.changed.devices.iter().map(|device| format!("device {}", device.0)));
     rows.extend(applied.changed.link.map(|_| "link".to_owned()));
     lines.extend((!rows.is_empty()).then(|| format!("  rows: {}", rows.join(", "))));
     lines
@@ -141,6 +141,10 @@ fn user_event(event: &UserEvent) -> String {
         UserEvent::Created => "  event: created".to_owned(),
         UserEvent::SessionOpened { device } => format!("  event: session {} opened", device.0),
         UserEvent::SessionEnded { device } => format!("  event: session {} ended", device.0),
+        UserEvent::PasswordChanged { ended } => {
+            let ended: Vec<String> = ended.iter().map(|device| device.0.to_string()).collect();
+            format!("  event: password changed, sessions {} ended", ended.join(", "))
+        }
         UserEvent::Linked { to, .. } => format!("  event: linked to {}", link_to(to)),
         UserEvent::Unlinked { .. } => "  event: unlinked".to_owned(),
     }

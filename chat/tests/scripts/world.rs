@@ -250,7 +250,25 @@ impl World {
                 UserCommand::Unlink { conversation }
             }
             "configures" => UserCommand::Configure { hide_read: words.word() == "hide_read" },
-            "seen" => UserCommand::MarkSeen { at: Timestamp(number(&words.word())) },
+            "seen" => {
+                let at = Timestamp(number(&words.word()));
+                UserCommand::MarkSeen { at, device: (device.0 > 0).then_some(device) }
+            }
+            "changes" => {
+                words.expect("password");
+                let (old, new) = (words.word(), words.word());
+                UserCommand::ChangePassword { old, new, keep: device }
+            }
+            "calls" => {
+                words.expect("themself");
+                UserCommand::SetProfile { display_name: words.word() }
+            }
+            "comes" => {
+                let name = words.word();
+                words.expect("issued");
+                let issued_at = Timestamp(number(&words.word()));
+                UserCommand::AdmitDevice { device, name, issued_at, starts: BTreeMap::new() }
+            }
             other => panic!("no such verb: {other}"),
         };
         let group = GroupId::parse(id.as_str()).expect("one namespace");

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
+use chat::limits::DEVICES_MAX;
 use futures::{StreamExt as _, TryStreamExt as _};
 use serde_json::{Value, json};
 use tokio::time::sleep;
@@ -53,11 +54,39 @@ impl<'a> Office<'a> {
             .await
     }
 
+    /// Registers as few users as have `count` devices, and logs in each device.
+    pub(super) async fn devices(&self, count: usize) -> Result<Vec<Account>, Failure> {
+        let users = count.div_ceil(DEVICES_MAX);
+        futures::stream::iter((0..users).map(|number| self.register(number)))
+            .buffered(AT_A_TIME)
+            .try_collect::<Vec<()>>()
+            .await?;
+        futures::stream::iter((0..count).map(|number| self.log_in(number % users)))
+            .buffered(AT_A_TIME)
+            .try_collect()
+            .await
+    }
+
     async fn account(&self, number: usize) -> Result<Account, Failure> {
+        self.register(number).await?;
+        self.log_in(number).await
+    }
+
+    /// The node that user number `number` is served by, and the user's name and password.
+    fn papers(&self, number: usize) -> (SocketAddr, String, Value) {
         let node = self.nodes[number % self.nodes.len()];
         let user = format!("{}-{number}", self.prefix);
         let body = json!({ "userId": user, "password": self.password, "deviceName": "bench" });
-        self.post(node, "/v1/users", None, &body).await?;
+        (node, user, body)
+    }
+
+    async fn register(&self, number: usize) -> Result<(), Failure> {
+        let (node, _, body) = self.papers(number);
+        self.post(node, "/v1/users", None, &body).await.map(|_| ())
+    }
+
+    async fn log_in(&self, number: usize) -> Result<Account, Failure> {
+        let (node, user, body) = self.papers(number);
         let session = self.post(node, "/v1/sessions", None, &body).await?;
         let token = session["accessToken"].as_str().unwrap_or_default().to_owned();
         Ok(Account { user, token, node })

@@ -23,6 +23,7 @@ use transport::{ClientTls, Encoding, Link};
 
 use super::{
     accounts::Account,
+    arrivals::Arrivals,
     measure::{Counts, Window},
     wire::{self, Outgoing, Stamps},
 };
@@ -52,6 +53,8 @@ pub(super) struct Load {
     pub(super) counts: RefCell<Counts>,
     /// What is read, by connections that read.
     pub(super) pages: Option<Pages>,
+    /// Where the last arrival of each message counts.
+    pub(super) arrivals: Option<RefCell<Arrivals>>,
 }
 
 /// Which pages of history are read.
@@ -275,7 +278,12 @@ impl Driver {
             for message in &deliver.messages {
                 let text = message.body.as_ref().map_or("", |body| body.text.as_str());
                 if let Some(meant_at) = self.load.stamps.read(text) {
-                    counts.deliveries.note(now.saturating_duration_since(meant_at));
+                    let wait = now.saturating_duration_since(meant_at);
+                    counts.deliveries.note(wait);
+                    let mut arrivals = self.load.arrivals.as_ref().map(RefCell::borrow_mut);
+                    if arrivals.as_mut().is_some_and(|arrivals| arrivals.note(meant_at)) {
+                        counts.last_arrivals.note(wait);
+                    }
                 }
             }
         }

@@ -29,7 +29,7 @@ const SIZE: usize = 300;
 
 /// Fills a conversation, reads it with every client, and prints what was measured.
 pub(crate) async fn history(args: BenchHistory) -> Outcome {
-    let site = Site::of(&args.load).await?;
+    let site = Site::of(&args.load.cluster, &args.load.operations).await?;
     let tls = ClientTls::from_ca_pem(&site.ca_pem).map_err(Failure::usage)?;
     let office = Office::new(http::Client::new(tls.clone()), &site.nodes);
     let readers = args.load.clients as usize;
@@ -72,7 +72,7 @@ async fn measure(
     let crew = tokio::task::spawn_blocking(move || crew.connected())
         .await
         .map_err(Failure::internal)??;
-    let window = Window::starting_in(args.load.warmup, args.load.duration);
+    let window = Window::starting_in(args.load.timing.warmup, args.load.timing.duration);
     crew.go(window);
     tokio::time::sleep_until(window.from).await;
     let before = site.cpu_seconds().await;
@@ -90,7 +90,7 @@ fn print(args: &BenchHistory, counts: &Counts, window: Window, server_cpu: Optio
     let pages = counts.acks.count() as f64;
     let per_second = pages / window.seconds();
     let cpu = server_cpu.filter(|_| pages > 0.0).map(|cpu| cpu * 1000.0 / pages);
-    if args.load.json {
+    if args.load.timing.json {
         let mut told = json!({
             "schema": "synod/bench/v1",
             "kind": "history",
@@ -176,6 +176,7 @@ impl Reading {
                 pages: self.pages,
                 consistency: self.consistency,
             }),
+            arrivals: None,
         }
     }
 }

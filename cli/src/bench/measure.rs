@@ -74,20 +74,33 @@ impl Window {
 pub(super) struct Counts {
     pub(super) acks: Waits,
     pub(super) deliveries: Waits,
+    /// Until the last of all members had a message, where that is counted.
+    pub(super) last_arrivals: Waits,
     /// Answers that said no, links that broke, sends that were never answered.
     pub(super) errors: u64,
 }
 
 impl Counts {
     pub(super) fn new() -> Counts {
-        Counts { acks: Waits::new(), deliveries: Waits::new(), errors: 0 }
+        Counts {
+            acks: Waits::new(),
+            deliveries: Waits::new(),
+            last_arrivals: Waits::new(),
+            errors: 0,
+        }
     }
 
     pub(super) fn add(&mut self, other: &Counts) {
         self.acks.add(&other.acks);
         self.deliveries.add(&other.deliveries);
+        self.last_arrivals.add(&other.last_arrivals);
         self.errors += other.errors;
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of a benchmark fit a float")]
+pub(super) fn precise(count: u64) -> f64 {
+    count as f64
 }
 
 #[cfg(test)]

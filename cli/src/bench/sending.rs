@@ -11,7 +11,7 @@ use super::{
     accounts::{Account, Office},
     crew::{Crew, Work},
     driver::{Driver, Load, Seat},
-    measure::{Counts, Window},
+    measure::{Counts, Window, precise},
     pacer,
     seats::Seats,
     site::Site,
@@ -30,7 +30,7 @@ const THREADS_MAX: usize = 2;
 
 /// Runs the benchmark and prints what it measured.
 pub(crate) async fn send(args: BenchSend) -> Outcome {
-    let site = Site::of(&args.load).await?;
+    let site = Site::of(&args.load.cluster, &args.load.operations).await?;
     let tls = ClientTls::from_ca_pem(&site.ca_pem).map_err(Failure::usage)?;
     let clients = args.load.clients as usize;
     let conversations = args.conversations.unwrap_or(args.load.clients) as usize;
@@ -42,7 +42,7 @@ pub(crate) async fn send(args: BenchSend) -> Outcome {
     let measured = measure(&args, &site, &accounts, &seats, &groups).await;
     office.close(&accounts).await;
     let measured = measured?;
-    if args.load.json {
+    if args.load.timing.json {
         say!("{}", measured.json(&args, &site));
     } else {
         measured.print(&args);
@@ -71,7 +71,7 @@ async fn measure(
     let crew = tokio::task::spawn_blocking(move || crew.connected())
         .await
         .map_err(Failure::internal)??;
-    let window = Window::starting_in(args.load.warmup, args.load.duration);
+    let window = Window::starting_in(args.load.timing.warmup, args.load.timing.duration);
     crew.go(window);
     let pacer = args.rate.map(|rate| {
         // The metronome beats through the warm-up as well: load does not begin with the window.
@@ -185,6 +185,7 @@ impl Work for Sending {
             confirm: self.confirm,
             counts: RefCell::new(Counts::new()),
             pages: None,
+            arrivals: None,
         }
     }
 
@@ -211,7 +212,7 @@ impl Measured {
         let mut told = json!({
             "schema": "synod/bench/v1",
             "kind": "send",
-            "transport": match args.load.cluster.transport { Transport::Quic => "quic", Transport::Ws => "ws" },
+            "transport": args.load.cluster.transport.name(),
             "nodes": site.nodes.len(),
             "clients": args.load.clients,
             "readers": args.readers.name(),
@@ -248,9 +249,4 @@ impl Measured {
             }
         }
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "counts of a benchmark fit a float")]
-fn precise(count: u64) -> f64 {
-    count as f64
 }

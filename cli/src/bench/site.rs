@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::{
-    args::Load,
+    args::Cluster,
     context,
     exit::{Exit, Failure},
     operations,
@@ -14,7 +14,8 @@ pub(super) struct Site {
     /// Client addresses; connections are spread over all of them.
     pub(super) nodes: Vec<SocketAddr>,
     pub(super) ca_pem: Vec<u8>,
-    operations: Vec<SocketAddr>,
+    /// Their operations ports, in the same order, as far as they are known.
+    pub(super) operations: Vec<SocketAddr>,
 }
 
 /// The demo's layout: a node's operations port is the second after its client port.
@@ -23,8 +24,7 @@ const OPERATIONS_PORT_AFTER_CLIENT: u16 = 2;
 impl Site {
     /// What the command line means. One address on this machine is enough: if the port where the demo
     /// has its operators answers, the other nodes are taken from there.
-    pub(super) async fn of(load: &Load) -> Result<Site, Failure> {
-        let cluster = &load.cluster;
+    pub(super) async fn of(cluster: &Cluster, named: &[SocketAddr]) -> Result<Site, Failure> {
         let (mut nodes, ca, mut operations) = match &cluster.ca {
             Some(ca) => (cluster.addr.clone(), ca.clone(), Vec::new()),
             None => {
@@ -32,8 +32,8 @@ impl Site {
                 (context.nodes, context.ca, context.operations)
             }
         };
-        if !load.operations.is_empty() {
-            operations.clone_from(&load.operations);
+        if !named.is_empty() {
+            operations = named.to_vec();
         }
         if let [only] = nodes[..]
             && operations.is_empty()

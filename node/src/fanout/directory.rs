@@ -131,6 +131,12 @@ impl Directory {
         self.part(user).read().contains_key(user)
     }
 
+    /// Whether this device of the user has a session here.
+    pub(crate) fn is_here(&self, who: &Identity) -> bool {
+        let part = self.part(&who.user).read();
+        part.get(&who.user).is_some_and(|posts| posts.iter().any(|post| post.device == who.device))
+    }
+
     /// Whether nobody is connected.
     pub(crate) fn is_empty(&self) -> bool {
         self.sessions() == 0

@@ -17,6 +17,9 @@ use tokio::time::Instant;
 use super::Parts;
 use super::body::{Fields, invalid};
 use super::caller::{Address, Caller};
+use super::interface::words::{DEVICE, NAME, PASSWORD, SHORT, TEXT};
+use super::interface::{Answer, Field, Operation, Schema, field, optional};
+use super::limits::Class;
 use super::passwords::PASSWORD_BYTES_MAX;
 use super::problems::{self, Failure};
 use super::propose::accepted;
@@ -25,13 +28,53 @@ use super::tokens::{Identity, RefreshToken};
 /// Slots that are made fresh at a time when a device begins: enough to be quick, too few to crowd out messages.
 const FRESH_AT_ONCE: usize = 64;
 
+/// Who signs in or up, and how.
+const CREDENTIALS: [Field; 2] = [field("userId", NAME), field("password", PASSWORD)];
+
+/// A session as the client keeps it.
+const SESSION: &[Field] = &[
+    field("userId", NAME),
+    field("deviceId", DEVICE),
+    field("accessToken", TEXT),
+    field("refreshToken", TEXT),
+    field("expiresAt", Schema::Time).says("of the access token"),
+];
+
+/// `POST /v1/users`.
+pub(super) const REGISTER: Operation = Operation::new("Makes an account.")
+    .public()
+    .counts_as(Class::Register)
+    .takes(&CREDENTIALS)
+    .answers(&[Answer::json(201, "the account exists", &[field("userId", NAME)])])
+    .refuses(&[ProblemCode::NameTaken]);
+
+/// `POST /v1/sessions`.
+pub(super) const LOGIN: Operation = Operation::new("Signs a new device in.")
+    .says("After wrong passwords an address waits longer and longer for the same account.")
+    .public()
+    .counts_as(Class::SignIn)
+    .takes(&[CREDENTIALS[0], CREDENTIALS[1], optional("deviceName", SHORT)])
+    .answers(&[Answer::json(201, "a session", SESSION)])
+    .refuses(&[ProblemCode::WrongCredentials, ProblemCode::TooManyDevices]);
+
+/// `POST /v1/sessions/refresh`.
+pub(super) const REFRESH: Operation = Operation::new("Trades a refresh token for new tokens.")
+    .says("A token is good once. Showing a used one of this cluster's ends its session.")
+    .public()
+    .takes(&[field("refreshToken", TEXT)])
+    .answers(&[Answer::json(200, "the session with new tokens", SESSION)])
+    .refuses(&[ProblemCode::StaleRefresh]);
+
+/// `DELETE /v1/sessions/current`.
+pub(super) const LOGOUT: Operation = Operation::new("Signs this device out.")
+    .says("Its links end, on every node.")
+    .answers(&[Answer::empty(204, "the session has ended")]);
+
 /// `POST /v1/users`.
 pub(super) async fn register(
     State(parts): State<Arc<Parts>>,
-    Address(address): Address,
     mut body: Fields,
 ) -> Result<Response, Failure> {
-    parts.limits.login(Instant::now(), address).map_err(Problem::from)?;
     let user = body.user("userId")?;
     let password = password(&mut body)?;
     // Names are never given back: one that is taken here is taken, and need not cost a hash.
@@ -56,12 +99,12 @@ pub(super) async fn login(
     Address(address): Address,
     mut body: Fields,
 ) -> Result<Response, Failure> {
-    parts.limits.login(Instant::now(), address).map_err(Problem::from)?;
     let name = body.text("userId")?;
     let password = password(&mut body)?;
     let device_name = body.optional_text("deviceName")?.unwrap_or_default();
     let wrong = || Problem::of(ProblemCode::WrongCredentials);
     let user = UserId::parse(&name).map_err(|_| wrong())?;
+    parts.limits.guess(Instant::now(), &user, address).map_err(Problem::from)?;
     // One path for all: a fresh look, then one hash, whether the user exists or not.
     parts.router.linearize(user.slot()).await.map_err(|error| problems::of_route(&error))?;
     let account = parts.replica.user(&user).map_err(|error| problems::of_store(&error))?;
@@ -69,6 +112,7 @@ pub(super) async fn login(
     if !parts.passwords.verify(password, stored).await.map_err(Problem::from)? {
         return Err(wrong().into());
     }
+    parts.limits.guessed(&user, address);
     let who = Identity { user, device: parts.new_device() };
     let refresh = RefreshToken::generate(&*parts.entropy, who.clone());
     let command = UserCommand::OpenSession {
@@ -130,11 +174,16 @@ pub(super) async fn logout(
 }
 
 fn password(body: &mut Fields) -> Result<String, Problem> {
-    let password = body.text("password")?;
+    password_in(body, "password")
+}
+
+/// A password in this field, of a length that is hashed.
+pub(super) fn password_in(body: &mut Fields, field: &str) -> Result<String, Problem> {
+    let password = body.text(field)?;
     match password.len() {
-        0 => Err(invalid("password", "must not be empty")),
+        0 => Err(invalid(field, "must not be empty")),
         1..=PASSWORD_BYTES_MAX => Ok(password),
-        _ => Err(invalid("password", format!("is longer than {PASSWORD_BYTES_MAX} bytes"))),
+        _ => Err(invalid(field, format!("is longer than {PASSWORD_BYTES_MAX} bytes"))),
     }
 }
 

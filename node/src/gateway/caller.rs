@@ -9,9 +9,9 @@ use axum::http::request::Parts as RequestParts;
 use proto::{Problem, ProblemCode};
 
 use super::Parts;
-use super::problems::{self, Failure};
+use super::meter::Meter;
+use super::problems::Failure;
 use super::tokens::Identity;
-use crate::history;
 
 /// An authenticated caller.
 pub(super) struct Caller(pub(super) Identity);
@@ -24,9 +24,11 @@ impl FromRequestParts<Arc<Parts>> for Caller {
         parts: &Arc<Parts>,
     ) -> Result<Self, Failure> {
         let token = bearer(request).ok_or_else(|| Problem::of(ProblemCode::Unauthenticated))?;
-        let who = parts.tokens.verify(parts.clock.now(), token).map_err(problems::of_token)?;
-        if !history::seen(&*parts.replica, &parts.router, &who.user, who.device).await? {
-            return Err(Problem::of(ProblemCode::SessionEnded).into());
+        let claimed = parts.claimed(token)?;
+        parts.settle(&claimed).await?;
+        let who = claimed.who().clone();
+        if let Some(meter) = request.extensions.get::<Meter>() {
+            meter.caller(parts, &who)?;
         }
         Ok(Self(who))
     }

@@ -16,10 +16,110 @@ use serde_json::json;
 use super::Parts;
 use super::body::{Fields, Parameters, Segment, invalid};
 use super::caller::Caller;
+use super::interface::words::{
+    CANONICAL, CHANGE, CHANGE_ID, CONVERSATION, FRESHNESS, LIMIT, REACTING, SEQUENCE, TEXT,
+};
+use super::interface::{Answer, EXACT_MAX, Field, Operation, Schema, field, optional};
 use super::messages::{consistency, limit};
 use super::problems::Failure;
 use super::propose::accepted;
 use super::tokens::Identity;
+use crate::history::LIMIT_MAX;
+
+/// What a wish that came true is answered with.
+const CHANGED: &[Field] = &[
+    field("changeId", CHANGE_ID),
+    field("conversationId", CONVERSATION),
+    field("sequence", SEQUENCE),
+    field("canonicalId", CANONICAL),
+    field("change", Schema::Number(1, EXACT_MAX)),
+    field("timestamp", Schema::Time),
+];
+const WISHED: Answer = Answer::json(200, "the change, of this request or an earlier one", CHANGED);
+const ID: &[Field] = &[field("id", CANONICAL)];
+const CHANGE_ID_SAID: Field =
+    optional("changeId", CHANGE_ID).says("repeated under the same id, it happens once");
+
+/// `PATCH /v1/messages/{id}`.
+pub(super) const EDIT: Operation = Operation::new("A message of the caller reads otherwise.")
+    .path(ID)
+    .takes(&[field("messageText", TEXT), CHANGE_ID_SAID])
+    .answers(&[WISHED])
+    .refuses(&[
+        ProblemCode::NoSuchConversation,
+        ProblemCode::NoSuchMessage,
+        ProblemCode::MessageDeleted,
+        ProblemCode::NotAMember,
+        ProblemCode::NotAllowed,
+        ProblemCode::TooLarge,
+        ProblemCode::TooManyEdits,
+        ProblemCode::Conflict,
+    ]);
+
+/// `DELETE /v1/messages/{id}`.
+pub(super) const DELETE: Operation = Operation::new("A message is gone for everybody.")
+    .says("Its sender may, and admins and owners of a group. What it said is erased.")
+    .path(ID)
+    .query(&[&[CHANGE_ID_SAID]])
+    .answers(&[WISHED])
+    .refuses(&[
+        ProblemCode::NoSuchConversation,
+        ProblemCode::NoSuchMessage,
+        ProblemCode::NotAMember,
+        ProblemCode::NotAllowed,
+        ProblemCode::Conflict,
+    ]);
+
+/// `PUT /v1/messages/{id}/reaction`.
+pub(super) const REACT: Operation = Operation::new("The caller's reaction to a message.")
+    .path(ID)
+    .takes(&[field("reaction", REACTING).says("empty: none"), CHANGE_ID_SAID])
+    .answers(&[WISHED])
+    .refuses(&[
+        ProblemCode::NoSuchConversation,
+        ProblemCode::NoSuchMessage,
+        ProblemCode::MessageDeleted,
+        ProblemCode::NotAMember,
+        ProblemCode::TooLarge,
+        ProblemCode::TooManyReactions,
+        ProblemCode::Conflict,
+    ]);
+
+/// `DELETE /v1/messages/{id}/reaction`.
+pub(super) const UNREACT: Operation = Operation::new("The caller's reaction is taken back.")
+    .path(ID)
+    .query(&[&[CHANGE_ID_SAID]])
+    .answers(&[WISHED])
+    .refuses(&[
+        ProblemCode::NoSuchConversation,
+        ProblemCode::NoSuchMessage,
+        ProblemCode::MessageDeleted,
+        ProblemCode::NotAMember,
+        ProblemCode::Conflict,
+    ]);
+
+/// `GET /v1/conversations/{conversation}/changes`.
+pub(super) const PAGE: Operation = Operation::new("What was changed in a conversation, ascending.")
+    .says("Of what the caller may see: changes of messages from before are left out.")
+    .path(&[field("conversation", CONVERSATION)])
+    .query(&[
+        LIMIT,
+        &[optional("after", SEQUENCE).says("changes with a number above this one")],
+        FRESHNESS,
+    ])
+    .answers(&[Answer::json(
+        200,
+        "a page",
+        &[
+            field("changes", Schema::List(&CHANGE, LIMIT_MAX as usize)),
+            field("next_after", Schema::Maybe(&Schema::Number(1, EXACT_MAX))),
+        ],
+    )])
+    .refuses(&[
+        ProblemCode::NoSuchConversation,
+        ProblemCode::NotAMember,
+        ProblemCode::LimitOutOfRange,
+    ]);
 
 /// `PATCH /v1/messages/{canonicalId}`.
 pub(super) async fn edit(

@@ -9,15 +9,19 @@ use axum::response::{IntoResponse, Response};
 use chat::{Conversation, ConversationId, Kind, Message, Overlay, Seq, Timestamp, UserId};
 use futures::future::try_join_all;
 use proto::spec_json::{self, Entity, MessageDetail, rfc3339};
-use proto::{Addressee, Problem};
+use proto::{Addressee, Problem, ProblemCode};
 use serde_json::{Value, json};
 
 use super::Parts;
 use super::body::{Parameters, invalid};
 use super::caller::Caller;
+use super::interface::words::{
+    CONVERSATION, COUNT, FRESHNESS, LIMIT, MESSAGE, NAME, SEQUENCE, SHORT,
+};
+use super::interface::{Answer, Operation, Schema, field, optional};
 use super::messages::{consistency, limit};
 use super::problems::{self, Failure};
-use crate::history::{self, Consistency, Direction, Span, Standings};
+use crate::history::{self, Consistency, Direction, LIMIT_MAX, Span, Standings};
 
 /// How many of the newest messages are searched for own ones, which do not count as unread. Whoever has more than
 /// these unread has stopped counting.
@@ -25,6 +29,43 @@ const UNREAD_SCAN_MAX: usize = 1000;
 
 /// A conversation's place in the list: newest first, then by id, so that pages neither skip nor repeat.
 type Rank = (Timestamp, ConversationId);
+
+/// `GET /v1/conversations`.
+pub(super) const LIST: Operation =
+    Operation::new("The caller's conversations, the one with the newest message first.")
+        .query(&[
+            LIMIT,
+            &[optional("after", Schema::Text(128)).says("a next_after of an earlier page")],
+            FRESHNESS,
+        ])
+        .answers(&[Answer::json(
+            200,
+            "a page",
+            &[
+                field("conversations", Schema::List(&CONVERSATION_LINE, LIMIT_MAX as usize)),
+                field("next_after", Schema::Maybe(&Schema::Text(128))),
+            ],
+        )])
+        .refuses(&[ProblemCode::LimitOutOfRange]);
+
+const CONVERSATION_LINE: Schema = Schema::Named(
+    "Conversation",
+    &Schema::Object(&[
+        field("conversationId", CONVERSATION),
+        field("kind", Schema::OneOf(&["direct", "group"])),
+        optional("userId", NAME).says("the other user, in a direct conversation"),
+        optional("groupId", NAME),
+        optional("name", SHORT),
+        optional("memberCount", COUNT),
+        field("lastSequence", SEQUENCE),
+        field("lastChange", SEQUENCE).says("the number of the last change; 0 before the first"),
+        field("lastActivity", Schema::Time),
+        field("lastMessage", Schema::Maybe(&MESSAGE)),
+        field("unread", COUNT),
+        field("delivered", SEQUENCE),
+        field("read", SEQUENCE),
+    ]),
+);
 
 /// `GET /v1/conversations?limit=…&after=…`.
 pub(super) async fn list(

@@ -9,22 +9,28 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chat::{
-    Change, ChangeNumber, Conversation, ConversationId, Cursor, Device, DeviceId, Digest, Earlier,
-    EarlierChange, Event, Head, Kind, Known, Link, Member, Message, MessageId, Outcome, Overlay,
-    Owed, Recorded, Seq, Target, Timestamp, User, UserCommand, UserId, What,
+    Asset, AssetId, Change, ChangeNumber, Conversation, ConversationId, Cursor, Device, DeviceId,
+    Digest, Earlier, EarlierChange, Event, Head, Kept, Kind, Known, Link, Member, Message,
+    MessageId, Outcome, Overlay, Owed, Recorded, Seq, Storage, Target, Timestamp, User,
+    UserCommand, UserId, What,
 };
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use proto::row::Account;
-use store::StoreError;
+use store::{Blobs, MemoryDisk, OneFolder, StoreError};
+use tokio_util::sync::CancellationToken;
 
+use super::issuers::Issuers;
+use super::limits::Limits;
 use super::passwords::Passwords;
 use super::tokens::{Identity, KeySet, TokenSeed};
 use super::{Parts, Ports};
+use crate::asset::{self, Assets, Local};
 use crate::clock::{Clock as _, ManualClock, SeededEntropy};
 use crate::fanout::{Directory, Fanout, Typing};
 use crate::history::{Direction, Place, Replica, Span};
+use crate::peers::Peers;
 use crate::presence::OtherNodes;
 use crate::router::{Route, RouteError, Routed, Router};
 use crate::shard::{Audience, Publish as _, ShardEvent};
@@ -45,6 +51,9 @@ struct State {
     overlays: BTreeMap<(ConversationId, Seq), Overlay>,
     wishes: BTreeMap<(ConversationId, MessageId, DeviceId), EarlierChange>,
     users: BTreeMap<UserId, User>,
+    assets: BTreeMap<AssetId, Asset>,
+    storages: BTreeMap<UserId, Storage>,
+    kept: BTreeMap<(UserId, AssetId), Kept>,
 }
 
 /// The cluster.
@@ -102,7 +111,10 @@ pub(crate) fn parts(fake: &Arc<Fake>, directory: Directory) -> Arc<Parts> {
         node: 1,
         router: Router::new(Arc::clone(fake) as Arc<dyn Route>),
         replica: Arc::clone(fake) as Arc<dyn Replica>,
+        assets: assets(fake),
         keys: Arc::new(Arc::new(KeySet::new(&[seed]))),
+        issuers: Issuers::default(),
+        limits: Limits::default(),
         directory,
         others: Arc::new(Alone),
         clock: Arc::clone(&fake.clock) as Arc<dyn crate::clock::Clock>,
@@ -110,6 +122,24 @@ pub(crate) fn parts(fake: &Arc<Fake>, directory: Directory) -> Arc<Parts> {
     });
     parts.passwords = Passwords::cheap();
     Arc::new(parts)
+}
+
+/// Assets of a cluster of this node alone, on a disk in memory.
+fn assets(fake: &Arc<Fake>) -> Assets {
+    let disk = Arc::new(MemoryDisk::default());
+    Assets::new(asset::Ports {
+        node: 1,
+        local: Local::new(Blobs::new(Arc::new(OneFolder(disk)), None)),
+        peers: Peers::default(),
+        placement: Arc::new(|_| vec![1]),
+        leads: Arc::new(|_| true),
+        router: Router::new(Arc::clone(fake) as Arc<dyn Route>),
+        replica: Arc::clone(fake) as Arc<dyn Replica>,
+        clock: Arc::clone(&fake.clock) as Arc<dyn crate::clock::Clock>,
+        entropy: Arc::new(SeededEntropy::new(43)),
+        settings: crate::config::Assets::default(),
+        stop: CancellationToken::new(),
+    })
 }
 
 impl Fake {
@@ -220,6 +250,21 @@ impl Fake {
         match proto::decode_command(command).expect("this room writes legal commands") {
             proto::Command::Conversation { id, command } => self.apply(id, &command),
             proto::Command::User { user, command } => self.apply_user(&user, &command),
+            proto::Command::Asset { id, command } => {
+                let mut state = self.state.lock();
+                let mut this = state.assets.remove(&id);
+                let applied = chat::apply_asset(&mut this, self.clock.now(), &command);
+                state.assets.extend(this.map(|this| (id, this)));
+                applied.outcome
+            }
+            proto::Command::Storage { user, asset, command } => {
+                let mut state = self.state.lock();
+                let mut kept = state.kept.remove(&(user.clone(), asset));
+                let total = state.storages.entry(user.clone()).or_default();
+                let outcome = chat::apply_storage(total, &mut kept, self.clock.now(), &command);
+                state.kept.extend(kept.map(|kept| ((user, asset), kept)));
+                outcome
+            }
             proto::Command::OutboxDone(_) => panic!("no session proposes this"),
         }
     }
@@ -415,10 +460,36 @@ impl Replica for Fake {
         Ok(state.users.get(user).and_then(|user| user.devices.get(&device).cloned()))
     }
 
+    fn devices(&self, user: &UserId) -> Result<Vec<(DeviceId, Device)>, StoreError> {
+        let state = self.state.lock();
+        let devices = state.users.get(user).map(|user| user.devices.clone());
+        Ok(devices.unwrap_or_default().into_iter().collect())
+    }
+
     fn links(&self, user: &UserId) -> Result<Vec<(ConversationId, Link)>, StoreError> {
         let state = self.state.lock();
         let links = state.users.get(user).map(|user| user.conversations.clone());
         Ok(links.unwrap_or_default().into_iter().collect())
+    }
+
+    fn asset(&self, id: AssetId) -> Result<Option<Asset>, StoreError> {
+        Ok(self.state.lock().assets.get(&id).cloned())
+    }
+
+    fn assets_of(&self, slot: u16) -> Result<Vec<(AssetId, Asset)>, StoreError> {
+        let state = self.state.lock();
+        let all = state.assets.iter().filter(|(id, _)| id.slot() == slot);
+        Ok(all.map(|(id, asset)| (*id, asset.clone())).collect())
+    }
+
+    fn kept_of(&self, slot: u16) -> Result<Vec<(UserId, AssetId, Kept)>, StoreError> {
+        let state = self.state.lock();
+        let all = state.kept.iter().filter(|((user, _), _)| user.slot() == slot);
+        Ok(all.map(|((user, id), kept)| (user.clone(), *id, *kept)).collect())
+    }
+
+    fn storage(&self, user: &UserId) -> Result<Storage, StoreError> {
+        Ok(self.state.lock().storages.get(user).copied().unwrap_or_default())
     }
 }
 

@@ -17,9 +17,66 @@ use serde_json::json;
 use super::Parts;
 use super::body::{self, Fields, Segment, Segments, invalid};
 use super::caller::Caller;
+use super::interface::words::{CONVERSATION, NAME, NAMES, ROLE, SHORT};
+use super::interface::{Answer, Field, Operation, Schema, field, optional};
 use super::problems::{self, Failure};
 use super::propose::accepted;
 use crate::history::{self, Consistency};
+
+const NAMED: [Field; 2] = [field("groupId", NAME), field("conversationId", CONVERSATION)];
+const HISTORY: Schema = Schema::OneOf(&["since_join", "all"]);
+
+/// `POST /v1/groups`.
+pub(super) const CREATE: Operation = Operation::new("Makes a group that the caller owns.")
+    .takes(&[
+        optional("groupId", NAME).says("made up when it is not said"),
+        optional("name", SHORT),
+        optional("members", NAMES),
+        optional("history", HISTORY).says("what newcomers see; since_join when it is not said"),
+    ])
+    .answers(&[Answer::json(201, "the group", &NAMED)])
+    .refuses(&[
+        ProblemCode::NameTaken,
+        ProblemCode::NoSuchUser,
+        ProblemCode::TooManyMembers,
+        ProblemCode::TooManyConversations,
+    ]);
+
+/// `GET /v1/groups/{group}`.
+pub(super) const SHOW: Operation = Operation::new("A group, for its members.")
+    .answers(&[Answer::json(
+        200,
+        "the group",
+        &[
+            NAMED[0],
+            NAMED[1],
+            field("name", SHORT),
+            field("history", HISTORY),
+            field("members", Schema::List(&MEMBER, MEMBERS_MAX)),
+            field("createdAt", Schema::Time),
+        ],
+    )])
+    .refuses(&[ProblemCode::NoSuchConversation, ProblemCode::NotAMember]);
+
+const MEMBER: Schema =
+    Schema::Named("Member", &Schema::Object(&[field("userId", NAME), field("role", ROLE)]));
+
+/// `POST /v1/groups/{group}/members`.
+pub(super) const ADD: Operation = Operation::new("Adds members.")
+    .takes(&[field("members", NAMES)])
+    .answers(&[Answer::json(200, "they are members", &NAMED)])
+    .refuses(&[
+        ProblemCode::NoSuchConversation,
+        ProblemCode::NotAMember,
+        ProblemCode::NotAllowed,
+        ProblemCode::NoSuchUser,
+        ProblemCode::TooManyMembers,
+    ]);
+
+/// `DELETE /v1/groups/{group}/members/{user}`.
+pub(super) const REMOVE: Operation = Operation::new("Removes a member, or leaves.")
+    .answers(&[Answer::empty(204, "the user is no member, and may not have been one")])
+    .refuses(&[ProblemCode::NoSuchConversation, ProblemCode::NotAMember, ProblemCode::NotAllowed]);
 
 /// `POST /v1/groups`.
 pub(super) async fn create(
@@ -105,6 +162,34 @@ pub(super) async fn add(
     accepted(&parts.propose_to_conversation(id, &command).await?.outcome)?;
     Ok(Json(named(&group, id)).into_response())
 }
+
+/// `PATCH /v1/groups/{group}`.
+pub(super) const RENAME: Operation = Operation::new("Gives a group another name.")
+    .says("Owners and admins may.")
+    .takes(&[field("name", SHORT)])
+    .answers(&[Answer::json(200, "the group", &[NAMED[0], NAMED[1], field("name", SHORT)])])
+    .refuses(&[
+        ProblemCode::NoSuchConversation,
+        ProblemCode::NotAMember,
+        ProblemCode::NotAllowed,
+        ProblemCode::TooLarge,
+    ]);
+
+/// `PUT /v1/groups/{group}/members/{user}`.
+pub(super) const SET_ROLE: Operation = Operation::new("Says what a member may do.")
+    .says("Owners may. The last owner stays one until there is another.")
+    .takes(&[field("role", ROLE)])
+    .answers(&[Answer::json(
+        200,
+        "the membership",
+        &[NAMED[0], NAMED[1], field("userId", NAME), field("role", ROLE)],
+    )])
+    .refuses(&[
+        ProblemCode::NoSuchConversation,
+        ProblemCode::NoSuchUser,
+        ProblemCode::NotAMember,
+        ProblemCode::NotAllowed,
+    ]);
 
 /// `PATCH /v1/groups/{group}`: another name.
 pub(super) async fn rename(

@@ -12,11 +12,59 @@ use proto::{Addressee, Problem, ProblemCode};
 use super::Parts;
 use super::body::{self, Parameters, Segment, invalid};
 use super::caller::Caller;
+use super::interface::words::{CANONICAL, FRESHNESS, LIMIT, MESSAGE};
+use super::interface::{Answer, Operation, Schema, field, optional};
 use super::problems::{self, Failure};
 use crate::history::{
     Consistency, Cut, Direction, LIMIT_DEFAULT, LIMIT_MAX, LIMIT_MIN, Mark, Of, Query, Span,
     Standings,
 };
+
+/// `GET /messages/{name}`.
+pub(super) const PAGE: Operation = Operation::new(
+    "A page of what was said with a user or in a group.",
+)
+.says(
+    "Ascending by sequence. Without a mark it begins at the first message that the caller may see.",
+)
+.query(&[
+    &[
+        optional("after_id", MARK).says("the page after this message"),
+        optional("before_id", MARK).says("the page just before this message"),
+        optional("around_id", MARK).says("this message with what stands on both sides of it"),
+    ],
+    LIMIT,
+    FRESHNESS,
+])
+.answers(&[Answer::json(
+    200,
+    "the page; next_before_id in place of next_after_id when before_id was given, both with around_id",
+    &[
+        field("messages", Schema::List(&PAYLOAD, 1)),
+        optional("next_after_id", Schema::Maybe(&CANONICAL)),
+        optional("next_before_id", Schema::Maybe(&CANONICAL)),
+    ],
+)])
+.refuses(&[
+    ProblemCode::NoSuchUser,
+    ProblemCode::NotAMember,
+    ProblemCode::LimitOutOfRange,
+    ProblemCode::AmbiguousId,
+    ProblemCode::NotFound,
+]);
+
+/// A message's own id or its name for ever.
+const MARK: Schema = Schema::Text(128);
+const PAYLOAD: Schema =
+    Schema::Object(&[field("payload", Schema::List(&MESSAGE, LIMIT_MAX as usize))]);
+
+/// `GET /v1/messages/{id}`.
+pub(super) const ONE: Operation = Operation::new("A message and how far it has got.")
+    .says("In groups with who has it and who has read it.")
+    .path(&[field("id", CANONICAL)])
+    .query(&[FRESHNESS])
+    .answers(&[Answer::shaped(200, "the message", MESSAGE)])
+    .refuses(&[ProblemCode::NotFound, ProblemCode::NotAMember]);
 
 /// `GET /messages/{userOrGroup}`.
 pub(super) async fn page(

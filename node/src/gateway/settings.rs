@@ -11,8 +11,21 @@ use serde_json::json;
 use super::Parts;
 use super::body::Fields;
 use super::caller::Caller;
+use super::interface::{Answer, Field, Operation, Schema, field};
 use super::problems::{self, Failure};
 use super::propose::accepted;
+
+const SETTINGS: &[Field] = &[field("hideRead", Schema::Flag)
+    .says("what the caller reads counts for others as delivered only")];
+const STANDING: Answer = Answer::json(200, "the settings", SETTINGS);
+
+/// `GET /v1/users/me/settings`.
+pub(super) const SHOW: Operation =
+    Operation::new("How the caller wishes it to be.").answers(&[STANDING]);
+
+/// `PUT /v1/users/me/settings`.
+pub(super) const SET: Operation =
+    Operation::new("Says how the caller wishes it to be.").takes(SETTINGS).answers(&[STANDING]);
 
 /// `GET /v1/users/me/settings`.
 pub(super) async fn show(

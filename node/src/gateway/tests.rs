@@ -389,16 +389,18 @@ async fn the_list_of_conversations_counts_what_is_unread() {
 
 #[tokio::test]
 async fn presence_is_told_of_those_who_exist() {
-    let (_fake, parts, alice, token) = people();
+    let (fake, parts, alice, token) = people();
     let get = async |path: &str| ask(&parts, "GET", path, Some(&token), Value::Null).await;
     assert_problem(&get("/v1/presence/nobody").await, 404, "no_such_user");
+    assert_problem(&get("/v1/presence/bob").await, 403, "not_allowed");
+    fake.say(&alice, "bob", "now we know each other");
     let never = get("/v1/presence/bob").await.body;
     assert_eq!(never, json!({ "userId": "bob", "online": false, "lastSeen": null }));
     let mailbox = parts.directory.enter(&alice);
     let online = get("/v1/presence/alice").await.body;
     assert_eq!(online["online"], true);
     drop(mailbox);
-    parts.presence.left(&alice.user).await;
+    parts.presence.left(&alice).await;
     let gone = get("/v1/presence/alice").await.body;
     assert_eq!(
         (&gone["online"], text(&gone, "lastSeen")),
@@ -411,8 +413,8 @@ async fn logins_beyond_the_rate_are_told_to_wait() {
     let (fake, _) = world();
     let mut parts =
         Arc::into_inner(super::fake::parts(&fake, Default::default())).expect("unshared");
-    let rates = limits::Rates { logins_per_second: 1, login_burst: 1, ..Default::default() };
-    parts.limits = Limits::new(rates);
+    let sign_in = crate::config::Rate { per_second: 1, burst: 1 };
+    parts.limits = Limits::new(&crate::config::Limits { sign_in, ..Default::default() });
     let parts = Arc::new(parts);
     post(&parts, "/v1/sessions", credentials("alice", "x")).await;
     let limited = post(&parts, "/v1/sessions", credentials("alice", "x")).await;

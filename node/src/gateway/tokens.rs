@@ -24,7 +24,7 @@ use crate::clock::Entropy;
 /// How long an access token is good for. An ended session is refused long before: its record is looked up each time.
 pub(crate) const ACCESS_LIFETIME: Duration = Duration::from_secs(60 * 60);
 /// How far two nodes' clocks may differ before a fresh token is refused.
-const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
+pub(crate) const CLOCK_SKEW_MAX: Duration = Duration::from_secs(60);
 /// Longest access token that is looked at: a name of 64 bytes needs less than 400 characters.
 const ACCESS_TOKEN_BYTES_MAX: usize = 2048;
 /// Longest refresh token that is looked at.
@@ -37,7 +37,7 @@ const PKCS8_ED25519: [u8; 16] = [
 ];
 
 /// The signed-in user and the device that the session belongs to.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Identity {
     /// The user.
     pub(crate) user: UserId,

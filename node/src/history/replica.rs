@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use chat::{
-    Change, ChangeNumber, Conversation, ConversationId, Cursor, Device, DeviceId, Head, History,
-    Kind, Link, Member, Message, MessageId, Overlay, Seq, UserId,
+    Asset, AssetId, Change, ChangeNumber, Conversation, ConversationId, Cursor, Device, DeviceId,
+    Head, History, Kept, Kind, Link, Member, Message, MessageId, Overlay, Seq, Storage, UserId,
 };
 use proto::row::Account;
 use store::StoreError;
@@ -75,8 +75,18 @@ pub(crate) trait Replica: Send + Sync + 'static {
     fn user(&self, user: &UserId) -> Result<Option<Account>, StoreError>;
     /// One device's session.
     fn device(&self, user: &UserId, device: DeviceId) -> Result<Option<Device>, StoreError>;
+    /// All devices of a user that have a session.
+    fn devices(&self, user: &UserId) -> Result<Vec<(DeviceId, Device)>, StoreError>;
     /// A user's conversations.
     fn links(&self, user: &UserId) -> Result<Vec<(ConversationId, Link)>, StoreError>;
+    /// An asset's record.
+    fn asset(&self, id: AssetId) -> Result<Option<Asset>, StoreError>;
+    /// All assets of one slot.
+    fn assets_of(&self, slot: u16) -> Result<Vec<(AssetId, Asset)>, StoreError>;
+    /// What the users of one slot keep.
+    fn kept_of(&self, slot: u16) -> Result<Vec<(UserId, AssetId, Kept)>, StoreError>;
+    /// What a user keeps of assets.
+    fn storage(&self, user: &UserId) -> Result<Storage, StoreError>;
 }
 
 /// The first change that a member may see: of groups that hide what was said before somebody came, the one that took them
@@ -155,6 +165,26 @@ impl Replica for Reader {
 
     fn device(&self, user: &UserId, device: DeviceId) -> Result<Option<Device>, StoreError> {
         Self::device(self, user, device)
+    }
+
+    fn asset(&self, id: AssetId) -> Result<Option<Asset>, StoreError> {
+        Self::asset(self, id)
+    }
+
+    fn assets_of(&self, slot: u16) -> Result<Vec<(AssetId, Asset)>, StoreError> {
+        Self::assets_of(self, slot)
+    }
+
+    fn kept_of(&self, slot: u16) -> Result<Vec<(UserId, AssetId, Kept)>, StoreError> {
+        Self::kept_of(self, slot)
+    }
+
+    fn storage(&self, user: &UserId) -> Result<Storage, StoreError> {
+        Self::storage(self, user)
+    }
+
+    fn devices(&self, user: &UserId) -> Result<Vec<(DeviceId, Device)>, StoreError> {
+        Self::devices(self, user)
     }
 
     fn links(&self, user: &UserId) -> Result<Vec<(ConversationId, Link)>, StoreError> {

@@ -7,7 +7,9 @@ use transport::ServerIdentity;
 use transport::client_plane::{self, Limits};
 
 use super::{Error, Running, read};
+use crate::asset::{self, Assets, Leads, Placement};
 use crate::cluster::Configured;
+use crate::gateway::issuers::Issuers;
 use crate::gateway::tokens::{KeySet, TokenKeys, TokenSeed};
 use crate::gateway::{self, Parts, Ports};
 use crate::router::Router;
@@ -21,7 +23,8 @@ impl Running {
         router: Router,
         configured: Configured,
     ) -> Result<(), Error> {
-        let (parts, sessions) = self.front(router, configured);
+        let issuers = self.trust().await?;
+        let (parts, sessions) = self.front(router, configured, issuers);
         let tls = &self.config.tls;
         let identity = ServerIdentity::from_pem(
             &read(&tls.client_certificate).await?,
@@ -43,18 +46,49 @@ impl Running {
         Ok(())
     }
 
+    /// Reads the keys of the trusted issuers, and follows them.
+    async fn trust(&mut self) -> Result<Issuers, Error> {
+        let issuers = Issuers::load(&self.config.auth.issuers).await;
+        let issuers =
+            issuers.map_err(|problem| Error::Config(format!("auth.issuers: {problem}")))?;
+        self.tasks.spawn(issuers.clone().follow(self.stop.clone()));
+        Ok(issuers)
+    }
+
     /// Gateway and sessions over the shards.
     pub(crate) fn front(
         &mut self,
         router: Router,
         configured: Configured,
+        issuers: Issuers,
     ) -> (Arc<Parts>, Sessions) {
         let keys = self.follow_keys(configured.clone());
+        let replica = Arc::new(Reader::new(Arc::clone(&self.tables)));
+        let assets = Assets::new(asset::Ports {
+            node: self.config.node,
+            local: self.assets.clone(),
+            peers: self.node.peers.clone(),
+            placement: placement(configured.clone()),
+            leads: self.leads(configured.clone()),
+            router: router.clone(),
+            replica: replica.clone(),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            settings: self.config.assets,
+            stop: self.stop.clone(),
+        });
+        let (sweep, stop) = (assets.clone().sweep(), self.stop.clone());
+        self.tasks.spawn(async move {
+            stop.run_until_cancelled(sweep).await;
+        });
         let parts = Arc::new(Parts::new(Ports {
             node: self.config.node,
             router,
-            replica: Arc::new(Reader::new(Arc::clone(&self.tables))),
+            replica,
+            assets,
             keys: Arc::new(Keys(keys)),
+            issuers,
+            limits: gateway::limits::Limits::new(&self.config.limits),
             directory: self.node.directory.clone(),
             others: Arc::new(self.node.clone()),
             clock: Arc::clone(&self.clock),
@@ -63,6 +97,17 @@ impl Running {
         let elsewhere = elsewhere(self.config.node, configured);
         let sessions = Sessions::new(Arc::clone(&parts), elsewhere, self.stop.clone());
         (parts, sessions)
+    }
+
+    /// Whether this node leads the shard of a slot.
+    fn leads(&self, configured: Configured) -> Leads {
+        let raft = self.node.raft.clone();
+        Arc::new(move |slot| {
+            let config = configured.borrow().clone();
+            let group = config.map(|config| config.shard_of(cluster_config::Slot(slot)));
+            let group = group.and_then(|group| raft.group(group));
+            group.is_some_and(|group| group.status().is_leader)
+        })
     }
 
     /// Keeps the token keys ready for use as group 0 changes them.
@@ -94,6 +139,17 @@ impl TokenKeys for Keys {
     fn current(&self) -> Arc<KeySet> {
         self.0.borrow().clone()
     }
+}
+
+/// Which nodes replicate a slot, as group 0 has it now.
+fn placement(configured: Configured) -> Placement {
+    Arc::new(move |slot| {
+        let config = configured.borrow().clone();
+        let shard = config
+            .as_ref()
+            .and_then(|config| config.shards.get(&config.shard_of(cluster_config::Slot(slot))));
+        shard.into_iter().flat_map(|shard| &shard.replicas).map(|node| node.0).collect()
+    })
 }
 
 /// Where else a client may go: the client addresses of all other nodes.

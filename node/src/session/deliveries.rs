@@ -57,6 +57,8 @@ struct Track {
     cursor: Marks,
     /// How far all others have got, as this link was told.
     floors: Marks,
+    /// They were read since this node was fresh, not only hinted at.
+    floors_read: bool,
 }
 
 /// What to do about a hint.
@@ -167,6 +169,7 @@ impl Deliveries {
             change_queued: false,
             cursor: position.cursor,
             floors: Marks::default(),
+            floors_read: false,
         });
         track.next = track.next.max(position.visible_from);
         track.known = track.known.max(position.last);
@@ -315,6 +318,18 @@ impl Deliveries {
     /// How far the others have got, as this link was told.
     pub(crate) fn floors(&self, id: ConversationId) -> Marks {
         self.tracks.get(&id).map(|track| track.floors).unwrap_or_default()
+    }
+
+    /// Whether the floors were read, so that a hint from before can take nothing back.
+    pub(crate) fn has_floors(&self, id: ConversationId) -> bool {
+        self.tracks.get(&id).is_some_and(|track| track.floors_read)
+    }
+
+    /// The floors are read now.
+    pub(crate) fn note_floors(&mut self, id: ConversationId) {
+        if let Some(track) = self.tracks.get_mut(&id) {
+            track.floors_read = true;
+        }
     }
 
     /// The others have got so far. Returns where they stood before, if that is news.

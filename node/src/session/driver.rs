@@ -4,6 +4,8 @@
 //! and writes everything that was said at once. Nothing is spawned for a message, and proposals are submitted in
 //! the order of their frames, because submitting takes the place in line.
 
+mod handing;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, LazyLock};
@@ -24,6 +26,7 @@ use super::Elsewhere;
 use super::core::{Admitted, NoOutcome, Session};
 use super::deliveries::Pile;
 use super::face::{Face, Out};
+use super::line::Line;
 use super::open::{self, Opened};
 use super::words::{Action, Ask, Proposal, Say, Ticket};
 use crate::fanout::{Hint, Mailbox, Typing};
@@ -91,6 +94,8 @@ enum Done {
     Opened(Result<Opened, StoreError>),
     /// The local replica has caught up with this slot.
     Fresh(u16),
+    /// The message at the head of its conversation's line may be proposed, or not.
+    HandedOn(ConversationId, Result<(), Problem>),
     History(Ticket, Result<Page, Problem>),
     Nothing,
 }
@@ -129,6 +134,8 @@ struct Driver {
     ended: CancellationToken,
     outcomes: FuturesUnordered<Flight>,
     rest: FuturesUnordered<BoxFuture<'static, Done>>,
+    /// Messages that wait until their assets are handed on.
+    line: Line,
     out: Out,
     asks: Vec<Ask>,
     hints: Vec<Hint>,
@@ -158,9 +165,9 @@ pub(super) async fn run(
         }
     };
     let mark = async {
-        if let Some(who) = who.filter(|who| !parts.directory.is_online(&who.user)) {
+        if let Some(who) = who.filter(|who| !parts.directory.is_here(who)) {
             // A node that stops writes nothing more; whoever goes elsewhere is marked there.
-            stop.run_until_cancelled(parts.presence.left(&who.user)).await;
+            stop.run_until_cancelled(parts.presence.left(&who)).await;
         }
     };
     futures::future::join(farewell, mark).await;
@@ -195,6 +202,7 @@ impl Driver {
             ended: CancellationToken::new(),
             outcomes: FuturesUnordered::new(),
             rest: FuturesUnordered::new(),
+            line: Line::default(),
             out: Out::default(),
             asks: Vec::new(),
             hints: Vec::new(),
@@ -351,6 +359,7 @@ impl Driver {
                 recent.for_each(|id| self.session.want_floors(id));
             }
             Done::Opened(Err(error)) => self.broken(&error),
+            Done::HandedOn(id, result) => self.handed_on(id, result),
             Done::Fresh(slot) => self.session.handle_fresh(&[slot].into()),
             Done::History(ticket, result) => self.session.handle_history(ticket, result),
             Done::Nothing => {}
@@ -422,23 +431,19 @@ impl Driver {
                 return self.outcome(ticket, Err(NoOutcome::NotProposed(problem)));
             }
         }
-        let id = proposal.conversation;
-        let command = proto::encode_conversation_command(id, &proposal.command);
-        let _span = tracing::debug_span!("route", slot = id.slot()).entered();
-        let routed = self.parts.router.submit(id.slot(), command);
-        // Binary frames tell of a status apart from the answer.
-        let router = (!self.binary).then(|| self.parts.router.clone());
-        self.outcomes.push(Flight { ticket, slot: id.slot(), routed, router });
+        if let Some(waiting) = self.line.pass(ticket, proposal) {
+            self.submit(waiting);
+        }
+        self.hand_on();
     }
 
     fn open(&mut self) {
         let who = self.who.clone().expect("only an admitted session opens");
-        let user = who.user.clone();
-        let opened = open::open(Arc::clone(&self.parts), who);
+        let opened = open::open(Arc::clone(&self.parts), who.clone());
         self.rest.push(opened.map(Done::Opened).boxed());
         let presence = self.parts.presence.clone();
         self.rest.push(Box::pin(async move {
-            presence.began(&user).await;
+            presence.began(&who).await;
             Done::Nothing
         }));
     }

@@ -8,7 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chat::{ChangeNumber, ConversationId, Cursor, Head, Member, Seq, Timestamp, UserId};
 use futures::future::join_all;
-use proto::{Problem, ProblemCode};
+use proto::Problem;
 use store::StoreError;
 use tokio::time::{sleep, timeout};
 
@@ -16,8 +16,8 @@ use super::core::Admitted;
 use super::deliveries::Position;
 use super::words::Marks;
 use crate::fanout::Mailbox;
+use crate::gateway::Parts;
 use crate::gateway::tokens::Identity;
-use crate::gateway::{Parts, problems};
 use crate::history::{self, Replica};
 
 /// Bytes of a connection id: as long as the specification's example.
@@ -45,11 +45,10 @@ pub(super) async fn admit(
     parts: Arc<Parts>,
     token: String,
 ) -> Result<(Admitted, Mailbox), Problem> {
-    let who = parts.tokens.verify(parts.clock.now(), &token).map_err(problems::of_token)?;
+    let claimed = parts.claimed(&token)?;
+    let who = claimed.who().clone();
     let mailbox = parts.directory.enter(&who);
-    if !history::seen(&*parts.replica, &parts.router, &who.user, who.device).await? {
-        return Err(Problem::of(ProblemCode::SessionEnded));
-    }
+    parts.settle(&claimed).await?;
     let mut id = [0; CONNECTION_ID_BYTES];
     parts.entropy.fill(&mut id);
     let budget = parts.limits.sends(&who.user);

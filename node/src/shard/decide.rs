@@ -66,8 +66,8 @@ impl Talk {
 /// A shard's state in memory: what is cached of its rows, and its outbox's counters.
 pub(super) struct Decider {
     group: GroupId,
-    slots: Range<u16>,
-    tables: Arc<dyn Tables>,
+    pub(super) slots: Range<u16>,
+    pub(super) tables: Arc<dyn Tables>,
     pub(super) talks: Cache<ConversationId, Talk>,
     pub(super) people: Cache<UserId, Person>,
     pub(super) counters: Counters,
@@ -114,6 +114,10 @@ impl Decider {
                     self.conversation(id, at, &command, draft)?
                 }
                 proto::Command::User { user, command } => self.user(user, at, &command, draft)?,
+                proto::Command::Asset { id, command } => self.asset(id, at, &command, draft)?,
+                proto::Command::Storage { user, asset, command } => {
+                    self.storage((user, asset), at, &command, draft)?
+                }
                 proto::Command::OutboxDone(up_to) => self.outbox_done(at, up_to, draft),
             };
             if wants_outcomes {

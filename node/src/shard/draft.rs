@@ -19,6 +19,7 @@ use super::applied::Counters;
 use super::cache::Cache;
 use super::decide::{Person, Talk};
 use super::event::ShardEvent;
+use super::files::Files;
 
 /// One batch in the making.
 #[derive(Default)]
@@ -40,6 +41,8 @@ pub(super) struct Draft {
     settings: BTreeSet<UserId>,
     devices: BTreeSet<(UserId, DeviceId)>,
     links: BTreeSet<(UserId, ConversationId)>,
+    /// Assets and what users keep.
+    pub(super) files: Files,
     pub(super) events: Vec<ShardEvent>,
     /// Everything that was changed, for the caches to weigh again.
     pub(super) talks: BTreeSet<ConversationId>,
@@ -146,7 +149,7 @@ impl Draft {
         if changed.settings {
             self.settings.insert(id.clone());
         }
-        self.devices.extend(changed.device.map(|device| (id.clone(), device)));
+        self.devices.extend(changed.devices.iter().map(|device| (id.clone(), *device)));
         self.links.extend(changed.link.map(|conversation| (id.clone(), conversation)));
         self.people.insert(id.clone());
     }
@@ -194,6 +197,7 @@ impl Draft {
         }
         self.change_rows(&mut batch);
         self.user_rows(people, &mut batch);
+        self.files.rows(&mut batch);
         batch
     }
 
@@ -217,7 +221,7 @@ impl Draft {
             batch.put(keys::user(id), row::encode_account(&Account::from(person(id))));
         }
         for id in &self.settings {
-            put_or_delete(batch, keys::settings(id), row::encode_settings(person(id)));
+            put_or_delete(batch, keys::settings(id), row::encode_settings(person(id).hide_read));
         }
         for (id, device) in &self.devices {
             let value = person(id).devices.get(device).map(row::encode_device);
@@ -230,7 +234,7 @@ impl Draft {
     }
 }
 
-fn put_or_delete(batch: &mut Batch, key: Bytes, value: Option<Bytes>) {
+pub(super) fn put_or_delete(batch: &mut Batch, key: Bytes, value: Option<Bytes>) {
     match value {
         Some(value) => batch.put(key, value),
         None => batch.delete(key),

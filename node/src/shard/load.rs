@@ -74,6 +74,9 @@ pub(super) fn user(tables: &dyn Tables, id: &UserId) -> Result<Option<User>, Sto
         created_at: account.created_at,
         last_seen: account.last_seen,
         hide_read,
+        display_name: account.display_name,
+        signed_out_at: account.signed_out_at,
+        seen: account.seen,
         devices,
         conversations,
     }))

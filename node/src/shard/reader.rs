@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chat::{
-    Change, ChangeNumber, Conversation, ConversationId, Cursor, Device, DeviceId, Earlier, Head,
-    Link, Member, Message, MessageId, Overlay, Seq, UserId,
+    Asset, AssetId, Change, ChangeNumber, Conversation, ConversationId, Cursor, Device, DeviceId,
+    Earlier, Head, Kept, Link, Member, Message, MessageId, Overlay, Seq, Storage, UserId,
 };
 use proto::DecodeError;
 use proto::keys;
@@ -169,6 +169,17 @@ impl Reader {
         self.one(&keys::device(user, device), row::decode_device)
     }
 
+    /// All devices of a user, at most [`DEVICES_MAX`](chat::limits::DEVICES_MAX).
+    pub(crate) fn devices(&self, user: &UserId) -> Result<Vec<(DeviceId, Device)>, StoreError> {
+        let rows = load::all(&*self.tables, keys::device_range(user))?;
+        rows.iter()
+            .map(|(key, value)| {
+                let (_, device) = keys::decode_device(key).map_err(damaged)?;
+                Ok((device, row::decode_device(value).map_err(damaged)?))
+            })
+            .collect()
+    }
+
     /// All conversations of a user, at most [`CONVERSATIONS_MAX`](chat::limits::CONVERSATIONS_MAX).
     pub(crate) fn links(&self, user: &UserId) -> Result<Vec<(ConversationId, Link)>, StoreError> {
         let rows = load::all(&*self.tables, keys::link_range(user))?;
@@ -178,6 +189,37 @@ impl Reader {
                 Ok((conversation, row::decode_link(value).map_err(damaged)?))
             })
             .collect()
+    }
+
+    /// An asset's record.
+    pub(crate) fn asset(&self, id: AssetId) -> Result<Option<Asset>, StoreError> {
+        self.one(&keys::asset(id), row::decode_asset)
+    }
+
+    /// What a user keeps in all.
+    pub(crate) fn storage(&self, user: &UserId) -> Result<Storage, StoreError> {
+        Ok(self.one(&keys::storage(user), row::decode_storage)?.unwrap_or_default())
+    }
+
+    /// All assets of one slot. Few: ids spread evenly over the slots.
+    pub(crate) fn assets_of(&self, slot: u16) -> Result<Vec<(AssetId, Asset)>, StoreError> {
+        let rows = load::all(&*self.tables, keys::assets_of_slot(slot))?;
+        rows.iter()
+            .map(|(key, value)| {
+                let id = keys::decode_asset(key).map_err(damaged)?;
+                Ok((id, row::decode_asset(value).map_err(damaged)?))
+            })
+            .collect()
+    }
+
+    /// What the users of one slot keep, asset by asset.
+    pub(crate) fn kept_of(&self, slot: u16) -> Result<Vec<(UserId, AssetId, Kept)>, StoreError> {
+        let rows = load::all(&*self.tables, keys::kept_of_slot(slot))?;
+        let lines = rows.iter().filter_map(|(key, value)| {
+            let (user, asset) = keys::decode_kept(key).ok()?;
+            Some(row::decode_kept(value).map_err(damaged).map(|kept| (user, asset, kept)))
+        });
+        lines.collect()
     }
 
     fn one<T>(

@@ -301,7 +301,7 @@ impl Dice {
             2 => UserCommand::EndSession { device },
             3 => UserCommand::Link { conversation, to: LinkTo::Peer(user(self.name())) },
             4 => UserCommand::Unlink { conversation },
-            _ => UserCommand::MarkSeen { at: Timestamp(self.below(9)) },
+            _ => UserCommand::MarkSeen { at: Timestamp(self.below(9)), device: None },
         }
     }
 

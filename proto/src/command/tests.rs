@@ -3,14 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chat::{
-    ChangeMessage, ChangeNumber, Command as Chat, History, Order, SendMessage, UserCommand, Wish,
+    AssetCommand, ChangeMessage, ChangeNumber, Command as Chat, History, Holder, Order,
+    SendMessage, StorageCommand, UserCommand, Wish,
 };
 use proptest::prelude::*;
 
 use super::*;
 use crate::arbitrary::{
-    body, conversation, damage, device, digest, garbage, group, link_to, message_id, role, seq,
-    text, timestamp, user,
+    asset_id, body, conversation, damage, device, digest, garbage, group, holders, link_to,
+    message_id, role, seq, text, timestamp, user,
 };
 
 fn users() -> impl Strategy<Value = BTreeSet<chat::UserId>> {
@@ -60,12 +61,15 @@ fn wish() -> impl Strategy<Value = Wish> {
     prop_oneof![text(40).prop_map(Wish::Edit), Just(Wish::Delete), text(8).prop_map(Wish::React),]
 }
 
-fn user_command() -> impl Strategy<Value = UserCommand> {
+fn starts() -> impl Strategy<Value = BTreeMap<ConversationId, chat::Seq>> {
     let starts = proptest::collection::btree_map(conversation(), seq(), 0..4);
-    let starts = starts.prop_map(|starts| starts.into_iter().collect::<BTreeMap<_, _>>());
+    starts.prop_map(|starts| starts.into_iter().collect::<BTreeMap<_, _>>())
+}
+
+fn user_command() -> impl Strategy<Value = UserCommand> {
     prop_oneof![
         text(60).prop_map(|password_hash| UserCommand::Create { password_hash }),
-        (device(), text(20), digest(), starts).prop_map(|(device, name, refresh, starts)| {
+        (device(), text(20), digest(), starts()).prop_map(|(device, name, refresh, starts)| {
             UserCommand::OpenSession { device, name, refresh, starts }
         }),
         (device(), digest(), digest()).prop_map(|(device, old, new)| UserCommand::RefreshSession {
@@ -78,7 +82,46 @@ fn user_command() -> impl Strategy<Value = UserCommand> {
             .prop_map(|(conversation, to)| UserCommand::Link { conversation, to }),
         conversation().prop_map(|conversation| UserCommand::Unlink { conversation }),
         any::<bool>().prop_map(|hide_read| UserCommand::Configure { hide_read }),
-        timestamp().prop_map(|at| UserCommand::MarkSeen { at }),
+        (timestamp(), proptest::option::of(device()))
+            .prop_map(|(at, device)| UserCommand::MarkSeen { at, device }),
+        (text(60), text(60), device()).prop_map(|(old, new, keep)| UserCommand::ChangePassword {
+            old,
+            new,
+            keep
+        }),
+        text(20).prop_map(|display_name| UserCommand::SetProfile { display_name }),
+        (device(), text(20), timestamp(), starts()).prop_map(
+            |(device, name, issued_at, starts)| {
+                UserCommand::AdmitDevice { device, name, issued_at, starts }
+            }
+        ),
+    ]
+}
+
+fn asset_command() -> impl Strategy<Value = AssetCommand> {
+    let create = (user(), any::<u64>(), digest(), text(20), holders()).prop_map(
+        |(owner, size, sha256, media_type, holders)| AssetCommand::Create {
+            owner,
+            size,
+            sha256,
+            media_type,
+            holders,
+        },
+    );
+    prop_oneof![
+        create,
+        (conversation(), user())
+            .prop_map(|(conversation, by)| AssetCommand::Grant { conversation, by }),
+        any::<u64>().prop_map(|holder| AssetCommand::AddHolder { holder: Holder(holder) }),
+        timestamp().prop_map(|created_before| AssetCommand::Delete { created_before }),
+    ]
+}
+
+fn storage_command() -> impl Strategy<Value = StorageCommand> {
+    prop_oneof![
+        (any::<u64>(), any::<u64>())
+            .prop_map(|(size, limit)| StorageCommand::Reserve { size, limit }),
+        Just(StorageCommand::Release),
     ]
 }
 
@@ -87,6 +130,9 @@ fn command() -> impl Strategy<Value = Command> {
         (conversation(), chat_command())
             .prop_map(|(id, command)| Command::Conversation { id, command }),
         (user(), user_command()).prop_map(|(user, command)| Command::User { user, command }),
+        (asset_id(), asset_command()).prop_map(|(id, command)| Command::Asset { id, command }),
+        (user(), asset_id(), storage_command())
+            .prop_map(|(user, asset, command)| Command::Storage { user, asset, command }),
         any::<u64>().prop_map(Command::OutboxDone),
     ]
 }

@@ -1,7 +1,9 @@
 //! Commands to user records.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
-use chat::{ConversationId, Seq, Timestamp, UserCommand, UserId};
+use chat::{ConversationId, DeviceId, Seq, Timestamp, UserCommand, UserId};
 use prost::Message as _;
 
 use crate::log::{self, user_command::Command as Wire};
@@ -21,15 +23,11 @@ fn write(command: &UserCommand) -> Wire {
             Wire::Create(log::CreateUser { password_hash: password_hash.clone() })
         }
         UserCommand::OpenSession { device, name, refresh, starts } => {
-            let start = |(id, seq): (&ConversationId, &Seq)| log::DeviceStart {
-                conversation: read::conversation_bytes(*id),
-                seq: seq.0,
-            };
             Wire::OpenSession(log::OpenSession {
                 device: device.0,
                 device_name: name.clone(),
                 refresh_digest: Bytes::copy_from_slice(&refresh.0),
-                starts: starts.iter().map(start).collect(),
+                starts: write_starts(starts),
             })
         }
         UserCommand::RefreshSession { device, old, new } => {
@@ -53,7 +51,28 @@ fn write(command: &UserCommand) -> Wire {
         UserCommand::Configure { hide_read } => {
             Wire::Configure(log::Configure { hide_read: *hide_read })
         }
-        UserCommand::MarkSeen { at } => Wire::MarkSeen(log::MarkSeen { at_ms: at.0 }),
+        UserCommand::MarkSeen { at, device } => {
+            let device = device.map_or(0, |device| device.0);
+            Wire::MarkSeen(log::MarkSeen { at_ms: at.0, device })
+        }
+        UserCommand::ChangePassword { old, new, keep } => {
+            Wire::ChangePassword(log::ChangePassword {
+                old_hash: old.clone(),
+                new_hash: new.clone(),
+                keep: keep.0,
+            })
+        }
+        UserCommand::SetProfile { display_name } => {
+            Wire::SetProfile(log::SetProfile { display_name: display_name.clone() })
+        }
+        UserCommand::AdmitDevice { device, name, issued_at, starts } => {
+            Wire::AdmitDevice(log::AdmitDevice {
+                device: device.0,
+                device_name: name.clone(),
+                issued_at_ms: issued_at.0,
+                starts: write_starts(starts),
+            })
+        }
     }
 }
 
@@ -65,14 +84,7 @@ pub(super) fn read(command: log::UserCommand) -> Result<(UserId, UserCommand), D
         Wire::OpenSession(open) => UserCommand::OpenSession {
             device: read::device("open_session.device", open.device)?,
             refresh: read::digest("open_session.refresh_digest", &open.refresh_digest)?,
-            starts: open
-                .starts
-                .iter()
-                .map(|start| {
-                    let id = read::conversation("open_session.starts", &start.conversation)?;
-                    Ok((id, Seq(start.seq)))
-                })
-                .collect::<Result<_, DecodeError>>()?,
+            starts: read_starts("open_session.starts", &open.starts)?,
             name: open.device_name,
         },
         Wire::RefreshSession(refresh) => UserCommand::RefreshSession {
@@ -91,7 +103,40 @@ pub(super) fn read(command: log::UserCommand) -> Result<(UserId, UserCommand), D
             conversation: read::conversation("unlink.conversation", &unlink.conversation)?,
         },
         Wire::Configure(configure) => UserCommand::Configure { hide_read: configure.hide_read },
-        Wire::MarkSeen(seen) => UserCommand::MarkSeen { at: Timestamp(seen.at_ms) },
+        Wire::MarkSeen(seen) => UserCommand::MarkSeen {
+            at: Timestamp(seen.at_ms),
+            device: (seen.device > 0).then_some(DeviceId(seen.device)),
+        },
+        Wire::ChangePassword(change) => UserCommand::ChangePassword {
+            old: change.old_hash,
+            new: change.new_hash,
+            keep: read::device("change_password.keep", change.keep)?,
+        },
+        Wire::SetProfile(profile) => UserCommand::SetProfile { display_name: profile.display_name },
+        Wire::AdmitDevice(admit) => UserCommand::AdmitDevice {
+            device: read::device("admit_device.device", admit.device)?,
+            issued_at: Timestamp(admit.issued_at_ms),
+            starts: read_starts("admit_device.starts", &admit.starts)?,
+            name: admit.device_name,
+        },
     };
     Ok((user, command))
+}
+
+fn write_starts(starts: &BTreeMap<ConversationId, Seq>) -> Vec<log::DeviceStart> {
+    let start = |(id, seq): (&ConversationId, &Seq)| log::DeviceStart {
+        conversation: read::conversation_bytes(*id),
+        seq: seq.0,
+    };
+    starts.iter().map(start).collect()
+}
+
+fn read_starts(
+    field: &'static str,
+    starts: &[log::DeviceStart],
+) -> Result<BTreeMap<ConversationId, Seq>, DecodeError> {
+    let start = |start: &log::DeviceStart| {
+        Ok((read::conversation(field, &start.conversation)?, Seq(start.seq)))
+    };
+    starts.iter().map(start).collect()
 }

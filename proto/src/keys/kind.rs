@@ -1,12 +1,12 @@
 //! Any key, told apart by its kind: for tools that walk over a whole table.
 
-use chat::{ChangeNumber, ConversationId, DeviceId, MessageId, Seq, UserId};
+use chat::{AssetId, ChangeNumber, ConversationId, DeviceId, MessageId, Seq, UserId};
 use cluster_config::GroupId;
 
 use super::parts::{
-    ACCOUNT, APPLIED, CHANGE, CHANGE_REF, CHANGES, CLUSTER_CONFIG, CURSOR, DEVICE, HEAD,
-    INSTALLING, LINK, MEMBER, MESSAGE, MESSAGE_REF, OUTBOX, OVERLAY, PRODUCER, Parts, RESERVED,
-    SETTINGS, STAGING, STATE, USER,
+    ACCOUNT, APPLIED, ASSET, ASSETS, CHANGE, CHANGE_REF, CHANGES, CLUSTER_CONFIG, CURSOR, DEVICE,
+    HEAD, INSTALLING, KEEPING, KEPT, LINK, MEMBER, MESSAGE, MESSAGE_REF, OUTBOX, OVERLAY, PRODUCER,
+    Parts, RESERVED, SETTINGS, STAGING, STATE, TOTAL, USER,
 };
 use crate::DecodeError;
 
@@ -39,6 +39,12 @@ pub enum Key {
     Overlay(ConversationId, Seq),
     /// The place of a change id.
     ChangeRef(ConversationId, MessageId, DeviceId),
+    /// An asset.
+    Asset(AssetId),
+    /// What a user keeps in all.
+    Storage(UserId),
+    /// An asset that a user keeps.
+    Kept(UserId, AssetId),
     /// Applied state of a Raft group.
     Applied(GroupId),
     /// An item of a Raft group's outbox.
@@ -75,6 +81,7 @@ pub fn parse(key: &[u8]) -> Result<Key, DecodeError> {
         }
         (_, USER) => parse_user(key),
         (_, CHANGES) => parse_changes(key),
+        (_, ASSETS) => parse_assets(key),
         _ => Err(parts.error("unknown kind")),
     }
 }
@@ -99,6 +106,25 @@ fn parse_changes(key: &[u8]) -> Result<Key, DecodeError> {
         [OVERLAY] => super::decode_overlay(key).map(|(id, seq)| Key::Overlay(id, seq)),
         [CHANGE_REF] => {
             super::decode_change_ref(key).map(|(id, change, d)| Key::ChangeRef(id, change, d))
+        }
+        _ => Err(parts.error("unknown kind")),
+    }
+}
+
+fn parse_assets(key: &[u8]) -> Result<Key, DecodeError> {
+    let mut parts = Parts::of(key, "key");
+    let _slot = parts.u16()?;
+    parts.expect(ASSETS)?;
+    match parts.array()? {
+        [ASSET] => super::decode_asset(key).map(Key::Asset),
+        [KEEPING] => {
+            let mut parts = Parts::of(key, "key");
+            parts.keeper()?;
+            match parts.array()? {
+                [TOTAL] => super::decode_storage(key).map(Key::Storage),
+                [KEPT] => super::decode_kept(key).map(|(user, asset)| Key::Kept(user, asset)),
+                _ => Err(parts.error("unknown kind")),
+            }
         }
         _ => Err(parts.error("unknown kind")),
     }

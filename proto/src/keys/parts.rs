@@ -20,6 +20,8 @@ pub(super) const MESSAGE_REF: u8 = 0x30;
 pub(super) const USER: u8 = 0x40;
 /// Changes, what lies over messages, places of change ids.
 pub(super) const CHANGES: u8 = 0x50;
+/// Assets and what users keep of them.
+pub(super) const ASSETS: u8 = 0x60;
 
 /// Below [`RESERVED`].
 pub(super) const APPLIED: u8 = 0x01;
@@ -44,6 +46,14 @@ pub(super) const ACCOUNT: u8 = 0x00;
 pub(super) const DEVICE: u8 = 0x01;
 pub(super) const LINK: u8 = 0x02;
 pub(super) const SETTINGS: u8 = 0x10;
+
+/// Below [`ASSETS`].
+pub(super) const ASSET: u8 = 0x00;
+pub(super) const KEEPING: u8 = 0x01;
+
+/// Below [`KEEPING`] and a user.
+pub(super) const TOTAL: u8 = 0x00;
+pub(super) const KEPT: u8 = 0x01;
 
 /// Ends a text inside a key: no id contains it.
 const END: u8 = 0;
@@ -181,6 +191,18 @@ impl<'a> Parts<'a> {
     pub(super) fn user(&mut self) -> Result<UserId, DecodeError> {
         let slot = self.u16()?;
         self.expect(USER)?;
+        self.user_of(slot)
+    }
+
+    /// Slot, both kinds and the id of a user who keeps assets.
+    pub(super) fn keeper(&mut self) -> Result<UserId, DecodeError> {
+        let slot = self.u16()?;
+        self.expect(ASSETS)?;
+        self.expect(KEEPING)?;
+        self.user_of(slot)
+    }
+
+    fn user_of(&mut self, slot: u16) -> Result<UserId, DecodeError> {
         let user = UserId::parse(self.text()?).map_err(DecodeError::of(self.what))?;
         if user.slot() == slot { Ok(user) } else { Err(self.error("the slot is not the user's")) }
     }

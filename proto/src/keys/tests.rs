@@ -9,6 +9,7 @@ fn all(id: ConversationId, device: chat::DeviceId, user_id: chat::UserId) -> Vec
     let message_id = chat::MessageId::parse("m 1/ä").expect("legal");
     let group = ::cluster_config::GroupId(7);
     let seq = chat::Seq(300);
+    let file = chat::AssetId::new(*id.as_bytes());
     vec![
         (Key::Head(id), head(id)),
         (Key::Member(id, user_id.clone()), member(id, &user_id)),
@@ -23,6 +24,9 @@ fn all(id: ConversationId, device: chat::DeviceId, user_id: chat::UserId) -> Vec
         (Key::Change(id, chat::ChangeNumber(300)), change(id, chat::ChangeNumber(300))),
         (Key::Overlay(id, seq), overlay(id, seq)),
         (Key::ChangeRef(id, message_id.clone(), device), change_ref(id, &message_id, device)),
+        (Key::Asset(file), asset(file)),
+        (Key::Storage(user_id.clone()), storage(&user_id)),
+        (Key::Kept(user_id.clone(), file), kept(&user_id, file)),
         (Key::Applied(group), applied(group)),
         (Key::Outbox(group, 9), outbox(group, 9)),
         (Key::Staging(group, head(id).to_vec()), staging(group, &head(id))),
@@ -61,6 +65,9 @@ proptest! {
             prop_assert_eq!(decode_change(&bytes).is_ok(), matches!(key, Key::Change(..)));
             prop_assert_eq!(decode_overlay(&bytes).is_ok(), matches!(key, Key::Overlay(..)));
             prop_assert_eq!(decode_change_ref(&bytes).is_ok(), matches!(key, Key::ChangeRef(..)));
+            prop_assert_eq!(decode_asset(&bytes).is_ok(), matches!(key, Key::Asset(_)));
+            prop_assert_eq!(decode_storage(&bytes).is_ok(), matches!(key, Key::Storage(_)));
+            prop_assert_eq!(decode_kept(&bytes).is_ok(), matches!(key, Key::Kept(..)));
         }
     }
 
@@ -147,7 +154,7 @@ proptest! {
 
     #[test]
     fn nearly_keys_never_panic(
-        slot in 0..chat::SLOTS, kind in 0..0x60_u8, rest in proptest::collection::vec(any::<u8>(), 0..40),
+        slot in 0..chat::SLOTS, kind in 0..0x70_u8, rest in proptest::collection::vec(any::<u8>(), 0..40),
     ) {
         for slot in [slot, 0xFFFF] {
             let mut bytes = slot.to_be_bytes().to_vec();

@@ -106,6 +106,10 @@ codes! {
     TooManyEdits = "too_many_edits", 422, false, "Too many edits";
     /// A message calls more users than it may, which is `expected`.
     TooManyMentions = "too_many_mentions", 422, false, "Too many mentions";
+    /// The asset was sent to as many conversations as an asset may be, which is `expected`.
+    TooManyGrants = "too_many_grants", 422, false, "Sent to too many conversations";
+    /// The user would keep more bytes than a user may, which is `expected`.
+    QuotaExceeded = "quota_exceeded", 422, false, "The quota is used up";
     /// A page's limit lies outside 1 to 100.
     LimitOutOfRange = "limit_out_of_range", 400, false, "The limit is out of range";
     /// Bytes that are no frame, or a frame that may not come now; the link closes.

@@ -26,6 +26,10 @@ impl From<&Refusal> for ProblemCode {
             Refusal::NoSuchUser => ProblemCode::NoSuchUser,
             Refusal::NoSuchDevice => ProblemCode::NoSuchDevice,
             Refusal::StaleRefresh => ProblemCode::StaleRefresh,
+            Refusal::NoSuchAsset => ProblemCode::NotFound,
+            Refusal::AssetNotAccessible => ProblemCode::AssetNotAccessible,
+            Refusal::TooManyGrants { .. } => ProblemCode::TooManyGrants,
+            Refusal::QuotaExceeded { .. } => ProblemCode::QuotaExceeded,
             // Both say that ids in one request contradict each other.
             Refusal::NotTheReceiver | Refusal::WrongConversation => ProblemCode::InvalidRequest,
         }
@@ -38,17 +42,22 @@ impl From<&Refusal> for Problem {
         let detail = match refusal {
             Refusal::OutOfOrder { expected } => format!("the next order number is {expected}"),
             Refusal::BeyondEnd { last } => format!("the last sequence is {last}"),
-            Refusal::TooLarge { limit } => format!("at most {limit} bytes"),
+            Refusal::TooLarge { limit } | Refusal::QuotaExceeded { limit } => {
+                format!("at most {limit} bytes")
+            }
             Refusal::TooManyAttachments { limit }
             | Refusal::TooManyMembers { limit }
             | Refusal::TooManyDevices { limit }
             | Refusal::TooManyReactions { limit }
             | Refusal::TooManyEdits { limit }
             | Refusal::TooManyMentions { limit }
-            | Refusal::TooManyConversations { limit } => format!("at most {limit}"),
+            | Refusal::TooManyConversations { limit }
+            | Refusal::TooManyGrants { limit } => format!("at most {limit}"),
             Refusal::NotTheReceiver => "the receiver is not the other user there".to_owned(),
             Refusal::WrongConversation => "the conversation is not that of these names".to_owned(),
-            Refusal::NotAMember
+            Refusal::NoSuchAsset => "there is no such asset".to_owned(),
+            Refusal::AssetNotAccessible
+            | Refusal::NotAMember
             | Refusal::NoSuchConversation
             | Refusal::NameTaken
             | Refusal::NotAllowed
@@ -69,7 +78,9 @@ impl From<&Refusal> for Problem {
             | Refusal::TooManyReactions { limit }
             | Refusal::TooManyEdits { limit }
             | Refusal::TooManyMentions { limit }
-            | Refusal::TooManyConversations { limit } => Some(*limit),
+            | Refusal::TooManyConversations { limit }
+            | Refusal::TooManyGrants { limit }
+            | Refusal::QuotaExceeded { limit } => Some(*limit),
             _ => None,
         };
         problem

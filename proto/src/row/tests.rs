@@ -1,16 +1,16 @@
 //! Rows survive their bytes; what is written by hand is what the generated types write; damage is refused, never a panic.
 
 use chat::{
-    ChangeNumber, Cursor, Device, Earlier, EarlierChange, Head, History, Kind, Link, Member, Order,
-    Owed, Producer, Role,
+    ChangeNumber, Cursor, Device, Earlier, EarlierChange, Head, History, Kept, Kind, Link, Member,
+    Order, Owed, Producer, Role, Storage,
 };
 use proptest::prelude::*;
 use prost::Message as _;
 
 use super::*;
 use crate::arbitrary::{
-    change, conversation, damage, digest, garbage, group, link_to, message, overlay, seq, text,
-    timestamp, user,
+    asset, change, conversation, damage, digest, garbage, group, link_to, message, overlay, seq,
+    text, timestamp, user,
 };
 use crate::rows;
 
@@ -113,13 +113,27 @@ proptest! {
     #[test]
     fn accounts_devices_and_links_survive(
         password_hash in text(60), created_at in timestamp(), last_seen in timestamp(),
-        device in device(), to in link_to(),
+        device in device(), to in link_to(), display_name in text(20),
+        seen in proptest::collection::btree_map(crate::arbitrary::device(), timestamp(), 0..4),
     ) {
-        let account = Account { password_hash, created_at, last_seen };
+        let signed_out_at = last_seen;
+        let account =
+            Account { password_hash, created_at, last_seen, display_name, signed_out_at, seen };
         prop_assert_eq!(decode_account(&encode_account(&account)), Ok(account));
         prop_assert_eq!(decode_device(&encode_device(&device)), Ok(device));
         let link = Link { to, at: created_at };
         prop_assert_eq!(decode_link(&encode_link(&link)), Ok(link));
+    }
+
+    #[test]
+    fn assets_and_what_users_keep_survive(
+        asset in asset(), bytes in any::<u64>(), assets in any::<u64>(), at in timestamp(),
+    ) {
+        prop_assert_eq!(decode_asset(&encode_asset(&asset)), Ok(asset));
+        let storage = Storage { bytes, assets };
+        prop_assert_eq!(decode_storage(&encode_storage(&storage)), Ok(storage));
+        let kept = Kept { bytes, at };
+        prop_assert_eq!(decode_kept(&encode_kept(&kept)), Ok(kept));
     }
 
     #[test]
@@ -155,6 +169,7 @@ fn decode_all(bytes: &[u8]) {
     let _ = (decode_change(id, ChangeNumber(1), bytes), decode_overlay(bytes));
     let _ = (decode_earlier_change(bytes), decode_settings(bytes));
     let _ = (decode_link(bytes), decode_owed(bytes), decode_applied(bytes));
+    let _ = (decode_asset(bytes), decode_storage(bytes), decode_kept(bytes));
 }
 
 #[test]

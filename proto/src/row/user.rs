@@ -1,7 +1,9 @@
 //! Account, device, link.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
-use chat::{Device, Link, Seq, Timestamp, User};
+use chat::{Device, DeviceId, Link, Seq, Timestamp, User};
 use prost::Message as _;
 
 use crate::{DecodeError, read, rows};
@@ -15,6 +17,12 @@ pub struct Account {
     pub created_at: Timestamp,
     /// The last sign of life that was recorded; 0 before the first.
     pub last_seen: Timestamp,
+    /// What the user wants to be called; empty: nothing else than the name.
+    pub display_name: String,
+    /// When a session was last ended by somebody else than its own device.
+    pub signed_out_at: Timestamp,
+    /// The last sign of life of each device, as far as any was recorded.
+    pub seen: BTreeMap<DeviceId, Timestamp>,
 }
 
 impl From<&User> for Account {
@@ -23,6 +31,9 @@ impl From<&User> for Account {
             password_hash: user.password_hash.clone(),
             created_at: user.created_at,
             last_seen: user.last_seen,
+            display_name: user.display_name.clone(),
+            signed_out_at: user.signed_out_at,
+            seen: user.seen.clone(),
         }
     }
 }
@@ -33,6 +44,13 @@ pub fn encode_account(account: &Account) -> Bytes {
         password_hash: account.password_hash.clone(),
         created_at_ms: account.created_at.0,
         last_seen_ms: account.last_seen.0,
+        display_name: account.display_name.clone(),
+        signed_out_at_ms: account.signed_out_at.0,
+        seen: account
+            .seen
+            .iter()
+            .map(|(device, at)| rows::DeviceSeen { device: device.0, at_ms: at.0 })
+            .collect(),
     };
     row.encode_to_vec().into()
 }
@@ -40,20 +58,27 @@ pub fn encode_account(account: &Account) -> Bytes {
 /// The account that these bytes mean.
 ///
 /// # Errors
-/// [`DecodeError`] when they are no account.
+/// [`DecodeError`] when they are no account, or with the field that is wrong.
 pub fn decode_account(bytes: &[u8]) -> Result<Account, DecodeError> {
     let row = rows::User::decode(bytes).map_err(DecodeError::of("user"))?;
     Ok(Account {
         password_hash: row.password_hash,
         created_at: Timestamp(row.created_at_ms),
         last_seen: Timestamp(row.last_seen_ms),
+        display_name: row.display_name,
+        signed_out_at: Timestamp(row.signed_out_at_ms),
+        seen: row
+            .seen
+            .iter()
+            .map(|seen| Ok((read::device("user.seen", seen.device)?, Timestamp(seen.at_ms))))
+            .collect::<Result<_, DecodeError>>()?,
     })
 }
 
 /// The bytes of a user's settings; nothing when they are all as they are without a row.
-pub fn encode_settings(user: &User) -> Option<Bytes> {
-    let row = rows::Settings { hide_read: user.hide_read };
-    user.hide_read.then(|| row.encode_to_vec().into())
+pub fn encode_settings(hide_read: bool) -> Option<Bytes> {
+    let row = rows::Settings { hide_read };
+    hide_read.then(|| row.encode_to_vec().into())
 }
 
 /// Whether the user hides what they read.

@@ -47,7 +47,7 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         "log_entry" | "command" | "outcome" => golden("log"),
         "cluster" => under(3, golden("cluster")),
         "key" => golden("keys"),
-        "row" => under(10, golden("rows")),
+        "row" => under(13, golden("rows")),
         "journal_segment" | "journal_records" => journal(),
         _ => Vec::new(),
     }

@@ -63,11 +63,14 @@ enum Task {
         /// Ends with the first violation.
         #[arg(long)]
         fail_fast: bool,
+        /// Looks for a violation of which one of these words is said: good is the sweep that finds one.
+        #[arg(long = "sign")]
+        signs: Vec<String>,
         /// One line for each run.
         #[arg(long)]
         verbose: bool,
     },
-    /// Lists the planted bugs that a sweep must catch.
+    /// Lists the planted bugs that a sweep must catch, and the signs of each.
     Planted,
     /// Makes a failing seed small.
     Shrink {
@@ -83,13 +86,15 @@ fn main() -> ExitCode {
         eprintln!("built without --cfg tokio_unstable: runs do not repeat; use `cargo xtask sim`");
     }
     match arguments.task {
-        Some(Task::Sweep { from, count, jobs, commit, kept, fail_fast, verbose }) => {
+        Some(Task::Sweep { from, count, jobs, commit, kept, fail_fast, signs, verbose }) => {
             let kept = kept.map_or_else(Vec::new, |folder| read_kept(&folder));
-            many(&Sweep { from, count, jobs, kept, fail_fast }, &commit, verbose)
+            many(&Sweep { from, count, jobs, kept, fail_fast, signs }, &commit, verbose)
         }
         Some(Task::Shrink { seed }) => smaller(seed),
         Some(Task::Planted) => {
-            sim::CAUGHT.iter().for_each(|name| println!("{name}"));
+            for (name, signs) in sim::CAUGHT {
+                println!("{name}\t{}", signs.join("\t"));
+            }
             ExitCode::SUCCESS
         }
         None => one(&arguments.one),
@@ -121,7 +126,8 @@ fn many(what: &Sweep, commit: &str, verbose: bool) -> ExitCode {
         }
     });
     println!("{}", ledger.line(commit, what.from));
-    verdict(ledger.broken.is_empty())
+    let found = ledger.broken.values().any(|report| what.finds(report));
+    verdict(found != what.signs.is_empty())
 }
 
 fn smaller(seed: u64) -> ExitCode {

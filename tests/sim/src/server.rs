@@ -17,7 +17,7 @@ use futures::StreamExt as _;
 use node::config::Config;
 use node::{Front, Host, HostView, SeededEntropy, Surroundings};
 use parking_lot::Mutex;
-use store::{Journal, JournalConfig, MemoryTables, StoreError};
+use store::{Blobs, Journal, JournalConfig, MemoryDisk, MemoryTables, OneFolder, StoreError};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -61,6 +61,8 @@ pub(crate) struct Server {
     wire: Wire,
     pub(crate) disk: SimDisk,
     tables: MemoryTables,
+    /// The disk of assets.
+    blobs: MemoryDisk,
     pub(crate) wall: Arc<Wall>,
     dice: Dice,
     /// How much longer the disk takes than usual, times.
@@ -98,6 +100,7 @@ impl Server {
             index,
             disk: SimDisk::new(seed, index),
             tables: MemoryTables::new(),
+            blobs: MemoryDisk::default(),
             wall: Arc::new(Wall::default()),
             dice: Dice::new(seed, &format!("server-{index}")),
             disk_slow: Arc::new(Mutex::new(1)),
@@ -143,6 +146,7 @@ impl Server {
         let surroundings = Surroundings {
             journal: journal.clone(),
             tables: Arc::new(self.tables.clone()),
+            blobs: Blobs::new(Arc::new(OneFolder(Arc::new(self.blobs.clone()))), None),
             raft: self.settings.raft(self.index),
             clock: Arc::clone(&self.wall) as Arc<dyn node::Clock>,
             entropy: Arc::new(SeededEntropy::new(self.dice.number())),
@@ -205,8 +209,14 @@ impl Server {
     pub(crate) fn end(&mut self, end: End) {
         let Some(up) = self.up.take() else { return };
         match end {
-            End::Kill => self.disk.kill(),
-            End::Power(seed) => self.disk.lose_power(seed),
+            End::Kill => {
+                self.disk.kill();
+                self.blobs = self.blobs.kill();
+            }
+            End::Power(seed) => {
+                self.disk.lose_power(seed);
+                self.blobs = self.blobs.power_loss(seed);
+            }
         }
         let unflushed = self.tables.unflushed() as u64;
         let kept = self.dice.below(unflushed + 1);

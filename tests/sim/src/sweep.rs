@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use crate::canaries::shows;
 use crate::run::{Report, run};
 use crate::swarm::Plan;
 
@@ -21,8 +22,18 @@ pub struct Sweep {
     pub jobs: usize,
     /// Plans that are run before: whatever was found once.
     pub kept: Vec<Plan>,
-    /// Ends with the first violation.
+    /// Ends with the first violation, or with the first that is looked for.
     pub fail_fast: bool,
+    /// Signs of the violation that is looked for; none: any.
+    pub signs: Vec<String>,
+}
+
+impl Sweep {
+    /// Whether this run is one that was looked for.
+    #[must_use]
+    pub fn finds(&self, report: &Report) -> bool {
+        report.is_broken() && (self.signs.is_empty() || shows(report, &self.signs))
+    }
 }
 
 /// What a sweep came to.
@@ -106,7 +117,7 @@ pub fn sweep(what: &Sweep, tell: &(dyn Fn(&Report) + Sync)) -> Ledger {
                     };
                     let report = checked(&plan, &ledger);
                     tell(&report);
-                    let stop = what.fail_fast && report.is_broken();
+                    let stop = what.fail_fast && what.finds(&report);
                     lock(&ledger).add(report);
                     if stop {
                         next.store(total, Ordering::Relaxed);

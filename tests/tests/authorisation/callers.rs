@@ -120,6 +120,10 @@ pub(crate) enum Rule {
     Managers,
     /// The two of the direct conversation; for others there is no such thing, with this code.
     Direct(&'static str),
+    /// Whoever shares a conversation with the owner.
+    OwnersContacts,
+    /// Members of the group; others are told this.
+    Sent(&'static str),
     /// The owner's user alone; others are told this.
     OwnersUser(&'static str),
 }
@@ -145,9 +149,11 @@ impl Rule {
             Self::Public | Self::Session => Verdict::Allowed,
             Self::Never(code) | Self::Nowhere(code) => Verdict::refused(code),
             Self::Group => refused_unless(member, "not_a_member"),
+            Self::Sent(code) => refused_unless(member, code),
             Self::Managers if member => refused_unless(owner, "not_allowed"),
             Self::Managers => Verdict::refused("not_a_member"),
             Self::Direct(code) => refused_unless(owner || who == Who::OtherParty, code),
+            Self::OwnersContacts => refused_unless(member || who == Who::OtherParty, "not_allowed"),
             Self::OwnersUser(code) => refused_unless(owner, code),
         }
     }

@@ -161,6 +161,8 @@ fn requests() -> Vec<(Lane, String, Bytes)> {
         ),
         ("read_index", raft_request::Request::ReadIndex(wire::ReadIndexRequest {})),
     ];
+    let asset = Bytes::from_static(&[7; 16]);
+    let nowhere = wire::AssetRead { asset, offset: 0, length: 1 };
     let forward = [
         (
             "propose",
@@ -178,6 +180,7 @@ fn requests() -> Vec<(Lane, String, Bytes)> {
                 on: true,
             }),
         ),
+        ("asset_read", forward_request::Request::AssetRead(nowhere)),
         ("fault", forward_request::Request::Fault(wire::FaultSwitch { cut: vec![2] })),
     ];
     let names = |names: &[&str]| -> BTreeSet<String> {
@@ -217,6 +220,7 @@ async fn calls(plane: &PeerPlane, judge: &Judge) {
         let expected = match name.as_str() {
             // The switch is on the operations port alone.
             "fault" => Verdict::refused("not_allowed"),
+            "asset_read" => Verdict::refused("not_here"),
             _ => Verdict::Allowed,
         };
         judge.cell(&format!("{name} on {}", lane.name()), Knocks::Node, &expected, &found);

@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use futures::future::join_all;
 use proto::ProblemCode;
 use serde_json::{Value, json};
-use tests::{PASSWORD, Stranger};
+use tests::{PASSWORD, Stranger, in_time};
 
 use super::callers::{Rule, Who};
 use super::judge::{Judge, Verdict};
-use super::world::{DIRECT_SECRET, GROUP, GROUP_SECRET, World};
+use super::world::{DIRECT_SECRET, GROUP, GROUP_SECRET, LOOK_AGAIN, World};
 
 /// A request of a caller.
 struct Ask {
@@ -35,6 +35,8 @@ struct Made {
     said: [String; 2],
     /// A message of the owner in the group that may be deleted. It says nothing, so that nobody misses it.
     doomed: String,
+    /// One that was sent to the group, and one that was sent to nobody.
+    assets: [String; 2],
     /// Sessions that may be spent.
     spare: BTreeMap<Who, Stranger>,
 }
@@ -67,15 +69,24 @@ fn rows() -> Vec<Row> {
     rows.extend(changes());
     rows.extend(settings());
     // Who was removed is missed from there on.
+    rows.extend(assets());
+    // The last of these leave the group without one of its members.
     rows.extend(groups());
     rows.extend(history());
     rows.extend(messages());
     rows.push(row("GET", "/v1/conversations", "mine", Rule::Session, |_, _| {
         get("/v1/conversations")
     }));
-    rows.push(row("GET", "/v1/presence/{user}", "of another", Rule::Session, |_, _| {
+    // The other members of the group and the other party are the owner's contacts.
+    rows.push(row("GET", "/v1/presence/{user}", "of a contact", Rule::OwnersContacts, |_, _| {
         get("/v1/presence/az-owner")
     }));
+    rows.push(row("GET", "/v1/users/{user}", "of another", Rule::Session, |_, _| {
+        get("/v1/users/az-owner")
+    }));
+    for document in ["/openapi.json", "/docs"] {
+        rows.push(row("GET", document, "by anybody", Rule::Public, move |_, _| get(document)));
+    }
     rows
 }
 
@@ -109,6 +120,34 @@ fn accounts() -> Vec<Row> {
             let real: Vec<&str> = made.spare[&Who::Owner].refresh.split('.').collect();
             let guess = format!("{}.{}.{}", real[0], real[1], "A".repeat(43));
             with(REFRESH, json!({ "refreshToken": guess }))
+        }),
+        row("GET", SESSIONS, "mine", Rule::Session, |_, _| get(SESSIONS)),
+        row(
+            "DELETE",
+            "/v1/sessions/{device}",
+            "nobody's",
+            Rule::Nowhere("no_such_device"),
+            |_, _| get("/v1/sessions/00000000deadbeef"),
+        ),
+        row(
+            "DELETE",
+            "/v1/sessions/{device}",
+            "another user's",
+            Rule::Nowhere("no_such_device"),
+            |made, _| get(format!("/v1/sessions/{}", made.spare[&Who::Nobody].device)),
+        ),
+        row(
+            "PUT",
+            "/v1/users/me/password",
+            "by a guess",
+            Rule::Nowhere("wrong_credentials"),
+            |_, _| {
+                let body = json!({ "oldPassword": "a guess", "newPassword": "another" });
+                with("/v1/users/me/password", body)
+            },
+        ),
+        row("PUT", "/v1/users/me/profile", "mine", Rule::Session, |_, _| {
+            with("/v1/users/me/profile", json!({ "displayName": "x" }))
         }),
         row("DELETE", "/v1/sessions/current", "mine", Rule::Session, |_, _| {
             get("/v1/sessions/current")
@@ -258,6 +297,55 @@ fn messages() -> Vec<Row> {
     rows
 }
 
+fn assets() -> Vec<Row> {
+    let mut rows = vec![row("POST", "/asset", "a file", Rule::Session, |_, who| {
+        with("/asset", json!({ "by": format!("{who:?}") }))
+    })];
+    for (route, prefix) in [("/asset/{id}", "/asset"), ("/v1.0/asset/{id}", "/v1.0/asset")] {
+        for query in ["", "?consistency=local"] {
+            let no = "asset_not_accessible";
+            rows.push(row("GET", route, "sent to the group", Rule::Sent(no), move |made, _| {
+                get(format!("{prefix}/{}{query}", made.assets[0]))
+            }));
+            rows.push(row("GET", route, "sent to nobody", Rule::OwnersUser(no), move |made, _| {
+                get(format!("{prefix}/{}{query}", made.assets[1]))
+            }));
+        }
+        rows.push(row("GET", route, "guessed", Rule::Nowhere("not_found"), move |made, _| {
+            let mut digits: Vec<char> = made.assets[0].chars().collect();
+            digits.reverse();
+            get(format!("{prefix}/{}", digits.iter().collect::<String>()))
+        }));
+    }
+    rows
+}
+
+/// Two assets of the owner, of which the group has one, and every node knows.
+async fn files(world: &World) -> [String; 2] {
+    let content = json!({ "secret": GROUP_SECRET });
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let made = world.owner.granted("POST", "/asset", Some(&content)).await;
+        ids.push(made["assetId"].as_str().expect("an id").to_owned());
+    }
+    let mut chat = world.owner.chat().await;
+    let mut item = chat.to_group(GROUP, "file", "a file");
+    item["attachmentURI"] = json!(format!("/v1.0/asset/{}", ids[0]));
+    chat.accepted(item).await;
+    let path = |id: &str| format!("/asset/{id}?consistency=local");
+    let known = async {
+        for node in 1..=3 {
+            for (who, id) in [(Who::Member, &ids[0]), (Who::Owner, &ids[1])] {
+                while world.ask(who, node, "GET", &path(id), None).await.0 != 200 {
+                    tokio::time::sleep(LOOK_AGAIN).await;
+                }
+            }
+        }
+    };
+    in_time(known).await;
+    ids.try_into().expect("two")
+}
+
 /// Judges every call; one that has no row, or a row without a call, is wrong.
 pub(crate) async fn judge(world: &World, judge: &Judge) {
     let rows = rows();
@@ -266,7 +354,12 @@ pub(crate) async fn judge(world: &World, judge: &Judge) {
     let judged: BTreeSet<_> = rows.iter().map(|row| (row.method, row.route)).collect();
     assert_eq!(calls, judged, "every call of the gateway has a row, and every row a call");
     let doomed = doomed(world).await;
-    let made = Made { said: world.said.clone(), doomed, spare: spare(world).await };
+    let made = Made {
+        said: world.said.clone(),
+        doomed,
+        assets: files(world).await,
+        spare: spare(world).await,
+    };
     let before = world.fingerprint().await;
     for row in &rows {
         if row.method == "GET" || row.rule == Rule::Public {

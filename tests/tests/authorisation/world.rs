@@ -20,7 +20,7 @@ pub(crate) const DIRECT_SECRET: &str = "and only you know";
 /// Nodes.
 const NODES: u64 = 3;
 /// A pause between two looks.
-const LOOK_AGAIN: Duration = Duration::from_millis(20);
+pub(crate) const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The world.
 pub(crate) struct World {

@@ -42,10 +42,13 @@ pub(crate) use codec::Role;
 pub(crate) use io::Io;
 pub use thrown::thrown;
 
-/// Room for one read. Small, since most links are idle and each keeps it.
+/// Room for a read of a link that says little: a ping, a confirmation, a short message. Most links are idle, and each
+/// keeps it.
+const QUIET_READ_BYTES: usize = 512;
+/// Room for a read of a link whose last read had more to give.
 const READ_BYTES: usize = 4 << 10;
 /// Less room than this is not worth a system call.
-const READ_ROOM_BYTES: usize = 1 << 10;
+const READ_ROOM_BYTES: usize = 256;
 /// A buffer that grew beyond this is given back once it is empty.
 const BUFFER_KEPT_BYTES: usize = 8 << 10;
 /// Bytes of the other side that are thrown away while a close is under way.
@@ -61,6 +64,8 @@ struct Socket {
     inbound: BytesMut,
     /// The buffer holds more than one read's worth: not kept once it is empty.
     inbound_grew: bool,
+    /// The last read took all there was room for.
+    inbound_full: bool,
     out: Vec<u8>,
     /// So much of `out` is written.
     out_written: usize,
@@ -105,7 +110,8 @@ pub(crate) fn halves(
         decoder: Decoder::new(role, encoding),
         encoder: Encoder::new(role, encoding),
         inbound: BytesMut::from(read),
-        inbound_grew: read.len() > READ_BYTES,
+        inbound_grew: read.len() > QUIET_READ_BYTES,
+        inbound_full: false,
         out: Vec::new(),
         out_written: 0,
         keepalive: KeepAlive::new(role, pace.silence, now),
@@ -180,8 +186,9 @@ impl Socket {
         if self.inbound.capacity() - self.inbound.len() < READ_ROOM_BYTES {
             // A large frame gets room as its bytes arrive, not as they are announced.
             let held = self.inbound.len();
-            let room = self.decoder.missing(held).min(held).max(READ_BYTES);
-            self.inbound_grew |= room > READ_BYTES;
+            let least = if self.inbound_full { READ_BYTES } else { QUIET_READ_BYTES };
+            let room = self.decoder.missing(held).min(held).max(least);
+            self.inbound_grew |= room > QUIET_READ_BYTES;
             self.inbound.reserve(room);
         }
         match ready!(poll_read_buf(Pin::new(&mut self.io), cx, &mut self.inbound)) {
@@ -194,6 +201,7 @@ impl Socket {
                 Poll::Ready(Err(LinkError::Lost(what.into())))
             }
             Ok(_) => {
+                self.inbound_full = self.inbound.len() == self.inbound.capacity();
                 self.keepalive.heard();
                 Poll::Ready(Ok(()))
             }

@@ -8,6 +8,7 @@ use chat::{ConversationId, DeviceId, Floors, Message, Seq, UserId};
 use super::Session;
 use crate::fanout::{Hint, Lag, Moved};
 use crate::session::deliveries::{Batch, Pile, Position, Step};
+use crate::session::freshness::hull;
 use crate::session::sends::Sends;
 use crate::session::words::{Action, Marks, News, Say};
 
@@ -125,7 +126,11 @@ impl Session {
     pub(crate) fn handle_floors(&mut self, conversation: ConversationId, floors: &Floors) {
         let Some(user) = self.who().map(|who| who.user.clone()) else { return };
         let floors = Marks { delivered: floors.delivered(&user), read: floors.read(&user) };
-        self.tell_status(conversation, floors, None);
+        if self.may_tell(conversation, None) {
+            self.deliveries.note_floors(conversation);
+            let progress = self.freshness.release(conversation, None);
+            self.tell_status(conversation, floors, progress);
+        }
     }
 
     fn moved(&mut self, user: &UserId, moved: &Arc<Moved>) {
@@ -137,11 +142,32 @@ impl Session {
         }
         let floors =
             Marks { delivered: moved.floors.delivered(user), read: moved.floors.read(user) };
-        let progress = (moved.members <= PROGRESS_MEMBERS_MAX).then(|| {
-            let steps = [moved.delivered, moved.read].into_iter().filter(|(from, to)| from < to);
-            steps.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)))
-        });
-        self.tell_status(moved.conversation, floors, progress.flatten());
+        let step = |(from, to): (Seq, Seq)| (from < to).then_some((from, to));
+        let small = moved.members <= PROGRESS_MEMBERS_MAX;
+        let progress = hull(step(moved.delivered), step(moved.read)).filter(|_| small);
+        let id = moved.conversation;
+        if !self.may_tell(id, progress) {
+            return;
+        }
+        if self.deliveries.has_floors(id) {
+            return self.tell_status(id, floors, progress);
+        }
+        // This hint may have waited since before the node was fresh: what it says is read again.
+        if self.freshness.hold(id, progress) {
+            self.want_floors(id);
+        }
+    }
+
+    /// Whether a status may be told. On a node that may lag it may not; what there is to tell is told once that is past.
+    fn may_tell(&mut self, id: ConversationId, progress: Option<(Seq, Seq)>) -> bool {
+        if self.freshness.is_fresh(id) {
+            return true;
+        }
+        self.freshness.hold(id, progress);
+        if self.freshness.wait(id) {
+            self.actions.push_back(Action::Freshen(id.slot()));
+        }
+        false
     }
 
     /// Somebody got further where this link has not looked yet: in the moment in which it begins, an own message may
@@ -172,24 +198,14 @@ impl Session {
     }
 
     /// Tells what became of own messages if it is news: all others have got further, or (`progress`) one of them has.
-    /// On a node that may lag, it is told once that is past.
     fn tell_status(&mut self, id: ConversationId, floors: Marks, progress: Option<(Seq, Seq)>) {
-        if !self.freshness.is_fresh(id) {
-            if self.freshness.wait(id) {
-                self.actions.push_back(Action::Freshen(id.slot()));
-            }
-            return;
-        }
         let before = self.deliveries.raise_floors(id, floors);
-        let step = before.map(|before| {
+        let step = before.and_then(|before| {
             let now = self.deliveries.floors(id);
-            let delivered = (before.delivered, now.delivered);
-            let read = (before.read, now.read);
-            let steps = [delivered, read].into_iter().filter(|(from, to)| from < to);
-            steps.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)))
+            let step = |from: Seq, to: Seq| (from < to).then_some((from, to));
+            hull(step(before.delivered, now.delivered), step(before.read, now.read))
         });
-        let touched = [step.flatten(), progress].into_iter().flatten();
-        let touched = touched.reduce(|one, other| (one.0.min(other.0), one.1.max(other.1)));
+        let touched = hull(step, progress);
         let (Some(touched), Some(kind), Some(who)) =
             (touched, self.deliveries.kind(id), self.who())
         else {

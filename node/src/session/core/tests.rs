@@ -95,7 +95,7 @@ impl Script {
         let now = Instant::now();
         let mut script = Self { session: Session::new(now, Some("token".to_owned())), now };
         assert!(matches!(script.session.poll_action(), Some(Action::Authenticate(_))));
-        let budget = Arc::new(Bucket::new(1000, 1000));
+        let budget = Arc::new(Bucket::new(crate::config::Rate { per_second: 1000, burst: 1000 }));
         let connection_id = "c".to_owned();
         script.session.handle_admitted(Ok(Admitted { who: alice(), connection_id, budget }));
         assert!(matches!(script.say(), Say::Welcome { .. }));
@@ -112,6 +112,13 @@ impl Script {
     }
 
     /// A link that has begun and missed nothing.
+    /// The session asks how far everybody is, and is told.
+    fn floors(&mut self, floors: &chat::Floors) {
+        let asked = self.session.poll_action();
+        assert!(matches!(asked, Some(Action::Floors(id)) if id == conversation()), "{asked:?}");
+        self.session.handle_floors(conversation(), floors);
+    }
+
     fn live(last: u64) -> Self {
         let mut script = Self::open(&[(last + 1, last)]);
         assert!(matches!(script.say(), Say::CaughtUp));
@@ -354,7 +361,7 @@ async fn a_send_beyond_the_rate_is_refused_with_a_hint() {
     let now = Instant::now();
     let mut script = Script { session: Session::new(now, Some("token".to_owned())), now };
     script.session.poll_action();
-    let budget = Arc::new(Bucket::new(10, 1));
+    let budget = Arc::new(Bucket::new(crate::config::Rate { per_second: 10, burst: 1 }));
     let connection_id = "c".to_owned();
     script.session.handle_admitted(Ok(Admitted { who: alice(), connection_id, budget }));
     while script.session.poll_action().is_some() {}

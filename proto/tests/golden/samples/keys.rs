@@ -1,6 +1,6 @@
 //! Keys of rows.
 
-use chat::{ChangeNumber, Seq};
+use chat::{AssetId, ChangeNumber, Seq};
 use proto::keys;
 
 use super::{Sample, direct, message, sample, user};
@@ -10,6 +10,7 @@ pub(super) fn samples() -> Vec<Sample> {
     let (id, device, alice) = (direct(), message().device, user("alice"));
     let group = cluster_config::GroupId(7);
     let message_id = message().message_id;
+    let file = AssetId::new(*b"0123456789abcdef");
     let all = [
         ("head", Key::Head(id), keys::head(id)),
         ("member", Key::Member(id, alice.clone()), keys::member(id, &alice)),
@@ -28,6 +29,9 @@ pub(super) fn samples() -> Vec<Sample> {
         ("change_ref", Key::ChangeRef(id, message_id.clone(), device), {
             keys::change_ref(id, &message_id, device)
         }),
+        ("asset", Key::Asset(file), keys::asset(file)),
+        ("storage", Key::Storage(alice.clone()), keys::storage(&alice)),
+        ("kept", Key::Kept(alice.clone(), file), keys::kept(&alice, file)),
         ("applied", Key::Applied(group), keys::applied(group)),
         ("outbox", Key::Outbox(group, 41), keys::outbox(group, 41)),
         ("staging", Key::Staging(group, vec![1, 2]), keys::staging(group, &[1, 2])),

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use chat::{
-    ChangeMessage, ChangeNumber, Conflict, ConversationId, Digest, History, LinkTo, MessageId,
-    Order, Outcome, Place, Refusal, Role, SendMessage, Seq, UserCommand, Wish,
+    AssetCommand, AssetId, ChangeMessage, ChangeNumber, Conflict, ConversationId, Digest, History,
+    Holder, LinkTo, MessageId, Order, Outcome, Place, Refusal, Role, SendMessage, Seq,
+    StorageCommand, Timestamp, UserCommand, Wish,
 };
 use proto::Command;
 
@@ -99,7 +100,29 @@ pub(super) fn samples() -> Vec<Sample> {
         ("link_direct", of_alice(link)),
         ("link_group", of_alice(link_group)),
         ("unlink", of_alice(UserCommand::Unlink { conversation: direct() })),
-        ("mark_seen", of_alice(UserCommand::MarkSeen { at: message().at })),
+        ("mark_seen", of_alice(UserCommand::MarkSeen { at: message().at, device: None })),
+        (
+            "mark_device_seen",
+            of_alice(UserCommand::MarkSeen { at: message().at, device: Some(device) }),
+        ),
+        (
+            "change_password",
+            of_alice(UserCommand::ChangePassword {
+                old: "$argon2id$".into(),
+                new: "$argon2id$new".into(),
+                keep: device,
+            }),
+        ),
+        ("set_profile", of_alice(UserCommand::SetProfile { display_name: "Alice".into() })),
+        (
+            "admit_device",
+            of_alice(UserCommand::AdmitDevice {
+                device,
+                name: "phone".into(),
+                issued_at: message().at,
+                starts: BTreeMap::from([(direct(), Seq(300))]),
+            }),
+        ),
         ("outbox_done", Command::OutboxDone(41)),
         ("send_referring", conversation(referring)),
         ("confirm_hidden", conversation(hidden)),
@@ -128,6 +151,7 @@ pub(super) fn samples() -> Vec<Sample> {
         ),
         ("configure", of_alice(UserCommand::Configure { hide_read: true })),
     ];
+    let commands = commands.into_iter().chain(assets()).collect::<Vec<_>>();
     let entry = proto::encode_entry(message().at.0, &[commands[3].1.encode(), Bytes::new()]);
     let decoded = proto::decode_entry(entry.clone()).expect("just written");
     let entry =
@@ -137,6 +161,34 @@ pub(super) fn samples() -> Vec<Sample> {
         sample(name, command, bytes, proto::decode_command)
     });
     commands.chain([entry]).chain(outcomes()).collect()
+}
+
+fn assets() -> Vec<(&'static str, Command)> {
+    let id = AssetId::new(*b"0123456789abcdef");
+    let to_asset = |command| Command::Asset { id, command };
+    let to_storage = |command| Command::Storage { user: user("alice"), asset: id, command };
+    let create = AssetCommand::Create {
+        owner: user("alice"),
+        size: 300,
+        sha256: Digest([3; 32]),
+        media_type: "image/png".into(),
+        holders: BTreeSet::from([Holder(1), Holder(3)]),
+    };
+    let created_before = Timestamp(1_600_000_000_000);
+    vec![
+        ("create_asset", to_asset(create)),
+        (
+            "grant_asset",
+            to_asset(AssetCommand::Grant { conversation: direct(), by: user("alice") }),
+        ),
+        ("add_holder", to_asset(AssetCommand::AddHolder { holder: Holder(2) })),
+        ("delete_asset", to_asset(AssetCommand::Delete { created_before })),
+        (
+            "reserve_storage",
+            to_storage(StorageCommand::Reserve { size: 300, limit: 2_000_000_000 }),
+        ),
+        ("release_storage", to_storage(StorageCommand::Release)),
+    ]
 }
 
 fn outcomes() -> Vec<Sample> {

@@ -50,6 +50,13 @@ pub(super) fn samples() -> Vec<Sample> {
             retry_after_ms: 20,
         })),
     };
+    let id = Bytes::from_static(b"0123456789abcdef");
+    let file = peer::AssetHeader { asset: id.clone(), size: 300, sha256: vec![3; 32].into() };
+    let read = peer::AssetRead { asset: id, offset: 65_536, length: 1 << 20 };
+    let read =
+        peer::ForwardRequest { request: Some(peer::forward_request::Request::AssetRead(read)) };
+    let piece = peer::forward_response::Response::AssetPiece(Bytes::from_static(&[1, 2, 3]));
+    let piece = peer::ForwardResponse { response: Some(piece) };
     vec![
         sample("append", append.clone(), append.encode_to_vec(), |b| peer::RaftRequest::decode(b)),
         sample("vote", vote, vote.encode_to_vec(), |b| peer::Vote::decode(b)),
@@ -61,6 +68,15 @@ pub(super) fn samples() -> Vec<Sample> {
         }),
         sample("propose", propose.clone(), propose.encode_to_vec(), |b| {
             peer::ForwardRequest::decode(b)
+        }),
+        sample("asset_header", file.clone(), file.encode_to_vec(), |b| {
+            peer::AssetHeader::decode(b)
+        }),
+        sample("asset_read", read.clone(), read.encode_to_vec(), |b| {
+            peer::ForwardRequest::decode(b)
+        }),
+        sample("asset_piece", piece.clone(), piece.encode_to_vec(), |b| {
+            peer::ForwardResponse::decode(b)
         }),
         sample("forward_failure", failure.clone(), failure.encode_to_vec(), |b| {
             peer::ForwardResponse::decode(b)

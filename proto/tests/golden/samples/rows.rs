@@ -1,11 +1,12 @@
 //! Values of rows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use chat::{
-    Body, Chain, ChangeNumber, Cursor, Device, Digest, Earlier, EarlierChange, Head, History, Kind,
-    Link, LinkTo, Member, Message, Order, Owed, Producer, Role, Seq, Timestamp, User,
+    Asset, Body, Chain, ChangeNumber, Cursor, Device, Digest, Earlier, EarlierChange, Head,
+    History, Holder, Kept, Kind, Link, LinkTo, Member, Message, Order, Owed, Producer, Role, Seq,
+    Storage, Timestamp,
 };
 use proto::{row, rows};
 
@@ -38,6 +39,15 @@ pub(super) fn samples() -> Vec<Sample> {
         password_hash: "$argon2id$".into(),
         created_at: Timestamp(1_600_000_000_000),
         last_seen: message().at,
+        display_name: String::new(),
+        signed_out_at: Timestamp(0),
+        seen: BTreeMap::new(),
+    };
+    let full_account = row::Account {
+        display_name: "Alice".into(),
+        signed_out_at: Timestamp(1_650_000_000_000),
+        seen: BTreeMap::from([(message().device, message().at)]),
+        ..account.clone()
     };
     let device = Device {
         name: "laptop".into(),
@@ -57,6 +67,17 @@ pub(super) fn samples() -> Vec<Sample> {
         outbox_next: 42,
         outbox_done: 41,
     };
+    let asset = Asset {
+        owner: user("alice"),
+        size: 300,
+        sha256: Digest([3; 32]),
+        media_type: "image/png".into(),
+        created_at: Timestamp(1_600_000_000_000),
+        holders: BTreeSet::from([Holder(1), Holder(3)]),
+        grants: BTreeSet::from([direct()]),
+    };
+    let storage = Storage { bytes: 4_396, assets: 2 };
+    let kept = Kept { bytes: 4_096, at: Timestamp(1_600_000_000_000) };
     let stored = message();
     let read_message = |bytes: &[u8]| row::decode_message(direct(), Seq(300), bytes);
     vec![
@@ -73,6 +94,12 @@ pub(super) fn samples() -> Vec<Sample> {
         sample("message", stored.clone(), row::encode_message(&stored), read_message),
         sample("message_ref", earlier, row::encode_earlier(&earlier), row::decode_earlier),
         sample("user", account.clone(), row::encode_account(&account), row::decode_account),
+        sample(
+            "user_in_full",
+            full_account.clone(),
+            row::encode_account(&full_account),
+            row::decode_account,
+        ),
         sample("device", device.clone(), row::encode_device(&device), row::decode_device),
         sample("link", link.clone(), row::encode_link(&link), row::decode_link),
         sample("outbox_link", owed_link.clone(), row::encode_owed(&owed_link), row::decode_owed),
@@ -82,6 +109,9 @@ pub(super) fn samples() -> Vec<Sample> {
             row::encode_owed(&owed_unlink),
             row::decode_owed,
         ),
+        sample("asset", asset.clone(), row::encode_asset(&asset), row::decode_asset),
+        sample("storage", storage, row::encode_storage(&storage), row::decode_storage),
+        sample("kept", kept, row::encode_kept(&kept), row::decode_kept),
         sample("applied", applied.clone(), row::encode_applied(&applied), row::decode_applied),
     ]
     .into_iter()
@@ -137,13 +167,5 @@ fn of_changes() -> Vec<Sample> {
 }
 
 fn settings() -> Bytes {
-    let user = User {
-        password_hash: String::new(),
-        created_at: Timestamp(0),
-        last_seen: Timestamp(0),
-        hide_read: true,
-        devices: BTreeMap::new(),
-        conversations: BTreeMap::new(),
-    };
-    row::encode_settings(&user).expect("it differs from what is without it")
+    row::encode_settings(true).expect("it differs from what is without it")
 }

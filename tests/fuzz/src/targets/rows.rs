@@ -19,6 +19,9 @@ pub(super) fn key(data: &[u8]) {
         Key::Change(id, number) => keys::change(*id, *number),
         Key::Overlay(id, seq) => keys::overlay(*id, *seq),
         Key::ChangeRef(id, change, device) => keys::change_ref(*id, change, *device),
+        Key::Asset(id) => keys::asset(*id),
+        Key::Storage(user) => keys::storage(user),
+        Key::Kept(user, asset) => keys::kept(user, *asset),
         Key::Applied(group) => keys::applied(*group),
         Key::Outbox(group, number) => keys::outbox(*group, *number),
         Key::Staging(group, key) => keys::staging(*group, key),
@@ -46,7 +49,7 @@ pub(super) fn row(data: &[u8]) {
             assert_eq!($decode(&bytes).expect("written by us"), read, "a row is what it was");
         }};
     }
-    match which % 13 {
+    match which % 17 {
         0 => twice!(row::decode_head, row::encode_head),
         1 => twice!(row::decode_member, row::encode_member),
         2 => twice!(row::decode_producer, row::encode_producer),
@@ -56,9 +59,12 @@ pub(super) fn row(data: &[u8]) {
         6 => twice!(row::decode_applied, row::encode_applied),
         7 => twice!(row::decode_account, row::encode_account),
         8 => twice!(row::decode_device, row::encode_device),
-        9 => twice!(row::decode_link, row::encode_link),
-        10 => twice!(row::decode_overlay, row::encode_overlay),
-        11 => twice!(row::decode_earlier_change, row::encode_earlier_change),
-        _ => change(data),
+        10 => twice!(row::decode_asset, row::encode_asset),
+        11 => twice!(row::decode_storage, row::encode_storage),
+        12 => twice!(row::decode_kept, row::encode_kept),
+        13 => twice!(row::decode_overlay, row::encode_overlay),
+        14 => twice!(row::decode_earlier_change, row::encode_earlier_change),
+        15 => change(data),
+        _ => twice!(row::decode_link, row::encode_link),
     }
 }

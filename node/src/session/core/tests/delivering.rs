@@ -163,23 +163,28 @@ async fn who_is_removed_and_added_again_is_sent_nothing_twice_on_one_link() {
 
 /// How far everybody is once bob has read what alice said first.
 fn read_floors() -> Floors {
-    let message = chat::SendMessage {
+    floors_of(1)
+}
+
+/// How far everybody is once bob has read the first `said` messages of alice.
+fn floors_of(said: u64) -> Floors {
+    let message = |order: u64| chat::SendMessage {
         sender: user("alice"),
         device: DeviceId(9),
         receiver: Some(user("bob")),
         order: None,
-        message_id: MessageId::parse("a1").expect("legal"),
+        message_id: MessageId::parse(&format!("a{order}")).expect("an id"),
         body: Body::default(),
     };
-    let confirm = Command::Confirm {
+    let read = Command::Confirm {
         user: user("bob"),
         device: DeviceId(2),
-        seq: Seq(1),
+        seq: Seq(said),
         read: true,
         hidden: false,
     };
     let mut state = None;
-    for command in [Command::Send(message), confirm] {
+    for command in (1..=said).map(|order| Command::Send(message(order))).chain([read]) {
         let known = chat::Known::default();
         chat::apply(&mut state, conversation(), Timestamp(1), &command, &known);
     }
@@ -208,6 +213,7 @@ async fn progress_that_comes_before_the_positions_are_known_is_told_when_they_ar
     assert!(matches!(again, Some(Action::Refresh(id)) if id == conversation()), "{again:?}");
     assert!(matches!(script.say(), Say::CaughtUp));
     script.session.handle_position(conversation(), Some(at(2, 1)));
+    script.floors(&read_floors());
     match script.say() {
         Say::Status(news) => assert_eq!(news.floors, Marks { delivered: Seq(1), read: Seq(1) }),
         other => panic!("expected a status, got {other:?}"),
@@ -226,6 +232,7 @@ async fn progress_in_a_conversation_that_is_not_known_yet_makes_it_known() {
     script.session.handle_hint(read_by_bob());
     assert!(matches!(script.session.poll_action(), Some(Action::Refresh(_))));
     script.session.handle_position(conversation(), Some(at(2, 1)));
+    script.floors(&read_floors());
     assert!(matches!(script.say(), Say::Status(_)));
     script.quiet();
 }
@@ -247,5 +254,26 @@ async fn a_node_that_lags_tells_no_status_before_it_has_caught_up() {
     assert!(matches!(looked, Some(Action::Floors(id)) if id == conversation()), "{looked:?}");
     script.session.handle_floors(conversation(), &read_floors());
     assert!(matches!(script.say(), Say::Status(_)));
+    script.quiet();
+}
+
+#[tokio::test]
+async fn a_hint_from_before_the_node_was_fresh_takes_nothing_back() {
+    let mut script = Script::open(&[(4, 3)]);
+    assert!(matches!(script.say(), Say::CaughtUp));
+    // Bob has read all three; that another node told it is why this link must not tell less. The hint of the first one
+    // was queued while this node lagged.
+    script.session.handle_hint(read_by_bob());
+    script.floors(&floors_of(3));
+    match script.say() {
+        Say::Status(news) => assert_eq!(news.floors, Marks { delivered: Seq(3), read: Seq(3) }),
+        other => panic!("expected a status, got {other:?}"),
+    }
+    // From then on a hint is believed, and one that is late adds nothing.
+    script.session.handle_hint(read_by_bob());
+    match script.say() {
+        Say::Status(news) => assert_eq!(news.floors, Marks { delivered: Seq(3), read: Seq(3) }),
+        other => panic!("expected a member's progress, got {other:?}"),
+    }
     script.quiet();
 }

@@ -1,0 +1,51 @@
+//! Who else may say who somebody is: issuers of tokens that the operator trusts.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+use super::require;
+
+/// Most issuers: each token that is not this cluster's is compared with all of them.
+pub const ISSUERS_MAX: usize = 16;
+
+/// Accounts of elsewhere.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Auth {
+    /// Trusted besides this cluster itself. The same in every node's file.
+    pub issuers: Vec<Issuer>,
+}
+
+/// An issuer of JSON Web Tokens (RFC 7519) in which `sub` is a user's id.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Issuer {
+    /// The claim `iss` of its tokens, to the letter.
+    pub issuer: String,
+    /// What their claim `aud` must name; without it tokens for anybody are good here.
+    pub audience: Option<String>,
+    /// Its public keys, Ed25519 or P-256: a JWK set (RFC 7517) or PEM. Read again when it changes.
+    pub keys: PathBuf,
+}
+
+impl Auth {
+    pub(super) fn files(&mut self) -> impl Iterator<Item = &mut PathBuf> {
+        self.issuers.iter_mut().map(|issuer| &mut issuer.keys)
+    }
+
+    pub(super) fn check(&self) -> Result<(), String> {
+        require(
+            self.issuers.len() <= ISSUERS_MAX,
+            format_args!("auth.issuers: at most {ISSUERS_MAX}"),
+        )?;
+        for (at, issuer) in self.issuers.iter().enumerate() {
+            require(!issuer.issuer.is_empty(), "auth.issuers: issuer must not be empty")?;
+            require(
+                self.issuers[..at].iter().all(|other| other.issuer != issuer.issuer),
+                format_args!("auth.issuers: {} is named twice", issuer.issuer),
+            )?;
+        }
+        Ok(())
+    }
+}
