@@ -5,6 +5,7 @@
 //! the order of their frames, because submitting takes the place in line.
 
 mod handing;
+mod reading;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,7 +13,7 @@ use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use chat::{ChangeNumber, Command, ConversationId, Outcome, Seq};
+use chat::{Command, ConversationId, Outcome};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -24,15 +25,14 @@ use transport::{CloseReason, Encoding, Link, LinkError, LinkReader, LinkWriter};
 
 use super::Elsewhere;
 use super::core::{Admitted, NoOutcome, Session};
-use super::deliveries::Pile;
 use super::face::{Face, Out};
 use super::line::Line;
 use super::open::{self, Opened};
 use super::words::{Action, Ask, Proposal, Say, Ticket};
-use crate::fanout::{Hint, Mailbox, Typing};
+use crate::fanout::{Hint, Mailbox};
 use crate::gateway::tokens::Identity;
 use crate::gateway::{Parts, problems};
-use crate::history::{self, Direction, Page, Span};
+use crate::history::{self, Page};
 use crate::router::{RouteError, Routed, Router};
 
 /// Frames taken in one turn, so that a fast sender does not keep what it is owed waiting.
@@ -41,8 +41,6 @@ const FRAMES_PER_TURN: usize = 64;
 const HINTS_PER_TURN: usize = 256;
 /// Bytes gathered before they are written, so that a long catch-up does not pile up here.
 const WRITE_BYTES: usize = 512 << 10;
-/// Messages of one read while something is missing: a page of small ones, and not too much of large ones.
-const READ_MESSAGES: usize = 64;
 
 /// Answered messages, and how long a quorum took.
 static ACK_SECONDS: LazyLock<metrics::Histogram> =
@@ -446,72 +444,5 @@ impl Driver {
             presence.began(&who).await;
             Done::Nothing
         }));
-    }
-
-    fn read(&mut self, id: ConversationId, after: Seq) {
-        let _span = tracing::debug_span!("deliver").entered();
-        let Some(who) = &self.who else { return };
-        let read = || {
-            // Asked at the moment of reading: whoever was removed is given nothing, and whoever came back
-            // nothing of what was said meanwhile.
-            let Some(head) = self.parts.replica.head(id)? else { return Ok(None) };
-            let Some(member) = self.parts.replica.member(id, &who.user)? else { return Ok(None) };
-            let hidden = Seq(history::visible_from(&head.kind, &member).0 - 1);
-            let direction = Direction::OldestFirst;
-            let after = after.max(hidden);
-            let span = Span { after, before: None, limit: READ_MESSAGES, direction };
-            let messages = self.parts.replica.messages(id, span)?;
-            let overlays = history::overlays(&*self.parts.replica, id, &head, &messages)?;
-            Ok(Some(Pile { messages, overlays }))
-        };
-        match read() {
-            Ok(page) => self.session.handle_page(id, page),
-            Err(error) => self.broken(&error),
-        }
-    }
-
-    fn read_changes(&mut self, id: ConversationId, after: ChangeNumber) {
-        let Some(who) = &self.who else { return };
-        let replica = &*self.parts.replica;
-        let read = || {
-            let Some(head) = replica.head(id)? else { return Ok(None) };
-            let Some(member) = replica.member(id, &who.user)? else { return Ok(None) };
-            let hidden = history::changes_visible_from(&head.kind, &member).0.saturating_sub(1);
-            let after = after.max(ChangeNumber(hidden));
-            replica.changes(id, after, READ_MESSAGES).map(Some)
-        };
-        match read() {
-            Ok(page) => self.session.handle_changes(id, page),
-            Err(error) => self.broken(&error),
-        }
-    }
-
-    /// Members only; whoever is none here says nothing to anybody.
-    fn tell_typing(&mut self, typing: Typing) {
-        match self.parts.replica.member(typing.conversation, &typing.user) {
-            Ok(Some(_)) => {
-                self.parts.typing.tell(&typing);
-                let told = self.parts.others.tell_typing(&typing);
-                self.rest.push(told.map(|()| Done::Nothing).boxed());
-            }
-            Ok(None) => {}
-            Err(error) => self.broken(&error),
-        }
-    }
-
-    fn refresh(&mut self, id: ConversationId) {
-        let Some(who) = &self.who else { return };
-        match open::position(&*self.parts.replica, who, id) {
-            Ok(position) => self.session.handle_position(id, position),
-            Err(error) => self.broken(&error),
-        }
-    }
-
-    fn floors(&mut self, id: ConversationId) {
-        match self.parts.replica.conversation(id) {
-            Ok(Some(conversation)) => self.session.handle_floors(id, &conversation.floors()),
-            Ok(None) => {}
-            Err(error) => self.broken(&error),
-        }
     }
 }

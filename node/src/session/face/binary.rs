@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chat::{Change, ChangeNumber, Kind, Message, Overlay, Seq};
+use chat::{Change, ChangeNumber, ConversationId, Kind, Message, Overlay, Seq};
 use proto::frame::{
     ChangeRequest, ClientFrame, HistoryOf, HistoryRequest, SendRequest, ServerFrame,
     changed_message_bytes, decode_client_frame, deliver_frame, encode_server_frame, message_bytes,
@@ -74,24 +74,12 @@ impl Binary {
                     result: Some(sent(result)),
                 })
             }
-            Say::Changed { tag, conversation, change_id, result } => {
-                let conversation = conversation.map(id_bytes).unwrap_or_default();
-                ServerFrame::Changed(changed(tag, conversation, change_id, result))
-            }
             Say::Changes(changes) => return push_changes(&changes, out),
+            Say::Changed { tag, conversation, change_id, result } => {
+                changed(tag, conversation, change_id, result)
+            }
             Say::ChangesConfirmed { tag, conversation, result } => {
-                let (change, problem) = match result {
-                    Ok(change) => (change, None),
-                    Err(problem) => (ChangeNumber(0), Some(problem.into())),
-                };
-                let conversation = conversation.map(id_bytes).unwrap_or_default();
-                let change = change.0;
-                ServerFrame::ChangesConfirmed(frames::ChangesConfirmed {
-                    tag,
-                    conversation,
-                    change,
-                    problem,
-                })
+                changes_confirmed(tag, conversation, result)
             }
             Say::Typing(typing) => ServerFrame::Typing(frames::Typing {
                 conversation: id_bytes(typing.conversation),
@@ -188,12 +176,13 @@ fn typing_of(typing: &frames::Typing) -> Option<Ask> {
 
 fn changed(
     tag: u64,
-    conversation: Bytes,
+    conversation: Option<ConversationId>,
     change_id: String,
     result: Result<Altered, Problem>,
-) -> frames::Changed {
+) -> ServerFrame {
+    let conversation = conversation.map(id_bytes).unwrap_or_default();
     let empty = frames::Changed { tag, conversation, change_id, ..Default::default() };
-    match result {
+    ServerFrame::Changed(match result {
         Ok(altered) => frames::Changed {
             number: altered.number.0,
             at_ms: altered.at.0,
@@ -201,7 +190,20 @@ fn changed(
             ..empty
         },
         Err(problem) => frames::Changed { problem: Some(problem.into()), ..empty },
-    }
+    })
+}
+
+fn changes_confirmed(
+    tag: u64,
+    conversation: Option<ConversationId>,
+    result: Result<ChangeNumber, Problem>,
+) -> ServerFrame {
+    let conversation = conversation.map(id_bytes).unwrap_or_default();
+    let empty = frames::ChangesConfirmed { tag, conversation, ..Default::default() };
+    ServerFrame::ChangesConfirmed(match result {
+        Ok(change) => frames::ChangesConfirmed { change: change.0, ..empty },
+        Err(problem) => frames::ChangesConfirmed { problem: Some(problem.into()), ..empty },
+    })
 }
 
 fn ask_history(history: frames::ReadHistory) -> Ask {
