@@ -176,7 +176,7 @@ pub struct EarlierChange {
 
 /// A message that somebody wishes to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Target {
+pub struct Subject {
     /// As it is stored.
     pub message: Arc<Message>,
     /// What lies over it.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::chain::Digest;
-use crate::change::{ChangeMessage, EarlierChange, Target};
+use crate::change::{ChangeMessage, EarlierChange, Subject};
 use crate::conversation::{History, Role};
 use crate::id::{DeviceId, GroupId, MessageId, UserId};
 use crate::message::Body;
@@ -111,7 +111,7 @@ pub struct Known {
     /// For a change of a message: this device's change of the same id, if there is one.
     pub change: Option<EarlierChange>,
     /// For a change of a message: that message, if there is one.
-    pub target: Option<Target>,
+    pub target: Option<Subject>,
 }
 
 /// An earlier message of the same device and message id.

@@ -17,7 +17,7 @@ pub enum IdError {
     TooLong(usize),
     /// A character outside the id's alphabet.
     BadCharacter,
-    /// `.` and `..` mean something else in paths.
+    /// `.` and `..` mean something else in paths, and device 0 stands for none.
     Reserved,
     /// Not the fixed length or not lowercase hexadecimal.
     NotHex,
@@ -143,7 +143,9 @@ impl FromStr for DeviceId {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        hex::read(text).map(|bytes| Self(u64::from_be_bytes(bytes))).ok_or(IdError::NotHex)
+        let id = hex::read(text).map(u64::from_be_bytes).ok_or(IdError::NotHex)?;
+        // In every encoding 0 stands for none: a command about it could be written and not be read again.
+        if id == 0 { Err(IdError::Reserved) } else { Ok(Self(id)) }
     }
 }
 
@@ -157,6 +159,12 @@ mod tests {
             assert_eq!(UserId::parse(name).expect("legal").as_str(), name);
             assert!(GroupId::parse(name).is_ok());
         }
+    }
+
+    #[test]
+    fn the_device_that_stands_for_none_is_no_device() {
+        assert_eq!("0000000000000000".parse::<DeviceId>(), Err(IdError::Reserved));
+        assert_eq!("0000000000000001".parse(), Ok(DeviceId(1)));
     }
 
     #[test]

@@ -29,6 +29,7 @@ pub mod limits;
 mod message;
 mod number;
 mod outcome;
+mod push;
 mod slot;
 mod user;
 
@@ -38,7 +39,7 @@ pub use asset::{
 };
 pub use chain::{Chain, Digest};
 pub use change::{
-    Change, ChangeMessage, EarlierChange, Overlay, Reaction, Recorded, Target, What, Wish,
+    Change, ChangeMessage, EarlierChange, Overlay, Reaction, Recorded, Subject, What, Wish,
 };
 pub use command::{Command, Earlier, Known, SendMessage};
 pub use conversation::{
@@ -49,5 +50,8 @@ pub use id::{DeviceId, GroupId, IdError, MessageId, UserId};
 pub use message::{Body, Message};
 pub use number::{ChangeNumber, Order, Seq, Timestamp};
 pub use outcome::{Conflict, Outcome, Place, Refusal};
+pub use push::{DeadLetter, Notice, PushCommand, PushId, Registration, Target};
 pub use slot::{CanonicalId, ConversationId, SLOTS, slot_of};
-pub use user::{AppliedUser, Device, Link, User, UserChanged, UserCommand, UserEvent, apply_user};
+pub use user::{
+    AppliedUser, Device, Link, PushChanged, User, UserChanged, UserCommand, UserEvent, apply_user,
+};

@@ -49,6 +49,25 @@ pub const PASSWORD_HASH_BYTES_MAX: usize = 512;
 /// Conversations of one user: the list is read as a whole when a device connects.
 pub const CONVERSATIONS_MAX: usize = 10_000;
 
+/// Registrations of one user: one for each device and a few servers would be many.
+pub const REGISTRATIONS_MAX: usize = 10;
+
+/// A device's token at APNs or FCM, in bytes: theirs have at most a few hundred.
+pub const PUSH_TOKEN_BYTES_MAX: usize = 1024;
+
+/// Notices of one registration that may wait to be taken. Further messages wait as what they are, and become
+/// one notice for each conversation later.
+pub const NOTICES_OUTSTANDING_MAX: u64 = 64;
+
+/// Notices of one registration that are kept for a replay, at about 50 bytes each.
+pub const NOTICES_KEPT: usize = 128;
+
+/// Dead letters of one registration: beyond it nobody reads them one by one.
+pub const DEAD_LETTERS_MAX: usize = 32;
+
+/// What is kept of the reason for which a notice was given up, in bytes.
+pub const REASON_BYTES_MAX: usize = 256;
+
 /// Conversations that one asset may be sent to: a picture that went further is uploaded again. The record of such an
 /// asset has 16 KiB, which is written anew with each grant.
 pub const GRANTS_MAX: usize = 1024;
@@ -83,5 +102,7 @@ const _: () = assert!(
         <= MESSAGE_BYTES_MAX,
     "what lies over a message is no larger than the largest message"
 );
+const _: () =
+    assert!(NOTICES_OUTSTANDING_MAX <= NOTICES_KEPT as u64, "what is outstanding must be kept");
 const _: () = assert!(MEMBERS_MAX >= 2, "a direct conversation has two members");
 const _: () = assert!(DEVICES_MAX >= 1, "a user without a device could say nothing");

@@ -117,6 +117,10 @@ refusals! {
     TooManyDevices { limit: u64 } = "too_many_devices",
     /// A user takes part in at most `limit` conversations.
     TooManyConversations { limit: u64 } = "too_many_conversations",
+    /// A user has at most `limit` registrations for pushes.
+    TooManyRegistrations { limit: u64 } = "too_many_registrations",
+    /// The user has no such registration, or it holds no such thing.
+    NoSuchRegistration = "no_such_registration",
     /// There is no such user.
     NoSuchUser = "no_such_user",
     /// The user has no such device.

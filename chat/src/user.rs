@@ -1,6 +1,8 @@
 //! The user machine: an account, its devices with their sessions, and its list of conversations.
 //! Secrets never come in here: a password arrives as its slow hash, a refresh token as its digest.
 
+mod push;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::chain::Digest;
@@ -9,7 +11,10 @@ use crate::id::DeviceId;
 use crate::limits::{CONVERSATIONS_MAX, DEVICES_MAX, NAME_BYTES_MAX, PASSWORD_HASH_BYTES_MAX};
 use crate::number::{Seq, Timestamp};
 use crate::outcome::{Conflict, Outcome, Place, Refusal};
+use crate::push::{PushCommand, PushId, Registration};
 use crate::slot::ConversationId;
+
+pub use push::PushChanged;
 
 /// A user's whole state.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +39,8 @@ pub struct User {
     pub devices: BTreeMap<DeviceId, Device>,
     /// The conversations the user takes part in.
     pub conversations: BTreeMap<ConversationId, Link>,
+    /// Where the user is told while away.
+    pub pushes: BTreeMap<PushId, Registration>,
 }
 
 /// One device and its session.
@@ -141,6 +148,13 @@ pub enum UserCommand {
         /// Where it begins in the conversations that exist.
         starts: BTreeMap<ConversationId, Seq>,
     },
+    /// To one of the places where the user is told while away.
+    Push {
+        /// Which; for a new one an id never used before.
+        push: PushId,
+        /// What.
+        command: PushCommand,
+    },
 }
 
 /// A decision about a user, in full.
@@ -165,6 +179,8 @@ pub struct UserChanged {
     pub devices: BTreeSet<DeviceId>,
     /// This link.
     pub link: Option<ConversationId>,
+    /// These rows of registrations.
+    pub push: PushChanged,
 }
 
 /// What happened to a user.
@@ -198,6 +214,16 @@ pub enum UserEvent {
     Unlinked {
         /// Which.
         conversation: ConversationId,
+    },
+    /// The user wants to be told somewhere.
+    PushAdded {
+        /// Which registration.
+        push: PushId,
+    },
+    /// And no more.
+    PushRemoved {
+        /// Which registration.
+        push: PushId,
     },
 }
 
@@ -243,6 +269,7 @@ fn create(this: &mut Option<User>, at: Timestamp, password_hash: &str, taken: bo
         seen: BTreeMap::new(),
         devices: BTreeMap::new(),
         conversations: BTreeMap::new(),
+        pushes: BTreeMap::new(),
     });
     let changed = UserChanged { account: true, ..UserChanged::default() };
     accepted(at, Some(UserEvent::Created), changed)
@@ -266,7 +293,8 @@ fn change(this: &mut User, at: Timestamp, command: &UserCommand) -> AppliedUser 
         UserCommand::Unlink { conversation } => match this.conversations.remove(conversation) {
             Some(_) => {
                 let event = UserEvent::Unlinked { conversation: *conversation };
-                accepted(at, Some(event), link_changed(*conversation))
+                let push = push::unlink(this, *conversation);
+                accepted(at, Some(event), UserChanged { push, ..link_changed(*conversation) })
             }
             None => nothing_to_do(at),
         },
@@ -293,6 +321,7 @@ fn change(this: &mut User, at: Timestamp, command: &UserCommand) -> AppliedUser 
             };
             open_session(this, at, *device, new)
         }
+        UserCommand::Push { push, command } => push::push(this, at, *push, command),
     }
 }
 
@@ -304,6 +333,7 @@ fn end_session(this: &mut User, at: Timestamp, device: DeviceId) -> AppliedUser 
         return refused(Refusal::NoSuchDevice);
     };
     let mut changed = device_changed(device);
+    changed.push = push::end_devices(this, &[device].into());
     changed.account = this.seen.remove(&device).is_some();
     if ended.refresh == NO_REFRESH {
         this.signed_out_at = this.signed_out_at.max(at);
@@ -359,7 +389,9 @@ fn change_password(
     this.seen.retain(|device, _| *device == keep);
     this.signed_out_at = this.signed_out_at.max(at);
     assert_eq!(this.devices.len(), 1, "one session goes on");
-    let changed = UserChanged { account: true, devices: ended.clone(), ..UserChanged::default() };
+    let push = push::end_devices(this, &ended);
+    let devices = ended.clone();
+    let changed = UserChanged { account: true, devices, push, ..UserChanged::default() };
     accepted(at, Some(UserEvent::PasswordChanged { ended }), changed)
 }
 

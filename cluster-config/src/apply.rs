@@ -77,6 +77,7 @@ fn found(command: &Command) -> Result<ClusterConfig, Refusal> {
         shards,
         settings: Settings::default(),
         keys: vec![token_key.clone()],
+        push_key: None,
         audit: Vec::new(),
     })
 }
@@ -110,6 +111,13 @@ fn change(config: &mut ClusterConfig, command: &Command) -> Result<Option<Event>
         }
         Command::AddTokenKey(key) => add_token_key(config, key),
         Command::RetireTokenKey { id } => retire_token_key(config, *id),
+        // Whoever comes second takes the key that is there.
+        Command::SetPushKey(_) if config.push_key.is_some() => Ok(None),
+        Command::SetPushKey(key) => {
+            within(key.is_within_bounds(), "push_key")?;
+            config.push_key = Some(key.clone());
+            Ok(Some(Event::PushKeySet))
+        }
     }
 }
 
@@ -192,6 +200,7 @@ fn describe(event: &Event, config: &ClusterConfig) -> String {
         Event::SettingChanged(setting) => format!("setting {setting:?}"),
         Event::TokenKeyAdded(id) => format!("token key {id} added"),
         Event::TokenKeyRetired(id) => format!("token key {id} retired"),
+        Event::PushKeySet => "push key set".to_owned(),
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Addresses, ClusterId, NodeId, NodeState, Setting, TokenKey};
+use crate::{Addresses, ClusterId, NodeId, NodeState, PushKey, Setting, TokenKey};
 
 /// A node as it is named when the cluster is founded.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +57,8 @@ pub enum Command {
         /// Which key.
         id: u64,
     },
+    /// Sets the key by which push services know the cluster: once, for ever.
+    SetPushKey(PushKey),
 }
 
 /// What a command came to.
@@ -142,6 +144,8 @@ pub enum Event {
     TokenKeyAdded(u64),
     /// Tokens of this key are refused from now on.
     TokenKeyRetired(u64),
+    /// Push services know the cluster by a key from now on.
+    PushKeySet,
 }
 
 /// An outcome with its event. There is an event exactly when the outcome is `Accepted`.

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClusterId, GroupId, Node, NodeId, SLOTS, Settings, Slot, TokenKey};
+use crate::{ClusterId, GroupId, Node, NodeId, PushKey, SLOTS, Settings, Slot, TokenKey};
 
 /// Most nodes of one cluster. A planning pass is quadratic in it and everything here is copied to each of them.
 pub const NODES_MAX: usize = 256;
@@ -65,6 +65,9 @@ pub struct ClusterConfig {
     pub settings: Settings,
     /// Token-signing keys, oldest first; the last one that is not retired signs.
     pub keys: Vec<TokenKey>,
+    /// The key by which push services know the cluster; `None` until a node has made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub push_key: Option<PushKey>,
     /// The latest changes, oldest first, at most [`AUDIT_RECORDS_MAX`].
     pub audit: Vec<AuditRecord>,
 }

@@ -12,6 +12,7 @@ mod config;
 mod ids;
 mod node;
 mod place;
+mod push_key;
 mod settings;
 mod token_key;
 
@@ -24,5 +25,6 @@ pub use config::{
 pub use ids::{CLUSTER_ID_BYTES_MAX, ClusterId, ClusterIdError, GroupId, NodeId, SLOTS, Slot};
 pub use node::{Addresses, Node, NodeState};
 pub use place::place;
+pub use push_key::PushKey;
 pub use settings::{Setting, Settings};
 pub use token_key::TokenKey;

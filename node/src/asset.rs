@@ -19,11 +19,12 @@ mod local;
 mod mention;
 mod pieces;
 mod spread;
+mod steps;
 mod sweep;
 mod upload;
 
-use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Weak};
 
 use chat::AssetId;
 use parking_lot::Mutex;
@@ -32,6 +33,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use local::Local;
 pub(crate) use mention::mentioned;
+pub(crate) use steps::{Progress, Step};
 pub(crate) use upload::{Incoming, Made};
 
 use crate::clock::{Clock, Entropy};
@@ -88,16 +90,50 @@ pub(crate) struct Ports {
 #[derive(Clone)]
 pub(crate) struct Assets {
     ports: Arc<Ports>,
+    state: Arc<State>,
+}
+
+/// What is under way.
+struct State {
+    /// Places for uploads.
     uploads: Arc<Semaphore>,
+    /// Places for copies, by the node that they go to.
+    copies: Mutex<BTreeMap<u64, Arc<Semaphore>>>,
     /// Those that could not be read here. The sweep looks at them first of all.
-    suspects: Arc<Mutex<BTreeSet<AssetId>>>,
+    suspects: Mutex<BTreeSet<AssetId>>,
+    /// Uploads in steps that are open.
+    sessions: steps::Sessions,
+}
+
+/// A handle that keeps nothing open: for those whom assets themselves reach, as the other nodes do.
+#[derive(Clone)]
+pub(crate) struct WeakAssets {
+    ports: Weak<Ports>,
+    state: Arc<State>,
+}
+
+impl WeakAssets {
+    /// The handle, while this node serves.
+    pub(crate) fn upgrade(&self) -> Option<Assets> {
+        Some(Assets { ports: self.ports.upgrade()?, state: Arc::clone(&self.state) })
+    }
 }
 
 impl Assets {
     /// Assets over these ports.
     pub(crate) fn new(ports: Ports) -> Self {
-        let uploads = Arc::new(Semaphore::new(UPLOADS_MAX));
-        Self { ports: Arc::new(ports), uploads, suspects: Arc::default() }
+        let state = State {
+            uploads: Arc::new(Semaphore::new(UPLOADS_MAX)),
+            copies: Mutex::default(),
+            suspects: Mutex::default(),
+            sessions: steps::Sessions::default(),
+        };
+        Self { ports: Arc::new(ports), state: Arc::new(state) }
+    }
+
+    /// See [`WeakAssets`].
+    pub(crate) fn downgrade(&self) -> WeakAssets {
+        WeakAssets { ports: Arc::downgrade(&self.ports), state: Arc::clone(&self.state) }
     }
 
     /// Largest asset.
@@ -107,7 +143,7 @@ impl Assets {
 
     /// Notes that an asset cannot be read here.
     fn suspect(&self, id: AssetId) {
-        let mut suspects = self.suspects.lock();
+        let mut suspects = self.state.suspects.lock();
         if suspects.len() < SUSPECTS_MAX {
             suspects.insert(id);
         }

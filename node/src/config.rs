@@ -12,10 +12,12 @@ use thiserror::Error;
 
 mod auth;
 mod limits;
+mod push;
 mod suggest;
 
 pub use auth::{Auth, ISSUERS_MAX, Issuer};
 pub use limits::{Limits, Quota, Rate};
+pub use push::{Apns, Fcm, Push};
 
 /// A node's configuration file.
 #[derive(Debug, Clone, Deserialize)]
@@ -52,6 +54,9 @@ pub struct Config {
     /// Fault switches for demonstrations and tests.
     #[serde(default)]
     pub faults: Faults,
+    /// Telling users who are away.
+    #[serde(default)]
+    pub push: Push,
 }
 
 /// Addresses to bind.
@@ -272,7 +277,7 @@ impl Config {
             &mut self.data,
         ];
         let others = self.storage.node_key.as_mut().into_iter().chain(self.auth.files());
-        for file in files.into_iter().chain(others) {
+        for file in files.into_iter().chain(others).chain(self.push.files()) {
             *file = base.join(&*file);
         }
     }
@@ -280,6 +285,7 @@ impl Config {
     fn check(&self) -> Result<(), String> {
         self.auth.check()?;
         self.limits.check()?;
+        self.push.check()?;
         let ids: BTreeSet<u64> = self.cluster.nodes.iter().map(|member| member.id).collect();
         require(
             ids.len() == self.cluster.nodes.len(),

@@ -130,7 +130,10 @@ impl Fanout {
             UserEvent::Linked { conversation, .. } | UserEvent::Unlinked { conversation } => {
                 self.directory.post(user, &Hint::Changed(*conversation));
             }
-            UserEvent::Created | UserEvent::SessionOpened { .. } => {}
+            UserEvent::Created
+            | UserEvent::SessionOpened { .. }
+            | UserEvent::PushAdded { .. }
+            | UserEvent::PushRemoved { .. } => {}
         }
     }
 }

@@ -23,9 +23,11 @@ mod passwords;
 mod people;
 pub(crate) mod problems;
 pub(crate) mod propose;
+mod pushes;
 mod sessions;
 mod settings;
 pub(crate) mod tokens;
+mod uploads;
 
 use std::sync::Arc;
 
@@ -46,6 +48,7 @@ use crate::clock::{Clock, Entropy};
 use crate::fanout::Directory;
 use crate::history::{History, Replica};
 use crate::presence::{OtherNodes, Presence};
+use crate::push::{ApplicationKey, Kinds};
 use crate::router;
 use crate::typing::TypingNews;
 
@@ -73,6 +76,10 @@ pub(crate) struct Ports {
     pub(crate) clock: Arc<dyn Clock>,
     /// Randomness.
     pub(crate) entropy: Arc<dyn Entropy>,
+    /// Which places can be told about messages that wait.
+    pub(crate) kinds: Kinds,
+    /// The cluster's name at push services.
+    pub(crate) key: ApplicationKey,
 }
 
 /// What gateway and sessions share.
@@ -92,6 +99,8 @@ pub(crate) struct Parts {
     pub(crate) others: Arc<dyn OtherNodes>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) kinds: Kinds,
+    pub(crate) key: ApplicationKey,
 }
 
 impl Parts {
@@ -109,6 +118,8 @@ impl Parts {
             others,
             clock,
             entropy,
+            kinds,
+            key,
         } = ports;
         let presence = Presence::new(
             directory.clone(),
@@ -133,6 +144,8 @@ impl Parts {
             presence,
             clock,
             entropy,
+            kinds,
+            key,
         }
     }
 }
@@ -194,11 +207,21 @@ fn routes() -> Vec<Route> {
         Route::delete("/v1/messages/{id}/reaction", changes::unreact, changes::UNREACT),
         Route::get("/v1/conversations/{conversation}/changes", changes::page, changes::PAGE),
         Route::post("/asset", assets::upload, assets::UPLOAD),
+        Route::options("/v1/uploads", uploads::options, uploads::OPTIONS),
+        Route::post("/v1/uploads", uploads::create, uploads::CREATE),
+        Route::head("/v1/uploads/{upload}", uploads::look, uploads::LOOK),
+        Route::patch("/v1/uploads/{upload}", uploads::append, uploads::APPEND),
+        Route::delete("/v1/uploads/{upload}", uploads::cancel, uploads::CANCEL),
         Route::get("/asset/{id}", assets::download, assets::DOWNLOAD),
         Route::get("/v1.0/asset/{id}", assets::download, assets::DOWNLOAD),
         Route::get("/v1/conversations", conversations::list, conversations::LIST),
         Route::get("/v1/presence/{user}", people::presence, people::PRESENCE),
+        Route::post("/v1/push", pushes::add, pushes::ADD),
+        Route::get("/v1/push", pushes::list, pushes::LIST),
+        Route::delete("/v1/push/{push}", pushes::remove, pushes::REMOVE),
+        Route::post("/v1/push/{push}/replay", pushes::replay, pushes::REPLAY),
         Route::get("/openapi.json", interface::openapi, interface::OPENAPI),
+        Route::get("/asyncapi.json", interface::asyncapi, interface::ASYNCAPI),
         Route::get("/docs", interface::page, interface::PAGE),
     ]
 }

@@ -31,6 +31,7 @@ use crate::gateway::tokens::Identity;
 use crate::gateway::{self, Parts};
 use crate::peers::{Callee, Peers};
 use crate::plane::Plane;
+use crate::push::Outgoing;
 use crate::run::{self, Error, Running};
 use crate::session::Sessions;
 use crate::shard::Reader;
@@ -55,6 +56,8 @@ pub struct Surroundings {
     pub entropy: Arc<dyn Entropy>,
     /// The way to the other nodes.
     pub plane: Arc<dyn Plane>,
+    /// The way to servers that are not ours.
+    pub outgoing: Arc<dyn Outgoing>,
 }
 
 /// A node that has been opened.
@@ -82,7 +85,8 @@ impl Host {
         surroundings: Surroundings,
         stop: CancellationToken,
     ) -> Result<Self, Error> {
-        let Surroundings { journal, tables, blobs, raft, clock, entropy, plane } = surroundings;
+        let Surroundings { journal, tables, blobs, raft, clock, entropy, plane, outgoing } =
+            surroundings;
         blobs.sweep()?;
         let peers = Peers::default();
         let wall = Arc::new(WallClock(Arc::clone(&clock)));
@@ -98,10 +102,13 @@ impl Host {
             node,
             tables: Arc::clone(&view.tables),
             assets: Local::new(blobs),
+            uploads: Arc::default(),
             tasks: JoinSet::new(),
             stop,
             clock,
             entropy,
+            outgoing,
+            services: Arc::default(),
             config,
         };
         running.connect(plane);
@@ -116,6 +123,7 @@ impl Host {
             presence: Arc::new(self.running.node.directory.clone()),
             typing: TypingNews::while_open(self.running.node.directory.clone(), &self.view.tables),
             assets: self.running.assets.clone(),
+            uploads: Arc::clone(&self.running.uploads),
         })
     }
 

@@ -24,6 +24,7 @@ mod operations;
 mod peers;
 mod plane;
 mod presence;
+mod push;
 mod router;
 mod run;
 mod session;
@@ -33,6 +34,7 @@ mod typing;
 pub use clock::{Clock, Entropy, ManualClock, SeededEntropy, SystemClock, SystemEntropy};
 pub use hosted::{Front, GroupView, Host, HostView, Surroundings};
 pub use plane::Plane;
+pub use push::{NoOutgoing, Outgoing};
 pub use run::{Error, run};
 
 /// Method and path of every call that this node answers over HTTP: of clients first, then of operators. `/chat` is

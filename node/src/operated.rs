@@ -12,6 +12,7 @@ use crate::fanout::{Directory, Typing};
 use crate::operations::{Operated, PeerStatus, Role, ShardStatus};
 use crate::peers::Peers;
 use crate::presence::OtherNodes;
+use crate::push::{DeadLetters, Hints};
 
 /// The running node as its ports see it. Complete before the cluster is known: the port serves from the first moment.
 #[derive(Clone)]
@@ -28,6 +29,10 @@ pub(crate) struct Node {
     pub(crate) cluster: Arc<OnceLock<Arc<ClusterConfig>>>,
     /// Whether the node's file allows the fault switch.
     pub(crate) faults: bool,
+    /// What the pusher overhears.
+    pub(crate) hints: Hints,
+    /// What could not be told; set once the pusher runs.
+    pub(crate) letters: Arc<OnceLock<DeadLetters>>,
 }
 
 impl Operated for Node {
@@ -81,6 +86,10 @@ impl Operated for Node {
 
     fn cut(&self, nodes: BTreeSet<u64>) -> Option<()> {
         self.faults.then(|| self.peers.cut(nodes))
+    }
+
+    fn letters(&self) -> Option<DeadLetters> {
+        self.letters.get().cloned()
     }
 }
 

@@ -2,9 +2,11 @@
 //!
 //! `/metrics` in Prometheus' text form, `/livez` (the process turns), `/readyz` (every local shard knows a leader
 //! and has applied), `/status` (what this node thinks the cluster is) and, where the node's file allows it,
-//! `POST /fault`, which cuts this node off from others for demonstrations and tests.
+//! `GET /deadletters` lists what could not be told to users who were away, of the shards that this node leads, and
+//! `POST /deadletters/{id}/retry` tells one once more. `POST /fault` cuts this node off from others for demonstrations and tests.
 //! Nothing here is reachable from the client plane, and nothing here names a user.
 
+mod letters;
 mod metrics;
 mod process;
 
@@ -19,6 +21,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 pub(crate) use metrics::{Metrics, upkeep};
+
+use crate::push::DeadLetters;
 
 /// What this node knows about one of its shards.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -76,6 +80,8 @@ pub(crate) trait Operated: Send + Sync + 'static {
     fn links(&self) -> usize;
     /// Cuts this node off from `nodes`, both ways; an empty set heals. `None` when faults are not enabled.
     fn cut(&self, nodes: BTreeSet<u64>) -> Option<()>;
+    /// What could not be told to users who were away; `None` until the node serves clients.
+    fn letters(&self) -> Option<DeadLetters>;
 }
 
 /// What the handlers share.
@@ -86,13 +92,15 @@ struct Port {
 }
 
 /// Every call of the operations port: method, path, handler. The only place where they are named.
-fn routes() -> [(&'static str, &'static str, MethodRouter<Port>); 5] {
+fn routes() -> [(&'static str, &'static str, MethodRouter<Port>); 7] {
     [
         ("GET", "/metrics", get(scrape)),
         ("GET", "/livez", get(|| async { "alive\n" })),
         ("GET", "/readyz", get(readyz)),
         ("GET", "/status", get(status)),
         ("POST", "/fault", post(fault)),
+        ("GET", "/deadletters", get(letters::list)),
+        ("POST", "/deadletters/{letter}/retry", post(letters::retry)),
     ]
 }
 

@@ -13,12 +13,12 @@ use futures::stream::{BoxStream, StreamExt as _};
 use prost::Message as _;
 use proto::peer::{
     self, AssetHeader, AssetRead, ForwardFailure, ForwardRequest, ForwardResponse, PresenceAnswer,
-    PresenceQuery, Propose, forward_request, forward_response,
+    PresenceQuery, Propose, UploadCall, UploadState, forward_request, forward_response,
 };
 use raft::{GroupId, Network, NetworkError, NodeId, ProposeError, Raft};
 use transport::peer::{Lane, PeerError, PeerHandler};
 
-use crate::asset::Local;
+use crate::asset::{Local, WeakAssets};
 use crate::fanout::Typing;
 use crate::plane::Plane;
 use crate::presence::LocalPresence;
@@ -28,8 +28,13 @@ use crate::typing::TypingNews;
 const FORWARD_DEADLINE: Duration = Duration::from_millis(3500);
 /// How long another node may take to give a piece of an asset: its disk, and a megabyte on the way.
 const PIECE_DEADLINE: Duration = Duration::from_secs(3);
+/// How long another node may take over a step of an upload, of which the last spreads all of it.
+const STEP_DEADLINE: Duration = Duration::from_secs(300);
 /// How long another node may take to say whether a user is connected there.
 const PRESENCE_DEADLINE: Duration = Duration::from_millis(500);
+
+/// What another node is told before this one serves.
+const NOT_READY: &str = "not_ready";
 
 /// The other nodes, as this node reaches them. Cheap to clone; set once the peer plane listens.
 #[derive(Clone, Default)]
@@ -118,6 +123,21 @@ impl Peers {
         }
     }
 
+    /// Passes a step of an upload on to the node that keeps it.
+    pub(crate) async fn upload_step(
+        &self,
+        node: u64,
+        call: UploadCall,
+    ) -> Result<UploadState, PeerError> {
+        let plane = self.plane.get().ok_or(PeerError::Unreachable)?;
+        let request = ForwardRequest { request: Some(forward_request::Request::Upload(call)) };
+        let call = plane.call(node, Lane::Forward, request.encode_to_vec().into(), STEP_DEADLINE);
+        match ForwardResponse::decode(call.await?).ok().and_then(|answer| answer.response) {
+            Some(forward_response::Response::Upload(state)) => Ok(state),
+            _ => Err(PeerError::Lost),
+        }
+    }
+
     /// Sends the bytes of an asset to `node`. Answered when they are on stable storage there.
     pub(crate) fn send_asset(
         &self,
@@ -148,7 +168,9 @@ fn answer_of(answer: Result<Bytes, PeerError>) -> Result<Bytes, ProposeError> {
         Some(forward_response::Response::Outcome(outcome)) => Ok(outcome),
         Some(forward_response::Response::Failure(failure)) => Err(failure_of(&failure)),
         Some(
-            forward_response::Response::Presence(_) | forward_response::Response::AssetPiece(_),
+            forward_response::Response::Presence(_)
+            | forward_response::Response::AssetPiece(_)
+            | forward_response::Response::Upload(_),
         )
         | None => Err(ProposeError::Unknown),
     }
@@ -240,6 +262,8 @@ pub(crate) struct Callee {
     pub(crate) typing: TypingNews,
     /// The assets that lie here.
     pub(crate) assets: Local,
+    /// Uploads in steps, once this node serves clients.
+    pub(crate) uploads: Arc<OnceLock<WeakAssets>>,
 }
 
 impl PeerHandler for Callee {
@@ -320,6 +344,14 @@ impl Callee {
                 Box::pin(async move {
                     let piece = assets.piece(&asset, offset, length).await?;
                     Ok(respond(forward_response::Response::AssetPiece(piece)))
+                })
+            }
+            forward_request::Request::Upload(call) => {
+                let uploads = self.uploads.get().and_then(WeakAssets::upgrade);
+                Box::pin(async move {
+                    let uploads = uploads.ok_or_else(|| NOT_READY.to_owned())?;
+                    let state = uploads.passed(call).await?;
+                    Ok(respond(forward_response::Response::Upload(state)))
                 })
             }
             // A peer may not break this node: the switch is on the operations port.

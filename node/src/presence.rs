@@ -81,14 +81,18 @@ impl Presence {
         Self { directory, others, replica, router, clock, marked }
     }
 
+    /// Whether any node has a live session of `user`; one that does not answer in time has none.
+    pub(crate) async fn is_online(&self, user: &UserId) -> bool {
+        self.directory.is_online(user)
+            || timeout(ASK_DEADLINE, self.others.any_online(user)).await.unwrap_or(false)
+    }
+
     /// What is known about an existing user.
     ///
     /// # Errors
     /// When the local replica cannot be read.
     pub(crate) async fn of(&self, user: &UserId) -> Result<Seen, StoreError> {
-        let online = planted::bug(planted::Bug::AlwaysOnline)
-            || self.directory.is_online(user)
-            || timeout(ASK_DEADLINE, self.others.any_online(user)).await.unwrap_or(false);
+        let online = planted::bug(planted::Bug::AlwaysOnline) || self.is_online(user).await;
         if online {
             return Ok(Seen { online, last_seen: Some(self.clock.now()) });
         }

@@ -15,19 +15,21 @@ use store::tables::Tables;
 use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use transport::outgoing;
 use transport::peer::{self, Identity, PeerPlane};
 
-use crate::asset::Local;
+use crate::asset::{Local, WeakAssets};
 use crate::boot;
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::cluster::Configured;
-use crate::config::Config;
+use crate::config::{Config, Push};
 use crate::disk;
 use crate::fanout::{Directory, Fanout};
 use crate::operated::Node;
 use crate::operations::{self, Metrics};
 use crate::peers::{Callee, Peers};
 use crate::plane::Plane;
+use crate::push::{Apns, Fcm, Hints, Outgoing, Overheard, Services};
 use crate::router::{Replicated, Router};
 use crate::shard::{Outbox, ShardMachine};
 use crate::typing::TypingNews;
@@ -82,6 +84,8 @@ pub enum Error {
 /// # Errors
 /// When the node cannot start, or had to stop by itself; the reason says what to do.
 pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
+    let outgoing = Arc::new(outgoing(&config.push).await?);
+    let services = Arc::new(services(&config.push).await?);
     let opened = disk::open(&config)?;
     let peers = Peers::default();
     let raft = Raft::open(
@@ -94,10 +98,13 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
         node: node(&config, &raft, &peers),
         tables: opened.tables,
         assets: Local::new(opened.blobs),
+        uploads: Arc::default(),
         tasks: JoinSet::new(),
         stop: stop.child_token(),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
+        outgoing,
+        services,
         config,
     };
     let ended = tokio::select! {
@@ -109,6 +116,31 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
     raft.shutdown().await;
     opened.journal.close();
     ended
+}
+
+/// The client for servers that are not ours.
+async fn outgoing(push: &Push) -> Result<outgoing::Client, Error> {
+    let authorities = match &push.authorities {
+        Some(path) => Some(read(path).await?),
+        None => None,
+    };
+    let Push { allow_plain, allow_private, .. } = *push;
+    Ok(outgoing::Client::new(&outgoing::Config { authorities, allow_plain, allow_private })?)
+}
+
+/// The push services that the file names, with their keys.
+async fn services(push: &Push) -> Result<Services, Error> {
+    let mut services = Services::default();
+    let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
+    if let Some(config) = &push.apns {
+        let apns = Apns::new(config, &text(read(&config.key).await?)).map_err(Error::Config)?;
+        services.apns = Some(apns);
+    }
+    if let Some(config) = &push.fcm {
+        let fcm = Fcm::new(config, &text(read(&config.account).await?)).map_err(Error::Config)?;
+        services.fcm = Some(fcm);
+    }
+    Ok(services)
 }
 
 fn raft_config(config: &Config) -> raft::Config {
@@ -126,6 +158,8 @@ pub(crate) fn node(config: &Config, raft: &Raft, peers: &Peers) -> Node {
         directory: Directory::default(),
         cluster: Arc::new(OnceLock::new()),
         faults: config.faults.enabled,
+        hints: Hints::default(),
+        letters: Arc::new(OnceLock::new()),
     }
 }
 
@@ -135,10 +169,14 @@ pub(crate) struct Running {
     pub(crate) node: Node,
     pub(crate) tables: Arc<dyn Tables>,
     pub(crate) assets: Local,
+    /// Set once clients are served.
+    pub(crate) uploads: Arc<OnceLock<WeakAssets>>,
     pub(crate) tasks: JoinSet<()>,
     pub(crate) stop: CancellationToken,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
+    pub(crate) outgoing: Arc<dyn Outgoing>,
+    pub(crate) services: Arc<Services>,
 }
 
 impl Running {
@@ -211,6 +249,7 @@ impl Running {
             presence: Arc::new(self.node.directory.clone()),
             typing: TypingNews::while_open(self.node.directory.clone(), &self.tables),
             assets: self.assets.clone(),
+            uploads: Arc::clone(&self.uploads),
         };
         let plane = PeerPlane::serve(config, Arc::new(callee), self.stop.clone()).await?;
         self.connect(Arc::new(plane));
@@ -230,7 +269,8 @@ impl Running {
         cluster: &ClusterConfig,
         router: &Router,
     ) -> Result<(), Error> {
-        let publish = Arc::new(Fanout::new(self.node.directory.clone()));
+        let fanout = Fanout::new(self.node.directory.clone());
+        let publish = Arc::new(Overheard::new(fanout, self.node.hints.clone()));
         for id in cluster.groups_of(self.node.id).into_iter().filter(|id| !id.is_cluster()) {
             let shard = &cluster.shards[&id];
             let outbox = Outbox::new(id, Arc::clone(&self.tables), router.clone());

@@ -2,8 +2,8 @@
 
 use chat::{
     Asset, AssetId, Body, Chain, Change, ChangeNumber, ConversationId, DeviceId, Digest, GroupId,
-    Holder, LinkTo, Message, MessageId, Order, Overlay, Reaction, Role, Seq, Timestamp, UserId,
-    What,
+    Holder, LinkTo, Message, MessageId, Order, Overlay, PushId, Reaction, Role, Seq, Target,
+    Timestamp, UserId, What,
 };
 use proptest::prelude::*;
 
@@ -69,6 +69,26 @@ pub(crate) fn timestamp() -> impl Strategy<Value = Timestamp> {
 
 pub(crate) fn digest() -> impl Strategy<Value = Digest> {
     any::<[u8; 32]>().prop_map(Digest)
+}
+
+pub(crate) fn push() -> impl Strategy<Value = PushId> {
+    (1..=u64::MAX).prop_map(PushId)
+}
+
+pub(crate) fn target() -> impl Strategy<Value = Target> {
+    prop_oneof![
+        (text(40), any::<[u8; 32]>()).prop_map(|(url, secret)| Target::Webhook { url, secret }),
+        (text(40), any::<[u8; 32]>(), any::<[u8; 32]>(), any::<[u8; 16]>()).prop_map(
+            |(endpoint, x, y, auth)| {
+                let mut key = [4; 65];
+                key[1..33].copy_from_slice(&x);
+                key[33..].copy_from_slice(&y);
+                Target::WebPush { endpoint, key, auth }
+            }
+        ),
+        text(40).prop_map(|token| Target::Apns { token }),
+        text(40).prop_map(|token| Target::Fcm { token }),
+    ]
 }
 
 pub(crate) fn link_to() -> impl Strategy<Value = LinkTo> {

@@ -3,6 +3,7 @@
 
 mod asset;
 mod conversation;
+mod push;
 mod user;
 
 use bytes::Bytes;

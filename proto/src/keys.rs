@@ -19,6 +19,11 @@
 //! [slot u16] 0x60 0x00 [asset 16]                              asset
 //! [slot u16] 0x60 0x01 [user] 0x00 0x00                        storage of a user
 //! [slot u16] 0x60 0x01 [user] 0x00 0x01 [asset 16]             asset that a user keeps
+//! [slot u16] 0x40 [user] 0x00 0x18 [registration u64]          registration for pushes
+//! [slot u16] 0x40 [user] 0x00 0x19 [registration] [number u64] notice
+//! [slot u16] 0x40 [user] 0x00 0x1a [registration] [conv. 16]   how far a conversation became notices
+//! [slot u16] 0x40 [user] 0x00 0x1b [registration] [number u64] dead letter
+//! [slot u16] 0x70 [user] 0x00                                  the user has registrations
 //! 0xFFFF     0x01 [group u32]                                  applied state of a Raft group
 //! 0xFFFF     0x02 [group u32] [number u64]                     outbox item of a Raft group
 //! 0xFFFF     0x03 [group u32] [key]                            staged row of a snapshot on its way in
@@ -48,6 +53,7 @@ mod outbox;
 mod overlay;
 mod parts;
 mod producer;
+mod push;
 mod settings;
 mod staging;
 mod storage;
@@ -74,6 +80,10 @@ pub use message_ref::{decode_message_ref, message_ref, message_ref_range};
 pub use outbox::{decode_outbox, outbox, outbox_range};
 pub use overlay::{decode_overlay, overlay, overlay_range};
 pub use producer::{decode_producer, producer, producer_range};
+pub use push::{
+    dead_letter, decode_dead_letter, decode_notice, decode_push_mark, decode_registered,
+    decode_registration, notice, push_mark, push_range, registered, registered_range, registration,
+};
 pub use settings::{decode_settings, settings};
 pub use staging::{decode_staging, staging, staging_range};
 pub use storage::{decode_kept, decode_storage, kept, kept_of_slot, storage};

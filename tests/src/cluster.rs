@@ -33,6 +33,10 @@ impl Default for Shape {
     }
 }
 
+/// Pushes go to servers of the test, soon, and are given up soon.
+const PUSH: &str = "[push]\nallow_plain = true\nallow_private = true\nauthorities = \"../ca.pem\"\n\
+                    grace_ms = 200\nsweep_ms = 1000\nretry_min_ms = 50\nretry_max_ms = 200\nattempts_max = 4\n";
+
 struct Place {
     client: SocketAddr,
     peer: SocketAddr,
@@ -105,7 +109,7 @@ impl Cluster {
              [tls]\nauthority = \"../ca.pem\"\nclient_certificate = \"client.pem\"\nclient_key = \"client.key\"\n\
              peer_certificate = \"peer.pem\"\npeer_key = \"peer.key\"\n\
              [storage]\nengine = \"{}\"\nsegment_bytes = 2097152\n\
-             [runtime]\nplane_threads = 1\nraft_threads = 1\n[faults]\nenabled = true\n\
+             [runtime]\nplane_threads = 1\nraft_threads = 1\n[faults]\nenabled = true\n{PUSH}\
              [cluster]\nid = \"test\"\nshards = {}\nreplication = {}\n",
             place.client,
             place.peer,

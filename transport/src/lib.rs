@@ -3,7 +3,7 @@
 //! Two planes live here. The **client plane** ([`client_plane`], [`dial`], [`http`]) turns QUIC and
 //! WebSocket connections into one thing, a [`Link`]: whole frames in, whole frames out, every phase
 //! under a deadline, every size under a cap. The **peer plane** ([`peer`]) carries calls between the
-//! nodes of a cluster over mutual TLS.
+//! nodes of a cluster over mutual TLS. Beside both, [`outgoing`] asks servers that are not ours.
 //!
 //! This room does not know what a frame means: it never decodes one, never authenticates a user and
 //! never decides anything. Bytes from outside end a link with a typed reason; they never panic.
@@ -17,6 +17,7 @@ pub mod doors;
 pub mod error;
 pub mod http;
 pub mod link;
+pub mod outgoing;
 pub mod peer;
 pub mod tls;
 

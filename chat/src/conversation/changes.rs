@@ -15,7 +15,7 @@ use std::sync::Arc;
 use super::{Conversation, Kind, Role, answered, refused};
 use crate::chain::Digest;
 use crate::change::{
-    Change, ChangeMessage, EarlierChange, Overlay, Reaction, Recorded, Target, What, Wish,
+    Change, ChangeMessage, EarlierChange, Overlay, Reaction, Recorded, Subject, What, Wish,
 };
 use crate::command::Known;
 use crate::event::{Applied, Changed, Event};
@@ -94,7 +94,7 @@ fn find<'a>(
     this: &Conversation,
     command: &ChangeMessage,
     known: &'a Known,
-) -> Result<&'a Target, Refusal> {
+) -> Result<&'a Subject, Refusal> {
     this.unless_member(&command.by)?;
     this.unless_visible(&command.by, command.seq)?;
     let target = known.target.as_ref().expect("every message up to the last is stored");
@@ -102,7 +102,7 @@ fn find<'a>(
     Ok(target)
 }
 
-fn judge(this: &Conversation, command: &ChangeMessage, target: &Target) -> Result<(), Refusal> {
+fn judge(this: &Conversation, command: &ChangeMessage, target: &Subject) -> Result<(), Refusal> {
     let overlay = &target.overlay;
     if overlay.deleted.is_some() {
         return Err(Refusal::MessageDeleted);
@@ -143,7 +143,7 @@ fn accept(
     id: ConversationId,
     at: Timestamp,
     command: &ChangeMessage,
-    target: &Target,
+    target: &Subject,
     digest: Digest,
 ) -> Applied {
     let seq = command.seq;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chat::{
     Applied, Change, ChangeMessage, ChangeNumber, Conversation, DeviceId, EarlierChange, Message,
-    MessageId, Outcome, Overlay, Reaction, Recorded, Refusal, Role, Seq, Target, What, Wish,
+    MessageId, Outcome, Overlay, Reaction, Recorded, Refusal, Role, Seq, Subject, What, Wish,
 };
 use proptest::prelude::*;
 
@@ -72,9 +72,9 @@ impl Changes {
         self.places.iter().find(same).map(|(_, _, place)| *place)
     }
 
-    pub(crate) fn target(&self, said: &[Message], seq: Seq) -> Option<Target> {
+    pub(crate) fn target(&self, said: &[Message], seq: Seq) -> Option<Subject> {
         let message = said.iter().find(|message| message.seq == seq)?;
-        Some(Target { message: Arc::new(message.clone()), overlay: self.overlay(seq) })
+        Some(Subject { message: Arc::new(message.clone()), overlay: self.overlay(seq) })
     }
 
     /// All changes of a message, laid over it one after the other.

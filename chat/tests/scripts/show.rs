@@ -22,6 +22,11 @@ pub(crate) fn applied_user(applied: &AppliedUser) -> Vec<String> {
     rows.extend(applied.changed.settings.then(|| "settings".to_owned()));
     rows.extend(applied.changed.devices.iter().map(|device| format!("device {}", device.0)));
     rows.extend(applied.changed.link.map(|_| "link".to_owned()));
+    let push = &applied.changed.push;
+    rows.extend(push.registrations.iter().map(|id| format!("registration {}", id.0)));
+    rows.extend(push.notices.iter().map(|(id, number)| format!("notice {}.{number}", id.0)));
+    rows.extend(push.marks.iter().map(|(id, _)| format!("mark of {}", id.0)));
+    rows.extend(push.dead.iter().map(|(id, number)| format!("dead letter {}.{number}", id.0)));
     lines.extend((!rows.is_empty()).then(|| format!("  rows: {}", rows.join(", "))));
     lines
 }
@@ -147,6 +152,8 @@ fn user_event(event: &UserEvent) -> String {
         }
         UserEvent::Linked { to, .. } => format!("  event: linked to {}", link_to(to)),
         UserEvent::Unlinked { .. } => "  event: unlinked".to_owned(),
+        UserEvent::PushAdded { push } => format!("  event: is told at {}", push.0),
+        UserEvent::PushRemoved { push } => format!("  event: is told no more at {}", push.0),
     }
 }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use chat::{
     Applied, Body, ChangeMessage, ChangeNumber, Command, Conversation, ConversationId, DeviceId,
     Digest, Earlier, EarlierChange, GroupId, History, Known, LinkTo, Message, MessageId, Order,
-    Overlay, Role, SendMessage, Seq, Target, Timestamp, User, UserCommand, UserId, Wish, apply,
-    apply_user,
+    Overlay, PushCommand, PushId, Role, SendMessage, Seq, Subject, Timestamp, User, UserCommand,
+    UserId, Wish, apply, apply_user,
 };
 
 use crate::show;
@@ -188,7 +188,7 @@ impl World {
                 let key = (id, change.seq);
                 let overlay = self.overlays.get(&key).cloned().unwrap_or_default();
                 let message = self.messages.get(&key).cloned();
-                known.target = message.map(|message| Target { message, overlay });
+                known.target = message.map(|message| Subject { message, overlay });
             }
             _ => {}
         }
@@ -250,6 +250,10 @@ impl World {
                 UserCommand::Unlink { conversation }
             }
             "configures" => UserCommand::Configure { hide_read: words.word() == "hide_read" },
+            "push" => {
+                let push = PushId(number(&words.word()));
+                UserCommand::Push { push, command: push_command(id, device, words) }
+            }
             "seen" => {
                 let at = Timestamp(number(&words.word()));
                 UserCommand::MarkSeen { at, device: (device.0 > 0).then_some(device) }
@@ -308,6 +312,34 @@ impl World {
             true => group,
             false => ConversationId::direct(user, &self::user(name)),
         }
+    }
+}
+
+/// What follows `push <id>`. A device of 0 is none.
+fn push_command(id: &UserId, device: DeviceId, words: &mut Words) -> PushCommand {
+    match words.word().as_str() {
+        "to" => PushCommand::Add {
+            device: (device.0 > 0).then_some(device),
+            target: chat::Target::Apns { token: words.word() },
+        },
+        "ends" => PushCommand::Remove,
+        "tells" => {
+            let after = number(&words.word());
+            let pairs = words.until("");
+            let item = |pair: &[String]| {
+                (ConversationId::direct(id, &user(&pair[0])), Seq(number(&pair[1])))
+            };
+            PushCommand::Notify { after, items: pairs.chunks_exact(2).map(item).collect() }
+        }
+        "took" => {
+            PushCommand::MarkPushed { after: number(&words.word()), up_to: number(&words.word()) }
+        }
+        "lost" => {
+            PushCommand::GiveUp { number: number(&words.word()), attempts: 3, reason: words.word() }
+        }
+        "replays" => PushCommand::Replay { from: number(&words.word()) },
+        "revives" => PushCommand::Revive { number: number(&words.word()) },
+        other => panic!("no such push: {other}"),
     }
 }
 

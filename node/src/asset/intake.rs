@@ -30,6 +30,42 @@ impl Intake {
         Ok(Self { local: local.clone(), work, buffer: BytesMut::new(), size: 0 })
     }
 
+    /// Begins one that may be paused.
+    pub(super) async fn resumable(local: &Local, id: AssetId) -> Result<Self, StoreError> {
+        let draft = local.run(move |blobs| blobs.create_resumable(&id.to_string())).await?;
+        let work = Some(Work { draft, hash: Context::new(&SHA256) });
+        let mut intake = Self { local: local.clone(), work, buffer: BytesMut::new(), size: 0 };
+        intake.pause().await?;
+        Ok(intake)
+    }
+
+    /// Goes on with what was paused; `None` when there is nothing.
+    pub(super) async fn resume(local: &Local, id: AssetId) -> Result<Option<Self>, StoreError> {
+        let resumed = local.run(move |blobs| {
+            let mut hash = Context::new(&SHA256);
+            let draft = blobs.resume(&id.to_string(), |piece| hash.update(piece))?;
+            Ok::<_, StoreError>(draft.map(|draft| Work { draft, hash }))
+        });
+        Ok(resumed.await?.map(|work| Self {
+            local: local.clone(),
+            size: work.draft.bytes(),
+            work: Some(work),
+            buffer: BytesMut::new(),
+        }))
+    }
+
+    /// Puts all that came on stable storage, to be gone on with, after a restart too.
+    ///
+    /// # Errors
+    /// As for [`Intake::add`].
+    pub(super) async fn pause(&mut self) -> Result<(), StoreError> {
+        self.flush().await?;
+        let mut work = self.work.take().ok_or(StoreError::Closed)?;
+        let paused = self.local.run(move |_| work.draft.pause().map(|()| work));
+        self.work = Some(paused.await?);
+        Ok(())
+    }
+
     /// How many bytes came so far.
     pub(super) fn size(&self) -> u64 {
         self.size

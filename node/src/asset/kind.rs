@@ -4,7 +4,7 @@
 use proto::{Problem, ProblemCode};
 
 /// How many bytes from the beginning tell.
-const HEAD_BYTES: usize = 64;
+pub(super) const HEAD_BYTES: usize = 64;
 
 /// The beginning of an upload, until it has told what it is.
 #[derive(Debug)]

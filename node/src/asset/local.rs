@@ -1,9 +1,11 @@
 //! The blobs of this node for those who must not wait on a thread: each call is handed to one that may.
 
 use bytes::Bytes;
-use chat::AssetId;
+use chat::{AssetId, Digest};
 use futures::stream::{BoxStream, StreamExt as _};
 use proto::peer::AssetHeader;
+use proto::row::{self, Upload};
+use ring::digest::{Context, SHA256};
 use store::blobs::Blob;
 use store::{Blobs, Pace, StoreError};
 
@@ -14,6 +16,8 @@ use super::{PIECE_BYTES, PIECE_BYTES_MAX};
 #[derive(Clone)]
 pub(crate) struct Local(Blobs);
 
+/// Ends the name of a blob with what was announced of an upload.
+const ANNOUNCED: &str = "upload";
 /// What another node is told that sent bytes which are not what it said.
 const NOT_THE_SAME: &str = "not_the_same";
 /// What another node is told when this one's disk does not take the bytes.
@@ -65,9 +69,66 @@ impl Local {
         Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
-    /// Forgets the bytes of an asset.
+    /// Forgets the bytes of an asset, or of an upload with what was announced of it.
     pub(super) async fn remove(&self, id: AssetId) -> Result<(), StoreError> {
-        self.run(move |blobs| blobs.remove(&id.to_string())).await
+        self.run(move |blobs| {
+            blobs.remove(&id.to_string())?;
+            blobs.remove(&announcement(id))
+        })
+        .await
+    }
+
+    /// Keeps what is announced of an upload in steps.
+    pub(super) async fn announce(&self, id: AssetId, upload: Bytes) -> Result<(), StoreError> {
+        self.run(move |blobs| {
+            let mut draft = blobs.create(&announcement(id))?;
+            draft.append(&upload)?;
+            draft.finish().map(|_| ())
+        })
+        .await
+    }
+
+    /// What was announced of an upload in steps.
+    pub(super) async fn announced(&self, id: AssetId) -> Result<Option<Upload>, StoreError> {
+        self.run(move |blobs| {
+            let name = announcement(id);
+            let Some(blob) = blobs.open(&name)? else { return Ok(None) };
+            let length = usize::try_from(blob.bytes()).unwrap_or(usize::MAX).min(PIECE_BYTES);
+            let read = row::decode_upload(&blob.read(0, length)?);
+            let damaged = |error: proto::DecodeError| {
+                StoreError::corrupt(format!("assets/{name}"), 0, error.to_string())
+            };
+            read.map(Some).map_err(damaged)
+        })
+        .await
+    }
+
+    /// Whether there is an upload in steps of this id, as far as can be told.
+    pub(super) async fn is_announced(&self, id: AssetId) -> bool {
+        !matches!(self.announced(id).await, Ok(None))
+    }
+
+    /// The upload in steps is none any more.
+    pub(super) async fn denounce(&self, id: AssetId) -> Result<(), StoreError> {
+        self.run(move |blobs| blobs.remove(&announcement(id))).await
+    }
+
+    /// All uploads in steps that lie here.
+    pub(super) async fn uploads(&self) -> Result<Vec<AssetId>, StoreError> {
+        let names = self.run(store::Blobs::names).await?;
+        let ids = names.iter().filter_map(|name| name.strip_suffix(ANNOUNCED)?.parse().ok());
+        Ok(ids.collect())
+    }
+
+    /// SHA-256 of a blob; `None` when it cannot be read.
+    pub(super) async fn digest(&self, blob: &Blob) -> Option<Digest> {
+        let mut hash = Context::new(&SHA256);
+        let mut pieces = self.all_of(blob.clone());
+        while let Some(piece) = pieces.next().await {
+            hash.update(&piece.ok()?);
+        }
+        let digest = hash.finish();
+        Some(Digest(digest.as_ref().try_into().expect("SHA-256 has 32 bytes")))
     }
 
     /// All of a blob in order, for another node.
@@ -136,4 +197,9 @@ impl Local {
         intake.keep().await.map_err(no_room)?;
         Ok(Bytes::new())
     }
+}
+
+/// The name of the blob with what was announced of an upload. No asset has such a name.
+fn announcement(id: AssetId) -> String {
+    format!("{id}{ANNOUNCED}")
 }

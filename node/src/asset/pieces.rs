@@ -7,7 +7,7 @@ use chat::{Asset, AssetId};
 use futures::stream::{BoxStream, StreamExt as _};
 use store::blobs::Blob;
 
-use super::{Assets, PIECE_BYTES, PIECE_BYTES_MAX};
+use super::{Assets, PIECE_BYTES};
 
 /// Nobody who should have the bytes gives them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -97,7 +97,8 @@ impl Reading {
                 }
             }
         }
-        let length = up_to(PIECE_BYTES_MAX);
+        // No larger than a batch of the forward lane, where proposals travel, too.
+        let length = up_to(PIECE_BYTES);
         // Each node is given up after one failure, so this ends.
         while let Some(node) = self.others.first().copied() {
             let peers = &self.assets.ports.peers;

@@ -1,6 +1,7 @@
 //! From this disk to those of the other replicas, until a majority has the bytes; the rest follows by itself.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use proto::peer::AssetHeader;
 use proto::{Problem, ProblemCode};
 use store::blobs::Blob;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, timeout_at};
 
 use super::Assets;
@@ -19,6 +20,8 @@ use crate::gateway::propose::propose;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The slowest that a replica may take bytes: below it, it does not help anybody.
 const BYTES_PER_SECOND_MIN: u64 = 1 << 20;
+/// Copies to one node at a time: half of what it takes from one peer, so that snapshots find a place.
+const COPIES_MAX: usize = 4;
 /// When an upload is worth repeating that found no quorum.
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 
@@ -82,10 +85,12 @@ impl Assets {
             size: taken.size,
             sha256: Bytes::copy_from_slice(&taken.sha256.0),
         };
-        let chunks = self.ports.local.all_of(blob);
-        let sent = self.ports.peers.send_asset(node, &header, chunks);
+        let assets = self.clone();
+        let copies = self.copies_to(node);
         async move {
-            match sent.await {
+            let _place = copies.acquire_owned().await;
+            let chunks = assets.ports.local.all_of(blob);
+            match assets.ports.peers.send_asset(node, &header, chunks).await {
                 Ok(_) => true,
                 Err(error) => {
                     tracing::info!(node, %id, %error, "a replica did not take an asset");
@@ -93,6 +98,13 @@ impl Assets {
                 }
             }
         }
+    }
+
+    /// The places for copies to `node`.
+    fn copies_to(&self, node: u64) -> Arc<Semaphore> {
+        let mut copies = self.state.copies.lock();
+        let places = copies.entry(node).or_insert_with(|| Arc::new(Semaphore::new(COPIES_MAX)));
+        Arc::clone(places)
     }
 
     /// Has those written down that took the bytes after the majority had them.

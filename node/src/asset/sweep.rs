@@ -52,6 +52,7 @@ impl Assets {
                     self.sweep_slot(slot, memory.round).await;
                 }
             }
+            self.sweep_uploads().await;
             self.sweep_orphans(&mut memory.orphans).await;
             memory.round += 1;
         }
@@ -85,7 +86,7 @@ impl Assets {
     }
 
     /// Whether what began then and came to nothing is to be forgotten.
-    fn is_over(&self, at: Timestamp) -> bool {
+    pub(super) fn is_over(&self, at: Timestamp) -> bool {
         self.age_of(at) >= self.unsent()
     }
 
@@ -133,7 +134,7 @@ impl Assets {
     /// Has this node's copy as it should be.
     async fn look_after(&self, id: AssetId, asset: &Asset, read_it: bool) {
         let here = self.ports.local.open(id).await.ok().flatten();
-        let suspected = self.suspects.lock().remove(&id);
+        let suspected = self.state.suspects.lock().remove(&id);
         let sound = match here {
             Some(blob) if blob.bytes() != asset.size => false,
             Some(blob) if read_it || suspected => self.is_sound(&blob, asset.sha256).await,
@@ -195,6 +196,7 @@ impl Assets {
             let since = *orphans.entry(id).or_insert_with(Instant::now);
             if since.elapsed() >= self.unsent()
                 && self.is_nothing(id).await
+                && !self.ports.local.is_announced(id).await
                 && self.ports.local.remove(id).await.is_ok()
             {
                 tracing::info!(%id, "bytes without a record are removed");

@@ -46,7 +46,7 @@ impl Assets {
         incoming: Incoming,
         body: impl Stream<Item = Result<Bytes, Problem>> + Send + Unpin,
     ) -> Result<Made, Problem> {
-        let place = std::sync::Arc::clone(&self.uploads).try_acquire_owned();
+        let place = std::sync::Arc::clone(&self.state.uploads).try_acquire_owned();
         let _place = place.map_err(|_| {
             Problem::new(ProblemCode::Overloaded, "too many uploads at a time")
                 .after(std::time::Duration::from_secs(1))

@@ -2,6 +2,7 @@
 //! piece of them.
 
 mod conditions;
+mod multipart;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,23 +13,25 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use chat::{Asset, AssetId, Digest};
+use chat::{Asset, AssetId, Digest, UserId};
 use futures::stream::{Stream, StreamExt as _};
 use proto::{Problem, ProblemCode};
 use serde_json::json;
 
 use self::conditions::Part;
+use self::multipart::Form;
 use super::Parts;
 use super::body::{Parameters, Segment};
 use super::caller::Caller;
 use super::interface::words::{COUNT, FRESHNESS};
 use super::interface::{Answer, Field, Operation, Schema, field, optional};
+use super::limits::Class;
 use super::messages::consistency;
 use super::problems::Failure;
 use crate::asset::{Incoming, Made};
 
 /// The type of a body that declares none (RFC 9110, 8.3).
-const UNDECLARED: &str = "application/octet-stream";
+pub(super) const UNDECLARED: &str = "application/octet-stream";
 /// What is read and thrown away of a body that was refused, so that its sender gets to hear why.
 const DRAIN_BYTES_MAX: usize = 8 << 20;
 /// And for how long at most.
@@ -47,10 +50,11 @@ const DESCRIBED: &[Field] = &[
 /// `POST /asset`.
 pub(super) const UPLOAD: Operation = Operation::new("Takes a file that messages may refer to.")
     .says(
-        "The body is the file. It is answered when a majority of the nodes that keep it have it on stable storage. \
+        "The body is the file, or multipart/form-data whose first file is taken. It is answered when a majority of the nodes that keep it have it on stable storage. \
          Pictures, sound and film have to begin as their type says.",
     )
     .takes_bytes(&["*/*"])
+    .counts_as(Class::Upload)
     .answers(&[Answer::json(
         201,
         "it is kept",
@@ -93,16 +97,28 @@ pub(super) async fn upload(
 ) -> Result<Response, Failure> {
     let (head, body) = request.into_parts();
     let mut body = body.into_data_stream();
-    let incoming = Incoming {
-        owner: who.user,
-        media_type: media_type(&head.headers)?,
-        size: length(&head.headers),
-    };
-    let made = parts.assets.upload(incoming, pieces(&mut body)).await;
+    let made = take(&parts, who.user, &head.headers, &mut body).await;
     if made.is_err() {
         drain(body).await;
     }
     Ok(created(&made?))
+}
+
+async fn take(
+    parts: &Parts,
+    owner: UserId,
+    headers: &HeaderMap,
+    body: &mut BodyDataStream,
+) -> Result<Made, Problem> {
+    let (media_type, size) = (media_type(headers)?, length(headers));
+    let Some(boundary) = multipart::boundary(&media_type)? else {
+        let incoming = Incoming { owner, media_type, size };
+        return parts.assets.upload(incoming, pieces(body)).await;
+    };
+    let mut form = Form::new(pieces(body), &boundary);
+    let media_type = form.file().await?;
+    // The form is a little longer than the file in it, which is all that can be known.
+    parts.assets.upload(Incoming { owner, media_type, size: None }, form.content()).await
 }
 
 /// `GET` and `HEAD` of `/asset/{id}` and `/v1.0/asset/{id}`.
@@ -217,7 +233,9 @@ fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
-fn pieces(body: &mut BodyDataStream) -> impl Stream<Item = Result<Bytes, Problem>> + Send + Unpin {
+pub(super) fn pieces(
+    body: &mut BodyDataStream,
+) -> impl Stream<Item = Result<Bytes, Problem>> + Send + Unpin {
     body.map(|piece| {
         piece.map_err(|error| {
             let detail = format!("the body did not come to its end: {error}");
@@ -227,7 +245,7 @@ fn pieces(body: &mut BodyDataStream) -> impl Stream<Item = Result<Bytes, Problem
 }
 
 /// Reads on for a while: on HTTP/1.1, a connection that is closed under a sender takes the answer with it.
-async fn drain(mut body: BodyDataStream) {
+pub(super) async fn drain(mut body: BodyDataStream) {
     let read = async {
         let mut left = DRAIN_BYTES_MAX;
         while let Some(Ok(piece)) = body.next().await

@@ -48,6 +48,14 @@ impl Fields {
         }
     }
 
+    /// A whole number that must be there.
+    pub(super) fn number(&mut self, field: &str) -> Result<u64, Problem> {
+        match self.0.remove(field) {
+            None | Some(Value::Null) => Err(invalid(field, "is missing")),
+            Some(value) => value.as_u64().ok_or_else(|| invalid(field, "must be a whole number")),
+        }
+    }
+
     /// A list of texts; empty when it is left out or `null`.
     pub(super) fn texts(&mut self, field: &str) -> Result<Vec<String>, Problem> {
         let wrong = || invalid(field, "must be a list of strings");

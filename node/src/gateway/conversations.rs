@@ -35,7 +35,7 @@ pub(super) const LIST: Operation =
     Operation::new("The caller's conversations, the one with the newest message first.")
         .query(&[
             LIMIT,
-            &[optional("after", Schema::Text(128)).says("a next_after of an earlier page")],
+            &[optional("after", AFTER).says("a next_after of an earlier page")],
             FRESHNESS,
         ])
         .answers(&[Answer::json(
@@ -43,11 +43,13 @@ pub(super) const LIST: Operation =
             "a page",
             &[
                 field("conversations", Schema::List(&CONVERSATION_LINE, LIMIT_MAX as usize)),
-                field("next_after", Schema::Maybe(&Schema::Text(128))),
+                field("next_after", Schema::Maybe(&AFTER)),
             ],
         )])
         .refuses(&[ProblemCode::LimitOutOfRange]);
 
+/// A place in the list.
+const AFTER: Schema = Schema::Like("^[0-9]{1,19}-[0-9a-f]{32}$");
 const CONVERSATION_LINE: Schema = Schema::Named(
     "Conversation",
     &Schema::Object(&[

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use chat::{
     Asset, AssetId, Change, ChangeNumber, Conversation, ConversationId, Cursor, Device, DeviceId,
     Digest, Earlier, EarlierChange, Event, Head, Kept, Kind, Known, Link, Member, Message,
-    MessageId, Outcome, Overlay, Owed, Recorded, Seq, Storage, Target, Timestamp, User,
-    UserCommand, UserId, What,
+    MessageId, Outcome, Overlay, Owed, PushId, Recorded, Registration, Seq, Storage, Subject,
+    Timestamp, User, UserCommand, UserId, What,
 };
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -32,6 +32,7 @@ use crate::fanout::{Directory, Fanout, Typing};
 use crate::history::{Direction, Place, Replica, Span};
 use crate::peers::Peers;
 use crate::presence::OtherNodes;
+use crate::push::{ApplicationKey, Kinds};
 use crate::router::{Route, RouteError, Routed, Router};
 use crate::shard::{Audience, Publish as _, ShardEvent};
 
@@ -119,6 +120,8 @@ pub(crate) fn parts(fake: &Arc<Fake>, directory: Directory) -> Arc<Parts> {
         others: Arc::new(Alone),
         clock: Arc::clone(&fake.clock) as Arc<dyn crate::clock::Clock>,
         entropy: Arc::new(SeededEntropy::new(42)),
+        kinds: Kinds::default(),
+        key: ApplicationKey::default(),
     });
     parts.passwords = Passwords::cheap();
     Arc::new(parts)
@@ -287,7 +290,7 @@ impl State {
                 let message = self.messages.get(&(id, change.seq)).cloned().map(Arc::new);
                 Known {
                     change: self.wishes.get(&key).copied(),
-                    target: message.map(|message| Target { message, overlay }),
+                    target: message.map(|message| Subject { message, overlay }),
                     ..Known::default()
                 }
             }
@@ -490,6 +493,17 @@ impl Replica for Fake {
 
     fn storage(&self, user: &UserId) -> Result<Storage, StoreError> {
         Ok(self.state.lock().storages.get(user).copied().unwrap_or_default())
+    }
+
+    fn pushes(&self, user: &UserId) -> Result<BTreeMap<PushId, Registration>, StoreError> {
+        let state = self.state.lock();
+        Ok(state.users.get(user).map(|user| user.pushes.clone()).unwrap_or_default())
+    }
+
+    fn registered(&self, slot: u16) -> Result<Vec<UserId>, StoreError> {
+        let state = self.state.lock();
+        let has = |(id, user): &(&UserId, &User)| id.slot() == slot && !user.pushes.is_empty();
+        Ok(state.users.iter().filter(has).map(|(id, _)| id.clone()).collect())
     }
 }
 

@@ -63,7 +63,7 @@ const MEMBER: Schema =
 
 /// `POST /v1/groups/{group}/members`.
 pub(super) const ADD: Operation = Operation::new("Adds members.")
-    .takes(&[field("members", NAMES)])
+    .takes(&[field("members", Schema::Some(&NAME, MEMBERS_MAX))])
     .answers(&[Answer::json(200, "they are members", &NAMED)])
     .refuses(&[
         ProblemCode::NoSuchConversation,

@@ -4,6 +4,7 @@
 //! A call cannot be registered without its description, so none of them can fall behind. Nothing here decides how a
 //! request is read; a test asks every call what its description promises.
 
+mod asyncapi;
 mod openapi;
 mod operation;
 mod page;
@@ -15,7 +16,7 @@ use super::limits::Class;
 
 pub(super) use operation::{Answer, Operation};
 pub(super) use schema::{EXACT_MAX, Field, Schema, field, optional};
-pub(super) use serve::{OPENAPI, PAGE, openapi, page};
+pub(super) use serve::{ASYNCAPI, OPENAPI, PAGE, asyncapi, openapi, page};
 
 /// One call as documents name it.
 #[derive(Clone, Copy)]

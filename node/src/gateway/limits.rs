@@ -44,7 +44,6 @@ pub(crate) enum Class {
     /// Changes something.
     Write,
     /// Brings a file.
-    #[allow(dead_code, reason = "a class is here before the first call of it")]
     Upload,
 }
 

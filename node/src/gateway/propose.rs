@@ -1,7 +1,7 @@
 //! Proposals of requests: repeated while the answer is lost, because the same command twice is one command.
 
 use chat::{Command, ConversationId, Outcome, UserCommand, UserId};
-use proto::Problem;
+use proto::{Problem, ProblemCode};
 
 use super::{Parts, problems};
 use crate::router::{Certainty, RouteError, Router};
@@ -43,6 +43,12 @@ pub(crate) async fn propose(
     slot: u16,
     command: bytes::Bytes,
 ) -> Result<Proposed, Problem> {
+    // What commits must be read by every replica, and stops those that cannot: nothing goes into the log that was
+    // not read back here first.
+    if let Err(error) = proto::decode_command(&command) {
+        tracing::error!(%error, "a command that cannot be read back was not proposed");
+        return Err(Problem::of(ProblemCode::Internal));
+    }
     let mut last = RouteError::Unknown;
     for attempt in 0..ATTEMPTS_MAX {
         match router.submit(slot, command.clone()).await {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use chat::{
     Asset, AssetId, Change, ChangeNumber, Conversation, ConversationId, Cursor, Device, DeviceId,
-    Head, History, Kept, Kind, Link, Member, Message, MessageId, Overlay, Seq, Storage, UserId,
+    Head, History, Kept, Kind, Link, Member, Message, MessageId, Overlay, PushId, Registration,
+    Seq, Storage, UserId,
 };
 use proto::row::Account;
 use store::StoreError;
@@ -87,6 +88,10 @@ pub(crate) trait Replica: Send + Sync + 'static {
     fn kept_of(&self, slot: u16) -> Result<Vec<(UserId, AssetId, Kept)>, StoreError>;
     /// What a user keeps of assets.
     fn storage(&self, user: &UserId) -> Result<Storage, StoreError>;
+    /// A user's registrations for pushes.
+    fn pushes(&self, user: &UserId) -> Result<BTreeMap<PushId, Registration>, StoreError>;
+    /// The users of a slot who have registrations.
+    fn registered(&self, slot: u16) -> Result<Vec<UserId>, StoreError>;
 }
 
 /// The first change that a member may see: of groups that hide what was said before somebody came, the one that took them
@@ -189,5 +194,13 @@ impl Replica for Reader {
 
     fn links(&self, user: &UserId) -> Result<Vec<(ConversationId, Link)>, StoreError> {
         Self::links(self, user)
+    }
+
+    fn pushes(&self, user: &UserId) -> Result<BTreeMap<PushId, Registration>, StoreError> {
+        Self::pushes(self, user)
+    }
+
+    fn registered(&self, slot: u16) -> Result<Vec<UserId>, StoreError> {
+        Self::registered(self, slot)
     }
 }

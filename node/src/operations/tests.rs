@@ -35,6 +35,9 @@ impl Operated for Node {
     fn cut(&self, nodes: BTreeSet<u64>) -> Option<()> {
         self.faults.then(|| *self.cut.lock() = nodes)
     }
+    fn letters(&self) -> Option<DeadLetters> {
+        None
+    }
 }
 
 fn shard(group: u32, leader: Option<u64>, applied: u64) -> ShardStatus {

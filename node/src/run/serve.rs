@@ -12,6 +12,7 @@ use crate::cluster::Configured;
 use crate::gateway::issuers::Issuers;
 use crate::gateway::tokens::{KeySet, TokenKeys, TokenSeed};
 use crate::gateway::{self, Parts, Ports};
+use crate::push::{self, ApplicationKey, DeadLetters, Pusher};
 use crate::router::Router;
 use crate::session::{Elsewhere, Sessions};
 use crate::shard::Reader;
@@ -23,6 +24,8 @@ impl Running {
         router: Router,
         configured: Configured,
     ) -> Result<(), Error> {
+        let stop = self.stop.clone();
+        self.tasks.spawn(push::make_key(self.node.raft.clone(), configured.clone(), stop));
         let issuers = self.trust().await?;
         let (parts, sessions) = self.front(router, configured, issuers);
         let tls = &self.config.tls;
@@ -77,6 +80,7 @@ impl Running {
             settings: self.config.assets,
             stop: self.stop.clone(),
         });
+        assert!(self.uploads.set(assets.downgrade()).is_ok(), "a node begins to serve once");
         let (sweep, stop) = (assets.clone().sweep(), self.stop.clone());
         self.tasks.spawn(async move {
             stop.run_until_cancelled(sweep).await;
@@ -93,7 +97,11 @@ impl Running {
             others: Arc::new(self.node.clone()),
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
+            kinds: self.config.push.kinds(),
+            key: ApplicationKey::new(configured.clone()),
         }));
+        let leads = self.leads(configured.clone());
+        self.push(&parts, leads);
         let elsewhere = elsewhere(self.config.node, configured);
         let sessions = Sessions::new(Arc::clone(&parts), elsewhere, self.stop.clone());
         (parts, sessions)
@@ -108,6 +116,31 @@ impl Running {
             let group = group.and_then(|group| raft.group(group));
             group.is_some_and(|group| group.status().is_leader)
         })
+    }
+
+    /// Tells users of the shards that this node leads who are away.
+    fn push(&mut self, parts: &Parts, leads: push::Leads) {
+        let letters = DeadLetters {
+            leads: Arc::clone(&leads),
+            replica: Arc::clone(&parts.replica),
+            router: parts.router.clone(),
+            hints: self.node.hints.clone(),
+        };
+        assert!(self.node.letters.set(letters).is_ok(), "a node begins to push once");
+        let pusher = Pusher::new(push::Ports {
+            hints: self.node.hints.clone(),
+            leads,
+            replica: Arc::clone(&parts.replica),
+            router: parts.router.clone(),
+            presence: parts.presence.clone(),
+            outgoing: Arc::clone(&self.outgoing),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            key: parts.key.clone(),
+            services: Arc::clone(&self.services),
+            settings: self.config.push.clone(),
+        });
+        self.tasks.spawn(pusher.run(self.stop.clone()));
     }
 
     /// Keeps the token keys ready for use as group 0 changes them.

@@ -46,7 +46,12 @@ impl Weigh for Person {
     fn rows(&self) -> usize {
         let rows = |this: &User| {
             let starts = this.devices.values().map(|device| device.starts.len());
-            this.devices.len() + this.conversations.len() + starts.sum::<usize>()
+            let pushes = this
+                .pushes
+                .values()
+                .map(|push| 1 + push.notices.len() + push.marks.len() + push.dead.len());
+            let hung = starts.sum::<usize>() + pushes.sum::<usize>();
+            this.devices.len() + this.conversations.len() + hung
         };
         1 + self.state.as_ref().map_or(0, rows)
     }

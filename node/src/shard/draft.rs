@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chat::{
     Change, ChangeNumber, Changed, ConversationId, DeviceId, Earlier, EarlierChange, Message,
-    Overlay, Owed, Recorded, Seq, UserChanged, UserId,
+    Overlay, Owed, PushChanged, PushId, Recorded, Registration, Seq, User, UserChanged, UserId,
 };
 use proto::row::Account;
 use proto::{keys, row};
@@ -43,6 +43,7 @@ pub(super) struct Draft {
     links: BTreeSet<(UserId, ConversationId)>,
     /// Assets and what users keep.
     pub(super) files: Files,
+    pushes: BTreeMap<UserId, PushChanged>,
     pub(super) events: Vec<ShardEvent>,
     /// Everything that was changed, for the caches to weigh again.
     pub(super) talks: BTreeSet<ConversationId>,
@@ -151,6 +152,13 @@ impl Draft {
         }
         self.devices.extend(changed.devices.iter().map(|device| (id.clone(), *device)));
         self.links.extend(changed.link.map(|conversation| (id.clone(), conversation)));
+        if changed.push != PushChanged::default() {
+            let pushes = self.pushes.entry(id.clone()).or_default();
+            pushes.registrations.extend(&changed.push.registrations);
+            pushes.notices.extend(&changed.push.notices);
+            pushes.marks.extend(&changed.push.marks);
+            pushes.dead.extend(&changed.push.dead);
+        }
         self.people.insert(id.clone());
     }
 
@@ -231,6 +239,36 @@ impl Draft {
             let value = person(id).conversations.get(conversation).map(row::encode_link);
             put_or_delete(batch, keys::link(id, *conversation), value);
         }
+        for (id, changed) in &self.pushes {
+            push_rows(id, person(id), changed, batch);
+        }
+    }
+}
+
+/// The rows of a user's registrations.
+fn push_rows(id: &UserId, person: &User, changed: &PushChanged, batch: &mut Batch) {
+    let of = |push: &PushId| person.pushes.get(push);
+    if !changed.registrations.is_empty() {
+        let count = u32::try_from(person.pushes.len()).expect("registrations are few");
+        let value = (count > 0).then(|| row::encode_registered(count));
+        put_or_delete(batch, keys::registered(id), value);
+    }
+    for push in &changed.registrations {
+        let value = of(push).map(row::encode_registration);
+        put_or_delete(batch, keys::registration(id, *push), value);
+    }
+    for (push, number) in &changed.notices {
+        let notice = |push: &Registration| push.notices.get(number).map(row::encode_notice);
+        put_or_delete(batch, keys::notice(id, *push, *number), of(push).and_then(notice));
+    }
+    for (push, conversation) in &changed.marks {
+        let mark = |push: &Registration| push.marks.get(conversation).copied();
+        let value = of(push).and_then(mark).map(row::encode_push_mark);
+        put_or_delete(batch, keys::push_mark(id, *push, *conversation), value);
+    }
+    for (push, number) in &changed.dead {
+        let letter = |push: &Registration| push.dead.get(number).map(row::encode_dead_letter);
+        put_or_delete(batch, keys::dead_letter(id, *push, *number), of(push).and_then(letter));
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use chat::{Conversation, ConversationId, User, UserId};
+use chat::{Conversation, ConversationId, PushId, Registration, User, UserId};
 use proto::DecodeError;
 use proto::keys::{self, Key};
 use proto::row;
@@ -15,7 +15,10 @@ use store::tables::{Direction, KeyRange, Row, Tables};
 const ROWS_MAX: usize = 1 << 20;
 
 const _: () = assert!(ROWS_MAX > 16 * chat::limits::MEMBERS_MAX * chat::limits::DEVICES_MAX);
-const _: () = assert!(ROWS_MAX > 16 * chat::limits::CONVERSATIONS_MAX);
+const _: () = assert!(
+    ROWS_MAX > 4 * chat::limits::CONVERSATIONS_MAX * (1 + chat::limits::REGISTRATIONS_MAX),
+    "a link, and a mark for each registration"
+);
 
 /// Reads everything about a conversation but its messages.
 pub(super) fn conversation(
@@ -53,8 +56,12 @@ pub(super) fn user(tables: &dyn Tables, id: &UserId) -> Result<Option<User>, Sto
     let rows = all(tables, keys::user_range(id))?;
     let (mut account, mut hide_read) = (None, false);
     let (mut devices, mut conversations) = (BTreeMap::new(), BTreeMap::new());
+    let mut registrations = Vec::new();
     for (key, value) in rows {
         match keys::parse(&key).map_err(damaged)? {
+            Key::Registration(..) | Key::Notice(..) | Key::PushMark(..) | Key::DeadLetter(..) => {
+                registrations.push((key, value));
+            }
             Key::User(_) => account = Some(row::decode_account(&value).map_err(damaged)?),
             Key::Settings(_) => hide_read = row::decode_settings(&value).map_err(damaged)?,
             Key::Device(_, device) => {
@@ -79,7 +86,43 @@ pub(super) fn user(tables: &dyn Tables, id: &UserId) -> Result<Option<User>, Sto
         seen: account.seen,
         devices,
         conversations,
+        pushes: self::pushes(&registrations)?,
     }))
+}
+
+/// A user's registrations of their rows, in the order of the keys: each before what hangs on it.
+pub(super) fn pushes(rows: &[Row]) -> Result<BTreeMap<PushId, Registration>, StoreError> {
+    let mut pushes = BTreeMap::new();
+    for (key, value) in rows {
+        let key = keys::parse(key).map_err(damaged)?;
+        if let Key::Registration(_, push) = key {
+            pushes.insert(push, row::decode_registration(value).map_err(damaged)?);
+            continue;
+        }
+        let push = match key {
+            Key::Notice(_, push, _) | Key::PushMark(_, push, _) | Key::DeadLetter(_, push, _) => {
+                push
+            }
+            _ => return Err(foreign(&key)),
+        };
+        let registration = pushes.get_mut(&push).ok_or_else(|| foreign(&key))?;
+        match key {
+            Key::Notice(_, _, number) => {
+                let notice = row::decode_notice(value).map_err(damaged)?;
+                registration.notices.insert(number, notice);
+            }
+            Key::PushMark(_, _, id) => {
+                let seq = row::decode_push_mark(value).map_err(damaged)?;
+                registration.marks.insert(id, seq);
+            }
+            Key::DeadLetter(_, _, number) => {
+                let letter = row::decode_dead_letter(value).map_err(damaged)?;
+                registration.dead.insert(number, letter);
+            }
+            other => return Err(foreign(&other)),
+        }
+    }
+    Ok(pushes)
 }
 
 pub(super) fn all(

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chat::{
     Change, ChangeMessage, ChangeNumber, Conversation, ConversationId, Known, Message, Overlay,
-    SendMessage, Seq, Target,
+    SendMessage, Seq, Subject,
 };
 use proto::{keys, row};
 use raft::Fatal;
@@ -58,7 +58,7 @@ pub(super) fn change(
     let target = match message(tables, draft, id, change.seq)? {
         Some(message) => {
             let overlay = overlay(tables, draft, id, change.seq)?;
-            Some(Target { message, overlay })
+            Some(Subject { message, overlay })
         }
         None => None,
     };

@@ -6,7 +6,8 @@ use std::sync::Arc;
 
 use chat::{
     Asset, AssetId, Change, ChangeNumber, Conversation, ConversationId, Cursor, Device, DeviceId,
-    Earlier, Head, Kept, Link, Member, Message, MessageId, Overlay, Seq, Storage, UserId,
+    Earlier, Head, Kept, Link, Member, Message, MessageId, Overlay, PushId, Registration, Seq,
+    Storage, UserId,
 };
 use proto::DecodeError;
 use proto::keys;
@@ -220,6 +221,20 @@ impl Reader {
             Some(row::decode_kept(value).map_err(damaged).map(|kept| (user, asset, kept)))
         });
         lines.collect()
+    }
+
+    /// A user's registrations for pushes, with all that hangs on them.
+    pub(crate) fn pushes(
+        &self,
+        user: &UserId,
+    ) -> Result<BTreeMap<PushId, Registration>, StoreError> {
+        load::pushes(&load::all(&*self.tables, keys::push_range(user))?)
+    }
+
+    /// The users of a slot who have registrations.
+    pub(crate) fn registered(&self, slot: u16) -> Result<Vec<UserId>, StoreError> {
+        let rows = load::all(&*self.tables, keys::registered_range(slot))?;
+        rows.iter().map(|(key, _)| keys::decode_registered(key).map_err(damaged)).collect()
     }
 
     fn one<T>(

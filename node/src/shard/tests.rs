@@ -14,7 +14,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chat::{
     Body, ChangeMessage, ConversationId, DeviceId, GroupId as ChatGroup, History, LinkTo,
-    MessageId, Order, Outcome, SendMessage, Seq, Timestamp, UserCommand, UserId, Wish,
+    MessageId, Order, Outcome, PushCommand, PushId, SendMessage, Seq, Target, Timestamp,
+    UserCommand, UserId, Wish,
 };
 use parking_lot::Mutex;
 use proto::Command;
@@ -285,8 +286,11 @@ impl Dice {
         let device = DeviceId(1 + self.below(12));
         let conversation = direct(self.name(), self.name());
         let digest = |text: u64| Body { text: text.to_string(), ..Body::default() }.digest();
-        match self.below(7) {
-            5 => UserCommand::Configure { hide_read: self.below(2) == 0 },
+        match self.below(11) {
+            6..=9 => {
+                UserCommand::Push { push: PushId(1 + self.below(3)), command: self.push_command() }
+            }
+            10 => UserCommand::Configure { hide_read: self.below(2) == 0 },
             0 => UserCommand::OpenSession {
                 device,
                 name: "laptop".to_owned(),
@@ -302,6 +306,25 @@ impl Dice {
             3 => UserCommand::Link { conversation, to: LinkTo::Peer(user(self.name())) },
             4 => UserCommand::Unlink { conversation },
             _ => UserCommand::MarkSeen { at: Timestamp(self.below(9)), device: None },
+        }
+    }
+
+    fn push_command(&self) -> PushCommand {
+        let (one, other) = (self.below(6), self.below(6));
+        match self.below(9) {
+            0 => PushCommand::Add {
+                device: (one == 0).then(|| DeviceId(1 + other)),
+                target: Target::Apns { token: format!("t{other}") },
+            },
+            1 if one == 0 => PushCommand::Remove,
+            2..=4 => {
+                let items = (0..other).map(|n| (direct(self.name(), self.name()), Seq(n)));
+                PushCommand::Notify { after: one, items: items.collect() }
+            }
+            5 => PushCommand::MarkPushed { after: one, up_to: other },
+            6 => PushCommand::GiveUp { number: one, attempts: 3, reason: "tired".to_owned() },
+            7 => PushCommand::Replay { from: one },
+            _ => PushCommand::Revive { number: one },
         }
     }
 

@@ -4,14 +4,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chat::{
     AssetCommand, ChangeMessage, ChangeNumber, Command as Chat, History, Holder, Order,
-    SendMessage, StorageCommand, UserCommand, Wish,
+    PushCommand, SendMessage, StorageCommand, UserCommand, Wish,
 };
 use proptest::prelude::*;
 
 use super::*;
 use crate::arbitrary::{
     asset_id, body, conversation, damage, device, digest, garbage, group, holders, link_to,
-    message_id, role, seq, text, timestamp, user,
+    message_id, push, role, seq, target, text, timestamp, user,
 };
 
 fn users() -> impl Strategy<Value = BTreeSet<chat::UserId>> {
@@ -95,6 +95,24 @@ fn user_command() -> impl Strategy<Value = UserCommand> {
                 UserCommand::AdmitDevice { device, name, issued_at, starts }
             }
         ),
+        (push(), push_command()).prop_map(|(push, command)| UserCommand::Push { push, command }),
+    ]
+}
+
+fn push_command() -> impl Strategy<Value = PushCommand> {
+    let items = proptest::collection::vec((conversation(), seq()), 0..4);
+    prop_oneof![
+        (proptest::option::of(device()), target())
+            .prop_map(|(device, target)| PushCommand::Add { device, target }),
+        Just(PushCommand::Remove),
+        (any::<u64>(), items).prop_map(|(after, items)| PushCommand::Notify { after, items }),
+        (any::<u64>(), any::<u64>())
+            .prop_map(|(after, up_to)| PushCommand::MarkPushed { after, up_to }),
+        (any::<u64>(), any::<u64>(), text(20)).prop_map(|(number, attempts, reason)| {
+            PushCommand::GiveUp { number, attempts, reason }
+        }),
+        any::<u64>().prop_map(|from| PushCommand::Replay { from }),
+        any::<u64>().prop_map(|number| PushCommand::Revive { number }),
     ]
 }
 
@@ -192,4 +210,7 @@ fn what_is_missing_or_wrong_is_named() {
     assert_eq!(refused_field(conversation(of(wire))), "send_message.device");
     let user = log::UserCommand { user: "a b".into(), command: None };
     assert_eq!(refused_field(log::command::Command::User(user)), "command.user");
+    let wire = log::user_command::Command::RemovePush(log::RemovePush { push: 0 });
+    let user = log::UserCommand { user: "alice".into(), command: Some(wire) };
+    assert_eq!(refused_field(log::command::Command::User(user)), "remove_push.push");
 }

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use chat::{ConversationId, DeviceId, Seq, Timestamp, UserCommand, UserId};
+use chat::{ConversationId, DeviceId, PushCommand, Seq, Timestamp, UserCommand, UserId};
 use prost::Message as _;
 
+use super::push;
 use crate::log::{self, user_command::Command as Wire};
 use crate::{DecodeError, read};
 
@@ -73,6 +74,7 @@ fn write(command: &UserCommand) -> Wire {
                 starts: write_starts(starts),
             })
         }
+        UserCommand::Push { push, command } => push::write(*push, command),
     }
 }
 
@@ -119,6 +121,19 @@ pub(super) fn read(command: log::UserCommand) -> Result<(UserId, UserCommand), D
             starts: read_starts("admit_device.starts", &admit.starts)?,
             name: admit.device_name,
         },
+        Wire::AddPush(add) => push::add(add)?,
+        Wire::RemovePush(it) => push::of("remove_push.push", it.push, PushCommand::Remove)?,
+        Wire::NotifyPush(notify) => push::notify(notify)?,
+        Wire::MarkPushed(log::MarkPushed { push, after, up_to }) => {
+            push::of("mark_pushed.push", push, PushCommand::MarkPushed { after, up_to })?
+        }
+        Wire::GiveUpPush(give) => push::give_up(give)?,
+        Wire::ReplayPush(log::ReplayPush { push, from }) => {
+            push::of("replay_push.push", push, PushCommand::Replay { from })?
+        }
+        Wire::RevivePush(log::RevivePush { push, number }) => {
+            push::of("revive_push.push", push, PushCommand::Revive { number })?
+        }
     };
     Ok((user, command))
 }

@@ -1,12 +1,13 @@
 //! Any key, told apart by its kind: for tools that walk over a whole table.
 
-use chat::{AssetId, ChangeNumber, ConversationId, DeviceId, MessageId, Seq, UserId};
+use chat::{AssetId, ChangeNumber, ConversationId, DeviceId, MessageId, PushId, Seq, UserId};
 use cluster_config::GroupId;
 
 use super::parts::{
-    ACCOUNT, APPLIED, ASSET, ASSETS, CHANGE, CHANGE_REF, CHANGES, CLUSTER_CONFIG, CURSOR, DEVICE,
-    HEAD, INSTALLING, KEEPING, KEPT, LINK, MEMBER, MESSAGE, MESSAGE_REF, OUTBOX, OVERLAY, PRODUCER,
-    Parts, RESERVED, SETTINGS, STAGING, STATE, TOTAL, USER,
+    ACCOUNT, APPLIED, ASSET, ASSETS, CHANGE, CHANGE_REF, CHANGES, CLUSTER_CONFIG, CURSOR,
+    DEAD_LETTER, DEVICE, HEAD, INSTALLING, KEEPING, KEPT, LINK, MARK, MEMBER, MESSAGE, MESSAGE_REF,
+    NOTICE, OUTBOX, OVERLAY, PRODUCER, Parts, REGISTERED, REGISTRATION, RESERVED, SETTINGS,
+    STAGING, STATE, TOTAL, USER,
 };
 use crate::DecodeError;
 
@@ -45,6 +46,16 @@ pub enum Key {
     Storage(UserId),
     /// An asset that a user keeps.
     Kept(UserId, AssetId),
+    /// A user has registrations for pushes.
+    Registered(UserId),
+    /// A registration.
+    Registration(UserId, PushId),
+    /// A registration's notice.
+    Notice(UserId, PushId, u64),
+    /// How far a conversation became notices of a registration.
+    PushMark(UserId, PushId, ConversationId),
+    /// A registration's dead letter.
+    DeadLetter(UserId, PushId, u64),
     /// Applied state of a Raft group.
     Applied(GroupId),
     /// An item of a Raft group's outbox.
@@ -82,6 +93,7 @@ pub fn parse(key: &[u8]) -> Result<Key, DecodeError> {
         (_, USER) => parse_user(key),
         (_, CHANGES) => parse_changes(key),
         (_, ASSETS) => parse_assets(key),
+        (_, REGISTERED) => super::decode_registered(key).map(Key::Registered),
         _ => Err(parts.error("unknown kind")),
     }
 }
@@ -138,6 +150,16 @@ fn parse_user(key: &[u8]) -> Result<Key, DecodeError> {
         [DEVICE] => super::decode_device(key).map(|(user, device)| Key::Device(user, device)),
         [SETTINGS] => super::decode_settings(key).map(Key::Settings),
         [LINK] => super::decode_link(key).map(|(user, id)| Key::Link(user, id)),
+        [REGISTRATION] => {
+            super::decode_registration(key).map(|(user, push)| Key::Registration(user, push))
+        }
+        [NOTICE] => super::decode_notice(key).map(|(user, push, n)| Key::Notice(user, push, n)),
+        [MARK] => {
+            super::decode_push_mark(key).map(|(user, push, id)| Key::PushMark(user, push, id))
+        }
+        [DEAD_LETTER] => {
+            super::decode_dead_letter(key).map(|(user, push, n)| Key::DeadLetter(user, push, n))
+        }
         _ => Err(parts.error("unknown kind")),
     }
 }

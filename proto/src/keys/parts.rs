@@ -23,6 +23,9 @@ pub(super) const CHANGES: u8 = 0x50;
 /// Assets and what users keep of them.
 pub(super) const ASSETS: u8 = 0x60;
 
+/// Users who have registrations.
+pub(super) const REGISTERED: u8 = 0x70;
+
 /// Below [`RESERVED`].
 pub(super) const APPLIED: u8 = 0x01;
 pub(super) const OUTBOX: u8 = 0x02;
@@ -46,6 +49,10 @@ pub(super) const ACCOUNT: u8 = 0x00;
 pub(super) const DEVICE: u8 = 0x01;
 pub(super) const LINK: u8 = 0x02;
 pub(super) const SETTINGS: u8 = 0x10;
+pub(super) const REGISTRATION: u8 = 0x18;
+pub(super) const NOTICE: u8 = 0x19;
+pub(super) const MARK: u8 = 0x1a;
+pub(super) const DEAD_LETTER: u8 = 0x1b;
 
 /// Below [`ASSETS`].
 pub(super) const ASSET: u8 = 0x00;
@@ -191,6 +198,13 @@ impl<'a> Parts<'a> {
     pub(super) fn user(&mut self) -> Result<UserId, DecodeError> {
         let slot = self.u16()?;
         self.expect(USER)?;
+        self.user_of(slot)
+    }
+
+    /// Slot, another kind and the user's id.
+    pub(super) fn user_under(&mut self, kind: u8) -> Result<UserId, DecodeError> {
+        let slot = self.u16()?;
+        self.expect(kind)?;
         self.user_of(slot)
     }
 

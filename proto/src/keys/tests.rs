@@ -5,6 +5,13 @@ use proptest::prelude::*;
 use super::*;
 use crate::arbitrary::{conversation, device, message_id, seq, user};
 
+const PUSH: chat::PushId = chat::PushId(0x0123_4567_89ab_cdef);
+
+fn is_of_push(key: &Key) -> bool {
+    use Key::{DeadLetter, Notice, PushMark, Registration};
+    matches!(key, Registration(..) | Notice(..) | PushMark(..) | DeadLetter(..))
+}
+
 fn all(id: ConversationId, device: chat::DeviceId, user_id: chat::UserId) -> Vec<(Key, Bytes)> {
     let message_id = chat::MessageId::parse("m 1/ä").expect("legal");
     let group = ::cluster_config::GroupId(7);
@@ -27,6 +34,11 @@ fn all(id: ConversationId, device: chat::DeviceId, user_id: chat::UserId) -> Vec
         (Key::Asset(file), asset(file)),
         (Key::Storage(user_id.clone()), storage(&user_id)),
         (Key::Kept(user_id.clone(), file), kept(&user_id, file)),
+        (Key::Registered(user_id.clone()), registered(&user_id)),
+        (Key::Registration(user_id.clone(), PUSH), registration(&user_id, PUSH)),
+        (Key::Notice(user_id.clone(), PUSH, 9), notice(&user_id, PUSH, 9)),
+        (Key::PushMark(user_id.clone(), PUSH, id), push_mark(&user_id, PUSH, id)),
+        (Key::DeadLetter(user_id.clone(), PUSH, 9), dead_letter(&user_id, PUSH, 9)),
         (Key::Applied(group), applied(group)),
         (Key::Outbox(group, 9), outbox(group, 9)),
         (Key::Staging(group, head(id).to_vec()), staging(group, &head(id))),
@@ -121,10 +133,11 @@ proptest! {
             prop_assert_eq!(within(&producer_range(id), &bytes), matches!(key, Key::Producer(..)));
             prop_assert_eq!(within(&cursor_range(id), &bytes), matches!(key, Key::Cursor(..)));
             prop_assert_eq!(within(&messages_all(id), &bytes), matches!(key, Key::Message(..)));
-            let of_user = matches!(
-                key,
-                Key::User(_) | Key::Device(..) | Key::Link(..) | Key::Settings(_)
-            );
+            let of_user = matches!(key, Key::User(_) | Key::Device(..) | Key::Link(..) | Key::Settings(_));
+            let of_user = of_user || is_of_push(&key);
+            prop_assert_eq!(within(&push_range(&user_id), &bytes), is_of_push(&key));
+            let slot = registered_range(user_id.slot());
+            prop_assert_eq!(within(&slot, &bytes), matches!(key, Key::Registered(_)));
             prop_assert_eq!(within(&user_range(&user_id), &bytes), of_user, "{:?}", key);
             prop_assert_eq!(within(&device_range(&user_id), &bytes), matches!(key, Key::Device(..)));
             prop_assert_eq!(within(&link_range(&user_id), &bytes), matches!(key, Key::Link(..)));
@@ -154,7 +167,7 @@ proptest! {
 
     #[test]
     fn nearly_keys_never_panic(
-        slot in 0..chat::SLOTS, kind in 0..0x70_u8, rest in proptest::collection::vec(any::<u8>(), 0..40),
+        slot in 0..chat::SLOTS, kind in 0..0x80_u8, rest in proptest::collection::vec(any::<u8>(), 0..40),
     ) {
         for slot in [slot, 0xFFFF] {
             let mut bytes = slot.to_be_bytes().to_vec();

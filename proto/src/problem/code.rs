@@ -66,6 +66,8 @@ codes! {
     NoSuchDevice = "no_such_device", 404, false, "No such device";
     /// There is no such message, or it is not the caller's to see.
     NoSuchMessage = "no_such_message", 404, false, "No such message";
+    /// The caller has no registration of this id.
+    NoSuchRegistration = "no_such_registration", 404, false, "No such registration";
     /// There is nothing of this name.
     NotFound = "not_found", 404, false, "Not found";
     /// The path is known and the method is not.
@@ -84,6 +86,10 @@ codes! {
     AmbiguousId = "ambiguous_id", 409, false, "Several messages have this id";
     /// The message was deleted for everybody.
     MessageDeleted = "message_deleted", 409, false, "The message was deleted";
+    /// An upload goes on at another byte, which is `expected`.
+    OffsetMismatch = "offset_mismatch", 409, false, "The upload goes on elsewhere";
+    /// A version of a protocol that is not spoken here.
+    UnsupportedVersion = "unsupported_version", 412, false, "This version is not spoken here";
     /// A part of the request is larger than its limit, which is `expected`.
     TooLarge = "too_large", 413, false, "Too large";
     /// A frame is larger than frames may be; the link closes.
@@ -98,6 +104,8 @@ codes! {
     TooManyMembers = "too_many_members", 422, false, "Too many members";
     /// The user has as many devices as a user may have, which is `expected`.
     TooManyDevices = "too_many_devices", 422, false, "Too many devices";
+    /// The user has as many registrations for pushes as a user may have, which is `expected`.
+    TooManyRegistrations = "too_many_registrations", 422, false, "Too many registrations";
     /// The user is in as many conversations as a user may be, which is `expected`.
     TooManyConversations = "too_many_conversations", 422, false, "Too many conversations";
     /// A message has reactions of as many users as it may, which is `expected`.
@@ -110,6 +118,8 @@ codes! {
     TooManyGrants = "too_many_grants", 422, false, "Sent to too many conversations";
     /// The user would keep more bytes than a user may, which is `expected`.
     QuotaExceeded = "quota_exceeded", 422, false, "The quota is used up";
+    /// This node is not set up to tell places of this kind, or may not reach this one.
+    TargetNotAllowed = "target_not_allowed", 422, false, "This place cannot be told";
     /// A page's limit lies outside 1 to 100.
     LimitOutOfRange = "limit_out_of_range", 400, false, "The limit is out of range";
     /// Bytes that are no frame, or a frame that may not come now; the link closes.

@@ -23,6 +23,8 @@ impl From<&Refusal> for ProblemCode {
             Refusal::TooManyReactions { .. } => ProblemCode::TooManyReactions,
             Refusal::TooManyEdits { .. } => ProblemCode::TooManyEdits,
             Refusal::TooManyMentions { .. } => ProblemCode::TooManyMentions,
+            Refusal::TooManyRegistrations { .. } => ProblemCode::TooManyRegistrations,
+            Refusal::NoSuchRegistration => ProblemCode::NoSuchRegistration,
             Refusal::NoSuchUser => ProblemCode::NoSuchUser,
             Refusal::NoSuchDevice => ProblemCode::NoSuchDevice,
             Refusal::StaleRefresh => ProblemCode::StaleRefresh,
@@ -51,6 +53,7 @@ impl From<&Refusal> for Problem {
             | Refusal::TooManyReactions { limit }
             | Refusal::TooManyEdits { limit }
             | Refusal::TooManyMentions { limit }
+            | Refusal::TooManyRegistrations { limit }
             | Refusal::TooManyConversations { limit }
             | Refusal::TooManyGrants { limit } => format!("at most {limit}"),
             Refusal::NotTheReceiver => "the receiver is not the other user there".to_owned(),
@@ -63,6 +66,7 @@ impl From<&Refusal> for Problem {
             | Refusal::NotAllowed
             | Refusal::NoSuchMessage
             | Refusal::MessageDeleted
+            | Refusal::NoSuchRegistration
             | Refusal::NoSuchUser
             | Refusal::NoSuchDevice
             | Refusal::StaleRefresh => code.title().to_owned(),
@@ -78,6 +82,7 @@ impl From<&Refusal> for Problem {
             | Refusal::TooManyReactions { limit }
             | Refusal::TooManyEdits { limit }
             | Refusal::TooManyMentions { limit }
+            | Refusal::TooManyRegistrations { limit }
             | Refusal::TooManyConversations { limit }
             | Refusal::TooManyGrants { limit }
             | Refusal::QuotaExceeded { limit } => Some(*limit),

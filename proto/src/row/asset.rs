@@ -1,7 +1,7 @@
 //! Asset, storage of a user, asset that a user keeps.
 
 use bytes::Bytes;
-use chat::{Asset, Holder, Kept, Storage, Timestamp};
+use chat::{Asset, Holder, Kept, Storage, Timestamp, UserId};
 use prost::Message as _;
 
 use crate::{DecodeError, read, rows};
@@ -35,6 +35,44 @@ pub fn decode_asset(bytes: &[u8]) -> Result<Asset, DecodeError> {
         holders: row.holders.into_iter().map(Holder).collect(),
         grants: grants.collect::<Result<_, _>>()?,
         media_type: row.media_type,
+    })
+}
+
+/// What was announced of an upload in steps.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upload {
+    /// Whose it is.
+    pub owner: UserId,
+    /// How many bytes it will have.
+    pub size: u64,
+    /// The declared type.
+    pub media_type: String,
+    /// When it began.
+    pub created_at: Timestamp,
+}
+
+/// The bytes of an upload's announcement.
+pub fn encode_upload(upload: &Upload) -> Bytes {
+    let row = rows::Upload {
+        owner: upload.owner.as_str().to_owned(),
+        size: upload.size,
+        media_type: upload.media_type.clone(),
+        created_at_ms: upload.created_at.0,
+    };
+    row.encode_to_vec().into()
+}
+
+/// The announcement that these bytes mean.
+///
+/// # Errors
+/// [`DecodeError`] with the field that is wrong.
+pub fn decode_upload(bytes: &[u8]) -> Result<Upload, DecodeError> {
+    let row = rows::Upload::decode(bytes).map_err(DecodeError::of("upload"))?;
+    Ok(Upload {
+        owner: read::user("upload.owner", &row.owner)?,
+        size: row.size,
+        media_type: row.media_type,
+        created_at: Timestamp(row.created_at_ms),
     })
 }
 

@@ -1,8 +1,8 @@
 //! Rows survive their bytes; what is written by hand is what the generated types write; damage is refused, never a panic.
 
 use chat::{
-    ChangeNumber, Cursor, Device, Earlier, EarlierChange, Head, History, Kept, Kind, Link, Member,
-    Order, Owed, Producer, Role, Storage,
+    ChangeNumber, Cursor, DeadLetter, Device, Earlier, EarlierChange, Head, History, Kept, Kind,
+    Link, Member, Notice, Order, Owed, Producer, Registration, Role, Storage,
 };
 use proptest::prelude::*;
 use prost::Message as _;
@@ -10,7 +10,7 @@ use prost::Message as _;
 use super::*;
 use crate::arbitrary::{
     asset, change, conversation, damage, digest, garbage, group, link_to, message, overlay, seq,
-    text, timestamp, user,
+    target, text, timestamp, user,
 };
 use crate::rows;
 
@@ -129,11 +129,35 @@ proptest! {
     fn assets_and_what_users_keep_survive(
         asset in asset(), bytes in any::<u64>(), assets in any::<u64>(), at in timestamp(),
     ) {
-        prop_assert_eq!(decode_asset(&encode_asset(&asset)), Ok(asset));
+        prop_assert_eq!(decode_asset(&encode_asset(&asset)), Ok(asset.clone()));
+        let upload = Upload {
+            owner: asset.owner.clone(),
+            size: bytes,
+            media_type: asset.media_type.clone(),
+            created_at: at,
+        };
+        prop_assert_eq!(decode_upload(&encode_upload(&upload)), Ok(upload));
         let storage = Storage { bytes, assets };
         prop_assert_eq!(decode_storage(&encode_storage(&storage)), Ok(storage));
         let kept = Kept { bytes, at };
         prop_assert_eq!(decode_kept(&encode_kept(&kept)), Ok(kept));
+    }
+
+    #[test]
+    fn registrations_and_what_hangs_on_them_survive(
+        device in proptest::option::of(crate::arbitrary::device()), target in target(),
+        at in timestamp(), one in any::<u64>(), other in any::<u64>(), id in conversation(),
+        seq in seq(), reason in text(20), count in any::<u32>(),
+    ) {
+        let (last, done) = (one.max(other), one.min(other));
+        let registration = Registration { last, done, ..Registration::new(device, target, at) };
+        prop_assert_eq!(decode_registration(&encode_registration(&registration)), Ok(registration));
+        let notice = Notice { conversation: id, seq, at };
+        prop_assert_eq!(decode_notice(&encode_notice(&notice)), Ok(notice));
+        prop_assert_eq!(decode_push_mark(&encode_push_mark(seq)), Ok(seq));
+        let letter = DeadLetter { notice, at, attempts: one, reason };
+        prop_assert_eq!(decode_dead_letter(&encode_dead_letter(&letter)), Ok(letter));
+        prop_assert_eq!(decode_registered(&encode_registered(count)), Ok(count));
     }
 
     #[test]
@@ -169,7 +193,9 @@ fn decode_all(bytes: &[u8]) {
     let _ = (decode_change(id, ChangeNumber(1), bytes), decode_overlay(bytes));
     let _ = (decode_earlier_change(bytes), decode_settings(bytes));
     let _ = (decode_link(bytes), decode_owed(bytes), decode_applied(bytes));
-    let _ = (decode_asset(bytes), decode_storage(bytes), decode_kept(bytes));
+    let _ = (decode_upload(bytes), decode_asset(bytes), decode_storage(bytes), decode_kept(bytes));
+    let _ = (decode_registration(bytes), decode_notice(bytes), decode_dead_letter(bytes));
+    let _ = (decode_push_mark(bytes), decode_registered(bytes));
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod rows;
 
 use chat::{
     Body, Chain, Change, ChangeNumber, ConversationId, DeviceId, GroupId, Message, MessageId,
-    Order, Overlay, Reaction, Role, Seq, Timestamp, UserId, What,
+    Order, Overlay, Reaction, Role, Seq, Target, Timestamp, UserId, What,
 };
 
 /// Messages that lie in one place.
@@ -71,6 +71,18 @@ fn team() -> GroupId {
 
 fn direct() -> ConversationId {
     ConversationId::direct(&user("alice"), &user("bob"))
+}
+
+/// A place of each kind.
+fn targets() -> [Target; 4] {
+    let mut key = [5; 65];
+    key[0] = 4;
+    [
+        Target::Webhook { url: "https://example.org/hook".into(), secret: [3; 32] },
+        Target::WebPush { endpoint: "https://push.example.org/1".into(), key, auth: [6; 16] },
+        Target::Apns { token: "a0b1".into() },
+        Target::Fcm { token: "c2:d3".into() },
+    ]
 }
 
 fn body() -> Body {

@@ -155,6 +155,7 @@ impl Server {
                 nodes: self.settings.nodes,
                 wire: self.wire.clone(),
             }),
+            outgoing: Arc::new(node::NoOutgoing),
         };
         let host = Host::open(self.config(), surroundings, CancellationToken::new())
             .expect("the settings of a seed are legal");

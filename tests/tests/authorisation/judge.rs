@@ -22,6 +22,14 @@ impl Verdict {
 }
 
 impl Verdict {
+    /// The status that goes with a refusal.
+    pub(crate) fn status(&self) -> Option<u16> {
+        match self {
+            Self::Refused(code) => ProblemCode::from_code(code).map(ProblemCode::status),
+            Self::Allowed => None,
+        }
+    }
+
     /// Whether somebody only has to ask again: no verdict at all.
     pub(crate) fn is_none_yet(&self) -> bool {
         let code = |code: &str| ProblemCode::from_code(code).is_some_and(ProblemCode::retryable);

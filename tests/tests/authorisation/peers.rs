@@ -162,7 +162,9 @@ fn requests() -> Vec<(Lane, String, Bytes)> {
         ("read_index", raft_request::Request::ReadIndex(wire::ReadIndexRequest {})),
     ];
     let asset = Bytes::from_static(&[7; 16]);
-    let nowhere = wire::AssetRead { asset, offset: 0, length: 1 };
+    let nowhere = wire::AssetRead { asset: asset.clone(), offset: 0, length: 1 };
+    let look = Some(wire::upload_call::Step::Look(wire::Empty {}));
+    let nothing = wire::UploadCall { upload: asset, user: "az-owner".to_owned(), step: look };
     let forward = [
         (
             "propose",
@@ -181,6 +183,7 @@ fn requests() -> Vec<(Lane, String, Bytes)> {
             }),
         ),
         ("asset_read", forward_request::Request::AssetRead(nowhere)),
+        ("upload", forward_request::Request::Upload(nothing)),
         ("fault", forward_request::Request::Fault(wire::FaultSwitch { cut: vec![2] })),
     ];
     let names = |names: &[&str]| -> BTreeSet<String> {

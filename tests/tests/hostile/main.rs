@@ -5,6 +5,7 @@
 
 mod floods;
 mod guesses;
+mod large;
 mod process;
 mod quic;
 mod shape;
@@ -65,6 +66,15 @@ async fn garbage_and_first_packets_without_end_are_not_amplified_and_nobody_else
     quic::frames_without_end(&node).await;
     quic::a_link_that_moves_all_the_time(&node).await;
     finish("datagrams", node, witness, before).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn large_files_pass_through_and_nobody_else_waits() {
+    let node = Process::start().await;
+    let witness = Witness::begin(&node).await;
+    let before = node.memory_mib();
+    large::files(&node).await;
+    finish("large", node, witness, before).await;
 }
 
 /// Honest messages went on, and the node is as large as it was.

@@ -23,7 +23,8 @@ pub(super) fn page(calls: &[Call]) -> String {
          <meta name=\"viewport\" content=\"width=device-width\"><style>{STYLE}</style></head><body>\
          <h1>Synod: the client interface</h1><p>Version {}. The same for machines: \
          <a href=\"/openapi.json\">/openapi.json</a> (OpenAPI 3.1). Calls without the word <em>public</em> need \
-         <code>Authorization: Bearer</code> and an access token. Links are at <code>/chat</code>.</p>",
+         <code>Authorization: Bearer</code> and an access token. Links are at <code>/chat</code>: \
+         <a href=\"/asyncapi.json\">/asyncapi.json</a> (AsyncAPI 3.0).</p>",
         env!("CARGO_PKG_VERSION")
     );
     let mut subjects: Vec<&str> = Vec::new();

@@ -22,6 +22,8 @@ pub(in crate::gateway) enum Schema {
     Flag,
     /// A list of up to this many.
     List(&'static Schema, usize),
+    /// A list of one to this many.
+    Some(&'static Schema, usize),
     /// An object with these fields, and perhaps more.
     Object(&'static [Field]),
     /// This, or null.
@@ -85,6 +87,9 @@ impl Schema {
             Self::List(of, most) => {
                 json!({ "type": "array", "items": of.json(named), "maxItems": most })
             }
+            Self::Some(of, most) => {
+                json!({ "type": "array", "items": of.json(named), "minItems": 1, "maxItems": most })
+            }
             Self::Object(fields) => object(fields, named),
             Self::Maybe(of) => json!({ "anyOf": [of.json(named), { "type": "null" }] }),
             Self::Either(these) => {
@@ -114,7 +119,9 @@ impl Schema {
             Self::Number(least, EXACT_MAX) => format!("number from {least}"),
             Self::Number(least, most) => format!("number {least} to {most}"),
             Self::Flag => "true or false".to_owned(),
-            Self::List(of, most) => format!("list of up to {most}: {}", of.words()),
+            Self::List(of, most) | Self::Some(of, most) => {
+                format!("list of up to {most}: {}", of.words())
+            }
             Self::Object(fields) => {
                 let names: Vec<&str> = fields.iter().map(|field| field.name).collect();
                 format!("object with {}", names.join(", "))

@@ -14,6 +14,12 @@ use super::schema::Schema;
 pub(in crate::gateway) const OPENAPI: Operation = Operation::new("This interface as OpenAPI 3.1.")
     .public()
     .answers(&[Answer::shaped(200, "the document", Schema::Object(&[]))]);
+/// `GET /asyncapi.json`.
+pub(in crate::gateway) const ASYNCAPI: Operation = Operation::new(
+    "What links carry, as AsyncAPI 3.0.",
+)
+.public()
+.answers(&[Answer::shaped(200, "the document", Schema::Object(&[]))]);
 /// `GET /docs`.
 pub(in crate::gateway) const PAGE: Operation = Operation::new(
     "This interface as a page for people.",
@@ -26,6 +32,13 @@ pub(in crate::gateway) async fn openapi() -> Response {
     static DOCUMENT: OnceLock<String> = OnceLock::new();
     let text =
         DOCUMENT.get_or_init(|| written(&super::openapi::document(&crate::gateway::described())));
+    ([(header::CONTENT_TYPE, "application/json")], text.as_str()).into_response()
+}
+
+/// Answers with the AsyncAPI document.
+pub(in crate::gateway) async fn asyncapi() -> Response {
+    static DOCUMENT: OnceLock<String> = OnceLock::new();
+    let text = DOCUMENT.get_or_init(|| written(&super::asyncapi::document()));
     ([(header::CONTENT_TYPE, "application/json")], text.as_str()).into_response()
 }
 

@@ -1,5 +1,7 @@
 //! The documents are what the routes say, are kept as they are served, and promise nothing that no route keeps.
 
+mod promises;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 
@@ -32,6 +34,11 @@ fn the_kept_description_is_the_one_that_is_served() {
 }
 
 #[test]
+fn the_kept_description_of_links_is_the_one_that_is_served() {
+    kept("asyncapi.json", &super::serve::written(&super::asyncapi::document()));
+}
+
+#[test]
 fn every_call_says_what_it_answers_and_names_each_answer_once() {
     for call in described() {
         let of = format!("{} {}", call.method, call.path);
@@ -47,7 +54,7 @@ fn every_call_says_what_it_answers_and_names_each_answer_once() {
 }
 
 #[test]
-fn every_reference_of_the_document_leads_somewhere() {
+fn every_reference_of_the_documents_leads_somewhere() {
     fn references<'a>(value: &'a Value, found: &mut BTreeSet<&'a str>) {
         match value {
             Value::Object(fields) => {
@@ -58,13 +65,14 @@ fn every_reference_of_the_document_leads_somewhere() {
             _ => {}
         }
     }
-    let document = super::openapi::document(&described());
-    let mut found = BTreeSet::new();
-    references(&document, &mut found);
-    assert!(found.len() > 3, "names, ids and problems are shared");
-    for reference in found {
-        let pointer = reference.strip_prefix('#').expect("references stay in the document");
-        assert!(document.pointer(pointer).is_some_and(Value::is_object), "{reference}");
+    for document in [super::openapi::document(&described()), super::asyncapi::document()] {
+        let mut found = BTreeSet::new();
+        references(&document, &mut found);
+        assert!(found.len() > 3, "names, ids and problems are shared");
+        for reference in found {
+            let pointer = reference.strip_prefix('#').expect("references stay in the document");
+            assert!(document.pointer(pointer).is_some_and(Value::is_object), "{reference}");
+        }
     }
 }
 

@@ -16,11 +16,13 @@ pub(in crate::gateway) const CANONICAL: Schema =
     Schema::Named("CanonicalId", &Schema::Like("^[0-9a-f]{32}-[1-9][0-9]{0,19}$"));
 /// A device's id.
 pub(in crate::gateway) const DEVICE: Schema =
-    Schema::Named("DeviceId", &Schema::Like("^[0-9a-f]{16}$"));
+    Schema::Named("DeviceId", &Schema::Like("^(?!0{16}$)[0-9a-f]{16}$"));
 /// A password in clear; not empty.
 pub(in crate::gateway) const PASSWORD: Schema = Schema::Secret(PASSWORD_BYTES_MAX);
 /// A place in a conversation; 0 is before the first.
 pub(in crate::gateway) const SEQUENCE: Schema = Schema::Number(0, EXACT_MAX);
+/// The number of something that is counted from 1.
+pub(in crate::gateway) const FROM_ONE: Schema = Schema::Number(1, EXACT_MAX);
 /// How many there are.
 pub(in crate::gateway) const COUNT: Schema = Schema::Number(0, EXACT_MAX);
 /// Any text; what is too long is refused with the limit.

@@ -106,3 +106,40 @@ fn a_user_is_read_in_parts() {
         [(conversation, &to)]
     );
 }
+
+#[test]
+fn registrations_are_read_as_they_were_decided_and_found_by_their_slot() {
+    let mut shard = Shard::new();
+    let (name, push) = (user("alice"), PushId(7));
+    let alice = |command| Command::User { user: user("alice"), command };
+    let to_push = |command| alice(UserCommand::Push { push, command });
+    let target = Target::Webhook { url: "https://a.org/".to_owned(), secret: [3; 32] };
+    let conversation = direct("alice", "bob");
+    let linked = UserCommand::Link { conversation, to: LinkTo::Peer(user("bob")) };
+    shard.run(&[
+        register("alice"),
+        alice(linked),
+        to_push(PushCommand::Add { device: None, target: target.clone() }),
+        to_push(PushCommand::Notify { after: 0, items: vec![(conversation, Seq(5))] }),
+        to_push(PushCommand::GiveUp { number: 1, attempts: 9, reason: "no".to_owned() }),
+        to_push(PushCommand::Notify { after: 1, items: vec![(conversation, Seq(6))] }),
+    ]);
+    let mut shard = shard.reopen();
+    let reader = shard.reader();
+    let read = &reader.pushes(&name).expect("sound")[&push];
+    assert_eq!((read.last, read.done, &read.target), (2, 1, &target));
+    assert_eq!(read.notices[&2].seq, Seq(6));
+    assert_eq!(read.marks[&conversation], Seq(6));
+    assert_eq!(read.dead[&1].attempts, 9);
+    assert_eq!(reader.registered(name.slot()).expect("sound"), std::slice::from_ref(&name));
+    shard.run(&[to_push(PushCommand::Remove)]);
+    assert!(reader.pushes(&name).expect("sound").is_empty());
+    assert!(reader.registered(name.slot()).expect("sound").is_empty());
+    let left = shard.rows().iter().filter(|(key, _)| key.starts_with(&keys_of(&name))).count();
+    assert_eq!(left, 2, "the account and its link");
+}
+
+/// What all keys of a user begin with.
+fn keys_of(user: &UserId) -> Bytes {
+    proto::keys::user_range(user).start
+}

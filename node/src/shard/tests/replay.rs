@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use chat::{Applied, Conversation, Earlier, EarlierChange, Known, Message, Overlay, Target};
+use chat::{Applied, Conversation, Earlier, EarlierChange, Known, Message, Overlay, Subject};
 
 use super::*;
 
@@ -125,7 +125,7 @@ impl Memory {
                 known.change = self.wishes.get(&key).copied();
                 let overlay = self.overlays.get(&(id, wish.seq)).cloned().unwrap_or_default();
                 let message = self.messages.get(&(id, wish.seq)).cloned();
-                known.target = message.map(|message| Target { message, overlay });
+                known.target = message.map(|message| Subject { message, overlay });
             }
             _ => {}
         }

@@ -8,7 +8,8 @@ use super::{Sample, sample};
 
 pub(super) fn samples() -> Vec<Sample> {
     use cluster_config::{
-        Addresses, ClusterId, Command, Founder, NodeId, NodeState, Setting, TokenKey, apply,
+        Addresses, ClusterId, Command, Founder, NodeId, NodeState, PushKey, Setting, TokenKey,
+        apply,
     };
     let addresses = |port: u16| Addresses {
         client: format!("127.0.0.1:{port}"),
@@ -37,6 +38,7 @@ pub(super) fn samples() -> Vec<Sample> {
         replication: 3,
         token_key: key(1),
     };
+    let push_key = PushKey { private: vec![1, 2, 3], public: vec![4; 65] };
     let ttl = Setting::AccessTokenTtl(std::time::Duration::from_secs(60));
     let mut config = None;
     let accepted = apply(&mut config, 1_700_000_000_000, "system", &bootstrap).outcome;
@@ -49,6 +51,7 @@ pub(super) fn samples() -> Vec<Sample> {
         ("change_setting", Command::ChangeSetting(ttl)),
         ("add_token_key", Command::AddTokenKey(key(2))),
         ("retire_token_key", Command::RetireTokenKey { id: 1 }),
+        ("set_push_key", Command::SetPushKey(push_key.clone())),
     ];
     let commands = commands.into_iter().map(|(name, command)| {
         let bytes = cluster::encode_cluster_command("operator", &command);
@@ -60,6 +63,10 @@ pub(super) fn samples() -> Vec<Sample> {
         sample(name, outcome, bytes, cluster::decode_cluster_outcome)
     };
     let bytes = cluster::encode_cluster_config(&config);
+    let with_key = cluster_config::ClusterConfig { push_key: Some(push_key), ..config.clone() };
     let config = sample("config", config, bytes, cluster::decode_cluster_config);
-    commands.chain([outcome("accepted", accepted), outcome("refused", refused), config]).collect()
+    let bytes = cluster::encode_cluster_config(&with_key);
+    let with_key = sample("config_with_push_key", with_key, bytes, cluster::decode_cluster_config);
+    let outcomes = [outcome("accepted", accepted), outcome("refused", refused)];
+    commands.chain(outcomes).chain([config, with_key]).collect()
 }

@@ -11,6 +11,7 @@ pub(super) fn samples() -> Vec<Sample> {
     let group = cluster_config::GroupId(7);
     let message_id = message().message_id;
     let file = AssetId::new(*b"0123456789abcdef");
+    let push = chat::PushId(0x0123_4567_89ab_cdef);
     let all = [
         ("head", Key::Head(id), keys::head(id)),
         ("member", Key::Member(id, alice.clone()), keys::member(id, &alice)),
@@ -32,6 +33,13 @@ pub(super) fn samples() -> Vec<Sample> {
         ("asset", Key::Asset(file), keys::asset(file)),
         ("storage", Key::Storage(alice.clone()), keys::storage(&alice)),
         ("kept", Key::Kept(alice.clone(), file), keys::kept(&alice, file)),
+        ("registered", Key::Registered(alice.clone()), keys::registered(&alice)),
+        ("registration", Key::Registration(alice.clone(), push), keys::registration(&alice, push)),
+        ("notice", Key::Notice(alice.clone(), push, 41), keys::notice(&alice, push, 41)),
+        ("push_mark", Key::PushMark(alice.clone(), push, id), keys::push_mark(&alice, push, id)),
+        ("dead_letter", Key::DeadLetter(alice.clone(), push, 41), {
+            keys::dead_letter(&alice, push, 41)
+        }),
         ("applied", Key::Applied(group), keys::applied(group)),
         ("outbox", Key::Outbox(group, 41), keys::outbox(group, 41)),
         ("staging", Key::Staging(group, vec![1, 2]), keys::staging(group, &[1, 2])),

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use bytes::Bytes;
 use chat::{
     AssetCommand, AssetId, ChangeMessage, ChangeNumber, Conflict, ConversationId, Digest, History,
-    Holder, LinkTo, MessageId, Order, Outcome, Place, Refusal, Role, SendMessage, Seq,
-    StorageCommand, Timestamp, UserCommand, Wish,
+    Holder, LinkTo, MessageId, Order, Outcome, Place, PushCommand, PushId, Refusal, Role,
+    SendMessage, Seq, StorageCommand, Timestamp, UserCommand, Wish,
 };
 use proto::Command;
 
@@ -76,6 +76,15 @@ pub(super) fn samples() -> Vec<Sample> {
         conversation: ConversationId::group(&team()),
         to: LinkTo::Group(team()),
     };
+    let to_push = |command| {
+        let push = PushId(0x0123_4567_89ab_cdef);
+        Command::User { user: user("alice"), command: UserCommand::Push { push, command } }
+    };
+    let add = |device, which: usize| {
+        to_push(PushCommand::Add { device, target: super::targets()[which].clone() })
+    };
+    let give_up =
+        PushCommand::GiveUp { number: 41, attempts: 18, reason: "answered 503".to_owned() };
     let commands = [
         ("create_group", conversation(create)),
         ("add_members", conversation(chat::Command::AddMembers { by: alice.clone(), members })),
@@ -150,6 +159,18 @@ pub(super) fn samples() -> Vec<Sample> {
             }),
         ),
         ("configure", of_alice(UserCommand::Configure { hide_read: true })),
+        ("add_push_webhook", add(None, 0)),
+        ("add_push_web_push", add(Some(device), 1)),
+        ("add_push_apns", add(Some(device), 2)),
+        ("add_push_fcm", add(Some(device), 3)),
+        ("remove_push", to_push(PushCommand::Remove)),
+        ("notify_push", {
+            to_push(PushCommand::Notify { after: 40, items: vec![(direct(), Seq(300))] })
+        }),
+        ("mark_pushed", to_push(PushCommand::MarkPushed { after: 40, up_to: 41 })),
+        ("give_up_push", to_push(give_up)),
+        ("replay_push", to_push(PushCommand::Replay { from: 7 })),
+        ("revive_push", to_push(PushCommand::Revive { number: 41 })),
     ];
     let commands = commands.into_iter().chain(assets()).collect::<Vec<_>>();
     let entry = proto::encode_entry(message().at.0, &[commands[3].1.encode(), Bytes::new()]);

@@ -55,6 +55,27 @@ pub(super) fn samples() -> Vec<Sample> {
     let read = peer::AssetRead { asset: id, offset: 65_536, length: 1 << 20 };
     let read =
         peer::ForwardRequest { request: Some(peer::forward_request::Request::AssetRead(read)) };
+    let append_piece = peer::UploadCall {
+        upload: Bytes::from_static(b"0123456789abcdef"),
+        user: "alice".into(),
+        step: Some(peer::upload_call::Step::Append(peer::UploadPiece {
+            offset: 300,
+            bytes: Bytes::from_static(&[1, 2]),
+        })),
+    };
+    let append_piece = peer::ForwardRequest {
+        request: Some(peer::forward_request::Request::Upload(append_piece)),
+    };
+    let state = peer::UploadState {
+        offset: 302,
+        size: 400,
+        problem: "unavailable".into(),
+        detail: "why".into(),
+        expected: Some(1),
+        retry_after_ms: Some(50),
+    };
+    let state =
+        peer::ForwardResponse { response: Some(peer::forward_response::Response::Upload(state)) };
     let piece = peer::forward_response::Response::AssetPiece(Bytes::from_static(&[1, 2, 3]));
     let piece = peer::ForwardResponse { response: Some(piece) };
     vec![
@@ -74,6 +95,12 @@ pub(super) fn samples() -> Vec<Sample> {
         }),
         sample("asset_read", read.clone(), read.encode_to_vec(), |b| {
             peer::ForwardRequest::decode(b)
+        }),
+        sample("upload_append", append_piece.clone(), append_piece.encode_to_vec(), |b| {
+            peer::ForwardRequest::decode(b)
+        }),
+        sample("upload_state", state.clone(), state.encode_to_vec(), |b| {
+            peer::ForwardResponse::decode(b)
         }),
         sample("asset_piece", piece.clone(), piece.encode_to_vec(), |b| {
             peer::ForwardResponse::decode(b)

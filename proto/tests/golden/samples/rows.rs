@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use chat::{
-    Asset, Body, Chain, ChangeNumber, Cursor, Device, Digest, Earlier, EarlierChange, Head,
-    History, Holder, Kept, Kind, Link, LinkTo, Member, Message, Order, Owed, Producer, Role, Seq,
-    Storage, Timestamp,
+    Asset, Body, Chain, ChangeNumber, Cursor, DeadLetter, Device, Digest, Earlier, EarlierChange,
+    Head, History, Holder, Kept, Kind, Link, LinkTo, Member, Message, Notice, Order, Owed,
+    Producer, Registration, Role, Seq, Storage, Timestamp,
 };
 use proto::{row, rows};
 
@@ -76,8 +76,23 @@ pub(super) fn samples() -> Vec<Sample> {
         holders: BTreeSet::from([Holder(1), Holder(3)]),
         grants: BTreeSet::from([direct()]),
     };
+    let upload = row::Upload {
+        owner: user("alice"),
+        size: 300,
+        media_type: "image/png".into(),
+        created_at: Timestamp(1_600_000_000_000),
+    };
     let storage = Storage { bytes: 4_396, assets: 2 };
     let kept = Kept { bytes: 4_096, at: Timestamp(1_600_000_000_000) };
+    let of = |device, target| {
+        let new = Registration::new(device, target, message().at);
+        Registration { last: 41, done: 40, ..new }
+    };
+    let webhook = of(None, super::targets()[0].clone());
+    let browser = of(Some(message().device), super::targets()[1].clone());
+    let notice = Notice { conversation: direct(), seq: Seq(300), at: message().at };
+    let reason = "answered 503".to_owned();
+    let letter = DeadLetter { notice, at: message().at, attempts: 18, reason };
     let stored = message();
     let read_message = |bytes: &[u8]| row::decode_message(direct(), Seq(300), bytes);
     vec![
@@ -103,6 +118,18 @@ pub(super) fn samples() -> Vec<Sample> {
         sample("device", device.clone(), row::encode_device(&device), row::decode_device),
         sample("link", link.clone(), row::encode_link(&link), row::decode_link),
         sample("outbox_link", owed_link.clone(), row::encode_owed(&owed_link), row::decode_owed),
+        sample("registered", 3, row::encode_registered(3), row::decode_registered),
+        sample("registration", webhook.clone(), row::encode_registration(&webhook), {
+            row::decode_registration
+        }),
+        sample("registration_of_device", browser.clone(), row::encode_registration(&browser), {
+            row::decode_registration
+        }),
+        sample("notice", notice, row::encode_notice(&notice), row::decode_notice),
+        sample("push_mark", Seq(300), row::encode_push_mark(Seq(300)), row::decode_push_mark),
+        sample("dead_letter", letter.clone(), row::encode_dead_letter(&letter), {
+            row::decode_dead_letter
+        }),
         sample(
             "outbox_unlink",
             owed_unlink.clone(),
@@ -110,6 +137,7 @@ pub(super) fn samples() -> Vec<Sample> {
             row::decode_owed,
         ),
         sample("asset", asset.clone(), row::encode_asset(&asset), row::decode_asset),
+        sample("upload", upload.clone(), row::encode_upload(&upload), row::decode_upload),
         sample("storage", storage, row::encode_storage(&storage), row::decode_storage),
         sample("kept", kept, row::encode_kept(&kept), row::decode_kept),
         sample("applied", applied.clone(), row::encode_applied(&applied), row::decode_applied),

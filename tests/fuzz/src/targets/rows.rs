@@ -22,6 +22,11 @@ pub(super) fn key(data: &[u8]) {
         Key::Asset(id) => keys::asset(*id),
         Key::Storage(user) => keys::storage(user),
         Key::Kept(user, asset) => keys::kept(user, *asset),
+        Key::Registered(user) => keys::registered(user),
+        Key::Registration(user, push) => keys::registration(user, *push),
+        Key::Notice(user, push, number) => keys::notice(user, *push, *number),
+        Key::PushMark(user, push, id) => keys::push_mark(user, *push, *id),
+        Key::DeadLetter(user, push, number) => keys::dead_letter(user, *push, *number),
         Key::Applied(group) => keys::applied(*group),
         Key::Outbox(group, number) => keys::outbox(*group, *number),
         Key::Staging(group, key) => keys::staging(*group, key),
@@ -49,7 +54,7 @@ pub(super) fn row(data: &[u8]) {
             assert_eq!($decode(&bytes).expect("written by us"), read, "a row is what it was");
         }};
     }
-    match which % 17 {
+    match which % 20 {
         0 => twice!(row::decode_head, row::encode_head),
         1 => twice!(row::decode_member, row::encode_member),
         2 => twice!(row::decode_producer, row::encode_producer),
@@ -62,9 +67,12 @@ pub(super) fn row(data: &[u8]) {
         10 => twice!(row::decode_asset, row::encode_asset),
         11 => twice!(row::decode_storage, row::encode_storage),
         12 => twice!(row::decode_kept, row::encode_kept),
-        13 => twice!(row::decode_overlay, row::encode_overlay),
-        14 => twice!(row::decode_earlier_change, row::encode_earlier_change),
-        15 => change(data),
+        16 => twice!(row::decode_overlay, row::encode_overlay),
+        17 => twice!(row::decode_earlier_change, row::encode_earlier_change),
+        18 => change(data),
+        13 => twice!(row::decode_registration, row::encode_registration),
+        14 => twice!(row::decode_notice, row::encode_notice),
+        15 => twice!(row::decode_dead_letter, row::encode_dead_letter),
         _ => twice!(row::decode_link, row::encode_link),
     }
 }
