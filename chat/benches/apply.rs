@@ -17,12 +17,7 @@ fn send(order: u64) -> Command {
         receiver: Some(user("bob")),
         order: Some(Order(order)),
         message_id: MessageId::parse(&format!("m{order}")).expect("a good id"),
-        body: Body {
-            text: "x".repeat(300),
-            client_timestamp: String::new(),
-            attachment: false,
-            attachment_uris: Vec::new(),
-        },
+        body: Body { text: "x".repeat(300), ..Body::default() },
     })
 }
 

@@ -6,7 +6,10 @@
 //! `u64`, then its bytes in UTF-8.
 //!
 //! ```text
-//! digest(body) = SHA-256( "synod/body/1" str(text) u8(attachment) u64(number of uris) str(uri)* )
+//! said(body)   = str(text) u8(attachment) u64(number of uris) str(uri)*
+//! digest(body) = SHA-256( "synod/body/1" said(body) )
+//! digest(body) = SHA-256( "synod/body/2" said(body) u64(reply to) u64(thread) u64(number of mentions)
+//!                         str(mention)* )                     if it refers to anything or anybody
 //! chain(0)     = 32 bytes of zero
 //! chain(seq)   = SHA-256( "synod/chain/1" chain(seq - 1) conversation[16] u64(seq) str(sender)
 //!                         u64(device) u64(order) str(message_id) u64(at) str(client_timestamp)
@@ -23,8 +26,10 @@ use std::fmt;
 
 use sha2::{Digest as _, Sha256};
 
+use crate::change::Wish;
 use crate::hex;
 use crate::message::{Body, Message};
+use crate::number::Seq;
 
 /// A value of the hash chain. All zero before the first message.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -39,7 +44,7 @@ impl Chain {
     /// field is not looked at.
     #[must_use]
     pub fn extend(&self, message: &Message) -> Self {
-        self.extend_by(message, &message.body.digest())
+        self.extend_by(message, &message.digest())
     }
 
     /// Likewise, when the digest of the body is known: the text is the one long part, hashed once.
@@ -63,14 +68,36 @@ impl Chain {
 impl Digest {
     /// The digest of a body, in the canonical form above.
     pub fn of_body(body: &Body) -> Self {
+        let refers = body.reply_to.is_some() || body.thread.is_some() || !body.mentions.is_empty();
         let mut hash = Sha256::new();
-        hash.update(b"synod/body/1");
+        hash.update(if refers { b"synod/body/2" } else { b"synod/body/1" });
         text(&mut hash, &body.text);
         hash.update([u8::from(body.attachment)]);
         hash.update((body.attachment_uris.len() as u64).to_be_bytes());
         for uri in &body.attachment_uris {
             text(&mut hash, uri);
         }
+        if refers {
+            hash.update(body.reply_to.unwrap_or_default().0.to_be_bytes());
+            hash.update(body.thread.unwrap_or_default().0.to_be_bytes());
+            hash.update((body.mentions.len() as u64).to_be_bytes());
+            body.mentions.iter().for_each(|mention| text(&mut hash, mention.as_str()));
+        }
+        Self(hash.finalize().into())
+    }
+
+    /// The digest of a wish to change a message: equal ones are the same wish once more.
+    pub(crate) fn of_wish(seq: Seq, wish: &Wish) -> Self {
+        let (kind, said) = match wish {
+            Wish::Edit(said) => (1, said.as_str()),
+            Wish::Delete => (2, ""),
+            Wish::React(said) => (3, said.as_str()),
+        };
+        let mut hash = Sha256::new();
+        hash.update(b"synod/wish/1");
+        hash.update(seq.0.to_be_bytes());
+        hash.update([kind]);
+        text(&mut hash, said);
         Self(hash.finalize().into())
     }
 }
@@ -119,8 +146,10 @@ mod tests {
                 client_timestamp: "10:00".to_owned(),
                 attachment: true,
                 attachment_uris: vec!["/a".to_owned(), "/b".to_owned()],
+                ..Body::default()
             },
             chain: Chain::default(),
+            erased: None,
         }
     }
 
@@ -145,9 +174,18 @@ mod tests {
     }
 
     #[test]
+    fn a_message_whose_content_is_gone_extends_the_chain_as_before() {
+        let (message, mut erased) = (message(), message());
+        erased.erased = Some(message.digest());
+        erased.body =
+            Body { client_timestamp: message.body.client_timestamp.clone(), ..Body::default() };
+        assert_eq!(Chain::default().extend(&erased), Chain::default().extend(&message));
+    }
+
+    #[test]
     fn every_field_is_covered() {
         let chain = Chain::default().extend(&message());
-        let changes: [fn(&mut Message); 12] = [
+        let changes: [fn(&mut Message); 16] = [
             |m| m.conversation = ConversationId::direct(&m.sender, &m.sender),
             |m| m.seq = Seq(2),
             |m| m.sender = UserId::parse("bob").expect("legal"),
@@ -160,6 +198,10 @@ mod tests {
             |m| m.body.attachment = false,
             |m| m.body.attachment_uris = vec!["/a/b".to_owned()],
             |m| m.body.attachment_uris = vec!["/a".to_owned(), "/".to_owned(), "b".to_owned()],
+            |m| m.body.reply_to = Some(Seq(1)),
+            |m| m.body.thread = Some(Seq(1)),
+            |m| m.body.mentions = [m.sender.clone()].into(),
+            |m| m.erased = Some(Digest([0; 32])),
         ];
         for (number, change) in changes.into_iter().enumerate() {
             let mut other = message();

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use crate::chain::Digest;
-use crate::conversation::History;
+use crate::change::{ChangeMessage, EarlierChange, Subject};
+use crate::conversation::{History, Role};
 use crate::id::{DeviceId, GroupId, MessageId, UserId};
 use crate::message::Body;
-use crate::number::{Order, Seq, Timestamp};
+use crate::number::{ChangeNumber, Order, Seq, Timestamp};
 
 /// One request to a conversation. Identity was settled before it was written: `by`, `sender` and
 /// `user` are who they claim to be.
@@ -41,6 +42,33 @@ pub enum Command {
     },
     /// Say something.
     Send(SendMessage),
+    /// Change something that was said.
+    Change(ChangeMessage),
+    /// Give a group another name.
+    RenameGroup {
+        /// Who asks: an owner or an admin.
+        by: UserId,
+        /// The name on screens.
+        name: String,
+    },
+    /// Say what a member of a group may do.
+    SetRole {
+        /// Who asks: an owner.
+        by: UserId,
+        /// Of whom.
+        member: UserId,
+        /// What.
+        role: Role,
+    },
+    /// Tell which changes a device has.
+    ConfirmChanges {
+        /// Whose device.
+        user: UserId,
+        /// Which.
+        device: DeviceId,
+        /// Everything up to here.
+        change: ChangeNumber,
+    },
     /// Tell how far a device has got.
     Confirm {
         /// Whose device.
@@ -51,6 +79,8 @@ pub enum Command {
         seq: Seq,
         /// Read, and hence delivered; otherwise delivered only.
         read: bool,
+        /// That it was read is nobody else's business: to others it is delivered only.
+        hidden: bool,
     },
 }
 
@@ -78,6 +108,10 @@ pub struct Known {
     pub earlier: Option<Earlier>,
     /// For the creation of a group: whether a user has this name.
     pub name_taken: bool,
+    /// For a change of a message: this device's change of the same id, if there is one.
+    pub change: Option<EarlierChange>,
+    /// For a change of a message: that message, if there is one.
+    pub target: Option<Subject>,
 }
 
 /// An earlier message of the same device and message id.

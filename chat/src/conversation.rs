@@ -8,6 +8,7 @@
 //! send must find its answer without a window in time, and so do its cursors, because a member who
 //! comes back has seen what it has seen.
 
+mod changes;
 mod confirm;
 mod membership;
 mod progress;
@@ -19,7 +20,7 @@ use crate::chain::Chain;
 use crate::command::{Command, Known};
 use crate::event::Applied;
 use crate::id::{DeviceId, GroupId, UserId};
-use crate::number::{Order, Seq, Timestamp};
+use crate::number::{ChangeNumber, Order, Seq, Timestamp};
 use crate::outcome::{Outcome, Place, Refusal};
 use crate::slot::ConversationId;
 pub use progress::{Best, Floors};
@@ -55,6 +56,10 @@ pub struct Head {
     pub chain: Chain,
     /// When the conversation came into being.
     pub created_at: Timestamp,
+    /// The last change's number; 0 before the first.
+    pub last_change: ChangeNumber,
+    /// When the last change was made; 0 before the first.
+    pub last_change_at: Timestamp,
 }
 
 /// Between whom a conversation is.
@@ -105,6 +110,8 @@ pub struct Member {
     pub role: Role,
     /// The last sequence when they came.
     pub joined_at: Seq,
+    /// The change that took them in; 0 for who was there from the start.
+    pub joined_change: ChangeNumber,
 }
 
 /// One device as a source of messages.
@@ -116,7 +123,7 @@ pub struct Producer {
     pub last_order: Order,
 }
 
-/// How far one device has got: `read <= delivered <= last_seq`.
+/// How far one device has got: `shown <= read <= delivered <= last_seq`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
     /// Whose device.
@@ -125,6 +132,18 @@ pub struct Cursor {
     pub delivered: Seq,
     /// Its user has read everything up to here on it.
     pub read: Seq,
+    /// What of it others may know.
+    pub shown: Seq,
+    /// It has all changes up to here.
+    pub changes: ChangeNumber,
+}
+
+impl Cursor {
+    /// A device of `user` that has got nowhere yet.
+    pub fn of(user: UserId) -> Self {
+        let (delivered, read, shown) = (Seq(0), Seq(0), Seq(0));
+        Self { user, delivered, read, shown, changes: ChangeNumber(0) }
+    }
 }
 
 impl Conversation {
@@ -154,6 +173,15 @@ impl Conversation {
             _ if self.is_member(user) => Ok(()),
             Kind::Direct { .. } => Err(Refusal::NoSuchConversation),
             Kind::Group { .. } => Err(Refusal::NotAMember),
+        }
+    }
+
+    /// What a member is told of a message that is not there, or not theirs to see.
+    pub(crate) fn unless_visible(&self, user: &UserId, seq: Seq) -> Result<(), Refusal> {
+        let visible = self.visible_from(user).is_some_and(|from| from <= seq);
+        match visible && seq <= self.head.last_seq {
+            true => Ok(()),
+            false => Err(Refusal::NoSuchMessage),
         }
     }
 
@@ -215,9 +243,9 @@ impl Conversation {
         self.reached(seq, |best| best.delivered)
     }
 
-    /// The members who have read the message at `seq`, in the order of their ids.
+    /// The members who have read the message at `seq` and let others know, in the order of their ids.
     pub fn read_by(&self, seq: Seq) -> Vec<&UserId> {
-        self.reached(seq, |best| best.read)
+        self.reached(seq, |best| best.shown)
     }
 
     fn reached(&self, seq: Seq, mark: impl Fn(&Best) -> Seq) -> Vec<&UserId> {
@@ -251,9 +279,13 @@ impl Conversation {
             }
         }
         assert_eq!(last_seq == Seq(0), self.head.chain == Chain::default(), "chain and seq agree");
-        assert!(self.members.values().all(|member| member.joined_at <= last_seq));
+        let last_change = self.head.last_change;
+        for member in self.members.values() {
+            assert!(member.joined_at <= last_seq && member.joined_change <= last_change);
+        }
         for cursor in self.cursors.values() {
-            assert!(cursor.read <= cursor.delivered && cursor.delivered <= last_seq);
+            assert!(cursor.shown <= cursor.read && cursor.read <= cursor.delivered);
+            assert!(cursor.delivered <= last_seq && cursor.changes <= last_change);
         }
         let said = self.producers.values().map(|producer| producer.last_order.0).sum::<u64>();
         assert_eq!(said, last_seq.0, "every message has one producer and one order");
@@ -281,16 +313,32 @@ pub fn apply(
             membership::create_group(this, id, at, &new, known)
         }
         Command::AddMembers { by, members } => match this {
-            Some(conversation) => membership::add_members(conversation, id, by, members),
+            Some(conversation) => membership::add_members(conversation, id, at, by, members),
             None => refused(Refusal::NoSuchConversation),
         },
         Command::RemoveMember { by, member } => match this {
-            Some(conversation) => membership::remove_member(conversation, id, by, member),
+            Some(conversation) => membership::remove_member(conversation, id, at, by, member),
+            None => refused(Refusal::NoSuchConversation),
+        },
+        Command::RenameGroup { by, name } => match this {
+            Some(conversation) => membership::rename(conversation, id, at, by, name),
+            None => refused(Refusal::NoSuchConversation),
+        },
+        Command::SetRole { by, member, role } => match this {
+            Some(conversation) => membership::set_role(conversation, id, at, by, (member, *role)),
             None => refused(Refusal::NoSuchConversation),
         },
         Command::Send(message) => send::send(this, id, at, message, known),
-        Command::Confirm { user, device, seq, read } => match this {
-            Some(conversation) => confirm::confirm(conversation, user, *device, *seq, *read),
+        Command::Change(change) => changes::change(this, id, at, change, known),
+        Command::Confirm { user, device, seq, read, hidden } => match this {
+            Some(conversation) => {
+                let read = confirm::Reading::of(*read, *hidden);
+                confirm::confirm(conversation, user, *device, *seq, read)
+            }
+            None => refused(Refusal::NoSuchConversation),
+        },
+        Command::ConfirmChanges { user, device, change } => match this {
+            Some(conversation) => confirm::confirm_changes(conversation, user, *device, *change),
             None => refused(Refusal::NoSuchConversation),
         },
     };
@@ -303,11 +351,30 @@ struct Mark {
     last_seq: Seq,
     last_at: Timestamp,
     chain: Chain,
+    last_change: ChangeNumber,
+    last_change_at: Timestamp,
 }
 
 impl Mark {
     fn of(head: &Head) -> Self {
-        Self { last_seq: head.last_seq, last_at: head.last_at, chain: head.chain }
+        Self {
+            last_seq: head.last_seq,
+            last_at: head.last_at,
+            chain: head.chain,
+            last_change: head.last_change,
+            last_change_at: head.last_change_at,
+        }
+    }
+
+    /// Before there was anything.
+    fn nothing() -> Self {
+        Self {
+            last_seq: Seq(0),
+            last_at: Timestamp(0),
+            chain: Chain::default(),
+            last_change: ChangeNumber(0),
+            last_change_at: Timestamp(0),
+        }
     }
 }
 
@@ -322,8 +389,8 @@ fn assert_step(before: Option<Mark>, after: Option<&Conversation>, applied: &App
         return;
     };
     let existed = before.is_some();
-    let before =
-        before.unwrap_or(Mark { last_seq: Seq(0), last_at: Timestamp(0), chain: Chain::default() });
+    let before = before.unwrap_or_else(Mark::nothing);
+    assert_change(&before, &after.head, applied);
     assert!(existed || applied.changed.head, "a new conversation writes its head");
     let forwards = before.last_at <= after.head.last_at;
     assert!(forwards || planted::bug(planted::Bug::TimeNotClamped), "time runs forwards");
@@ -344,6 +411,23 @@ fn assert_step(before: Option<Mark>, after: Option<&Conversation>, applied: &App
             assert_eq!(after.head.chain, before.chain, "only messages extend the chain");
         }
     }
+}
+
+/// Changes are numbered densely, and nothing else takes a number of theirs.
+fn assert_change(before: &Mark, after: &Head, applied: &Applied) {
+    assert!(before.last_change_at <= after.last_change_at, "time runs forwards");
+    let Some(recorded) = &applied.changed.change else {
+        assert_eq!(after.last_change, before.last_change, "only changes take their numbers");
+        return;
+    };
+    let change = &recorded.change;
+    assert_eq!(change.number, before.last_change.next(), "changes are numbered densely");
+    assert_eq!(change.number, after.last_change, "the head counts the changes");
+    assert_eq!((change.at, change.after), (after.last_change_at, after.last_seq));
+    assert!(applied.changed.head && applied.changed.message.is_none());
+    assert_eq!(recorded.overlay.is_some(), change.what.seq().is_some(), "a message has an overlay");
+    let deleted = matches!(change.what, crate::change::What::Deleted { .. });
+    assert_eq!(recorded.erased.is_some(), deleted, "only deletions erase");
 }
 
 fn refused(refusal: Refusal) -> Applied {

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use crate::change::{Change, Recorded};
 use crate::command::Earlier;
 use crate::conversation::{Best, Cursor, Floors};
 use crate::id::{DeviceId, GroupId, UserId};
@@ -25,6 +26,10 @@ pub struct Applied {
 }
 
 /// What happened in a conversation.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an event is moved once, from the decision to its listener; a box would cost each confirmation more"
+)]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Something was said.
@@ -46,22 +51,8 @@ pub enum Event {
         /// How far everybody has got, after the move.
         floors: Floors,
     },
-    /// Users were taken into the group.
-    MembersAdded {
-        /// By whom.
-        by: UserId,
-        /// Those who were not in it before.
-        members: BTreeSet<UserId>,
-    },
-    /// A user was taken out of the group, or left.
-    MemberRemoved {
-        /// By whom.
-        by: UserId,
-        /// Whom.
-        member: UserId,
-        /// Who became owner because no other was left.
-        promoted: Option<UserId>,
-    },
+    /// Something that was said, the group, or who takes part in it, was changed.
+    Changed(Arc<Change>),
     /// A group came into being.
     GroupCreated,
 }
@@ -75,6 +66,8 @@ pub struct Changed {
     pub message: Option<Arc<Message>>,
     /// With it, its place: what must be found again by its device and message id.
     pub place: Option<Earlier>,
+    /// A change to be stored, with what goes with it.
+    pub change: Option<Box<Recorded>>,
     /// Memberships; a user who is absent from the members now has their row deleted.
     pub members: BTreeSet<UserId>,
     /// The producer of this device.

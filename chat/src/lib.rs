@@ -14,9 +14,12 @@
 //! 4. Cursors only move forwards, and never beyond the last message.
 //! 5. Time never runs backwards within a conversation.
 //! 6. Every message extends a hash chain that covers all before it.
+//! 7. Changes are numbered densely in an order of their own, and what lies over a message is all its
+//!    changes in that order.
 
 mod asset;
 mod chain;
+mod change;
 mod command;
 mod conversation;
 mod event;
@@ -35,6 +38,9 @@ pub use asset::{
     apply_storage,
 };
 pub use chain::{Chain, Digest};
+pub use change::{
+    Change, ChangeMessage, EarlierChange, Overlay, Reaction, Recorded, Subject, What, Wish,
+};
 pub use command::{Command, Earlier, Known, SendMessage};
 pub use conversation::{
     Best, Conversation, Cursor, Floors, Head, History, Kind, Member, Producer, Role, apply,
@@ -42,7 +48,7 @@ pub use conversation::{
 pub use event::{Applied, Changed, Event, LinkTo, Owed};
 pub use id::{DeviceId, GroupId, IdError, MessageId, UserId};
 pub use message::{Body, Message};
-pub use number::{Order, Seq, Timestamp};
+pub use number::{ChangeNumber, Order, Seq, Timestamp};
 pub use outcome::{Conflict, Outcome, Place, Refusal};
 pub use push::{DeadLetter, Notice, PushCommand, PushId, Registration, Target};
 pub use slot::{CanonicalId, ConversationId, SLOTS, slot_of};

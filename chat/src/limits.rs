@@ -20,6 +20,20 @@ pub const MESSAGE_ID_BYTES_MAX: usize = 128;
 /// Attachments of one message: an album, not an archive.
 pub const ATTACHMENTS_MAX: usize = 32;
 
+/// Mentions of one message: whoever calls more people calls everybody.
+pub const MENTIONS_MAX: usize = 64;
+
+/// Edits of one message. Each is kept for the trail until the message is deleted, and the numbers of
+/// all stand in one row.
+pub const EDITS_MAX: usize = 64;
+
+/// One user's reaction to a message, in bytes: the longest emoji sequences take about that.
+pub const REACTION_BYTES_MAX: usize = 32;
+
+/// Users with a reaction to one message: all of them stand in one row, which every reader of the
+/// message is sent.
+pub const REACTIONS_MAX: usize = 256;
+
 /// One attachment's URI, in bytes: our own are far shorter, foreign ones must fit a request line.
 pub const URI_BYTES_MAX: usize = 1024;
 
@@ -75,13 +89,18 @@ const _: () = assert!(
         + ATTACHMENTS_MAX * URI_BYTES_MAX
         + CLIENT_TIMESTAMP_BYTES_MAX
         + MESSAGE_ID_BYTES_MAX
-        + 2 * ID_BYTES_MAX
+        + (MENTIONS_MAX + 2) * ID_BYTES_MAX
         <= MESSAGE_BYTES_MAX,
     "a message at all its limits must fit the message limit"
 );
 const _: () = assert!(
     MEMBERS_MAX * (ID_BYTES_MAX + 4) <= MESSAGE_BYTES_MAX,
     "the creation of the largest group must be no larger than the largest message"
+);
+const _: () = assert!(
+    TEXT_BYTES_MAX + REACTIONS_MAX * (REACTION_BYTES_MAX + ID_BYTES_MAX + 16) + EDITS_MAX * 10
+        <= MESSAGE_BYTES_MAX,
+    "what lies over a message is no larger than the largest message"
 );
 const _: () =
     assert!(NOTICES_OUTSTANDING_MAX <= NOTICES_KEPT as u64, "what is outstanding must be kept");

@@ -1,5 +1,7 @@
 //! A message as it is stored and served: what the client said, and the place it was given.
 
+use std::collections::BTreeSet;
+
 use crate::chain::{Chain, Digest};
 use crate::id::{DeviceId, MessageId, UserId};
 use crate::number::{Order, Seq, Timestamp};
@@ -16,11 +18,17 @@ pub struct Body {
     pub attachment: bool,
     /// Where the attachments are.
     pub attachment_uris: Vec<String>,
+    /// The message that it answers.
+    pub reply_to: Option<Seq>,
+    /// The first message of the thread that it belongs to.
+    pub thread: Option<Seq>,
+    /// Whom it calls. Of a stored message: those who were members when it was accepted.
+    pub mentions: BTreeSet<UserId>,
 }
 
 impl Body {
-    /// What two bodies are compared by: equal digests mean the same text and the same attachments.
-    /// The client's own time stamp may differ.
+    /// What two bodies are compared by: equal digests mean the same text, attachments, references and
+    /// mentions. The client's own time stamp may differ.
     pub fn digest(&self) -> Digest {
         Digest::of_body(self)
     }
@@ -47,9 +55,16 @@ pub struct Message {
     pub body: Body,
     /// The conversation's hash chain after this message.
     pub chain: Chain,
+    /// Of a deleted message: the digest of what it said, which is gone.
+    pub erased: Option<Digest>,
 }
 
 impl Message {
+    /// The digest of what was said, whether it is still here or not.
+    pub fn digest(&self) -> Digest {
+        self.erased.unwrap_or_else(|| self.body.digest())
+    }
+
     /// Its name for ever.
     pub fn canonical_id(&self) -> CanonicalId {
         CanonicalId { conversation: self.conversation, seq: self.seq }

@@ -35,6 +35,11 @@ number! {
     Order
 }
 
+number! {
+    /// A change's place among the changes of its conversation: 1, 2, 3 … without a gap.
+    ChangeNumber
+}
+
 /// Milliseconds since 1970-01-01T00:00:00Z.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(pub u64);

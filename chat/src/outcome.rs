@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::number::{Order, Seq, Timestamp};
+use crate::number::{ChangeNumber, Order, Seq, Timestamp};
 
 /// What became of a command.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +31,8 @@ pub struct Place {
     pub delivered: Seq,
     /// Of a confirmation: how far the device's cursor for reading stands now.
     pub read: Seq,
+    /// Of a change its number, of a confirmation of changes where that cursor stands now.
+    pub change: ChangeNumber,
 }
 
 /// What a command contradicts.
@@ -40,6 +42,8 @@ pub enum Conflict {
     OrderUsed,
     /// This message id was used before, with another body or under another order.
     MessageIdUsed,
+    /// This change id was used before, for another wish.
+    ChangeIdUsed,
     /// This device id belongs to something else already.
     DeviceUsed,
 }
@@ -123,6 +127,16 @@ refusals! {
     NoSuchDevice = "no_such_device",
     /// The refresh token was exchanged for a newer one.
     StaleRefresh = "stale_refresh",
+    /// There is no such message, or it is not the user's to see.
+    NoSuchMessage = "no_such_message",
+    /// The message was deleted for everybody.
+    MessageDeleted = "message_deleted",
+    /// A message has reactions of at most `limit` users.
+    TooManyReactions { limit: u64 } = "too_many_reactions",
+    /// A message is edited at most `limit` times.
+    TooManyEdits { limit: u64 } = "too_many_edits",
+    /// A message calls at most `limit` users.
+    TooManyMentions { limit: u64 } = "too_many_mentions",
     /// There is no such asset, or no more.
     NoSuchAsset = "no_such_asset",
     /// Whoever hands an asset on may not read it.
@@ -152,13 +166,14 @@ impl Conflict {
         match self {
             Self::OrderUsed => "order_used",
             Self::MessageIdUsed => "message_id_used",
+            Self::ChangeIdUsed => "change_id_used",
             Self::DeviceUsed => "device_used",
         }
     }
 
     /// The conflict of a code; `None` for a code that this version does not know.
     pub fn from_code(code: &str) -> Option<Self> {
-        [Self::OrderUsed, Self::MessageIdUsed, Self::DeviceUsed]
+        [Self::OrderUsed, Self::MessageIdUsed, Self::ChangeIdUsed, Self::DeviceUsed]
             .into_iter()
             .find(|conflict| conflict.code() == code)
     }
@@ -217,7 +232,12 @@ mod tests {
 
     #[test]
     fn every_conflict_survives_its_code() {
-        for conflict in [Conflict::OrderUsed, Conflict::MessageIdUsed, Conflict::DeviceUsed] {
+        for conflict in [
+            Conflict::OrderUsed,
+            Conflict::MessageIdUsed,
+            Conflict::ChangeIdUsed,
+            Conflict::DeviceUsed,
+        ] {
             assert_eq!(Conflict::from_code(conflict.code()), Some(conflict));
         }
         assert_eq!(Conflict::from_code("not_a_member"), None);

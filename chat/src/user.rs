@@ -25,6 +25,8 @@ pub struct User {
     pub created_at: Timestamp,
     /// The last sign of life that was recorded; 0 before the first.
     pub last_seen: Timestamp,
+    /// What the user reads is nobody else's business.
+    pub hide_read: bool,
     /// What the user wants to be called; empty: nothing else than the name.
     pub display_name: String,
     /// When a session was last ended by somebody else than its own device. Tokens of an issuer from before open
@@ -109,6 +111,11 @@ pub enum UserCommand {
         /// Which.
         conversation: ConversationId,
     },
+    /// The user says how it shall be.
+    Configure {
+        /// What the user reads is nobody else's business.
+        hide_read: bool,
+    },
     /// The user showed a sign of life.
     MarkSeen {
         /// When.
@@ -166,6 +173,8 @@ pub struct AppliedUser {
 pub struct UserChanged {
     /// The account.
     pub account: bool,
+    /// The settings.
+    pub settings: bool,
     /// These devices.
     pub devices: BTreeSet<DeviceId>,
     /// This link.
@@ -254,6 +263,7 @@ fn create(this: &mut Option<User>, at: Timestamp, password_hash: &str, taken: bo
         password_hash: password_hash.to_owned(),
         created_at: at,
         last_seen: Timestamp(0),
+        hide_read: false,
         display_name: String::new(),
         signed_out_at: Timestamp(0),
         seen: BTreeMap::new(),
@@ -288,6 +298,11 @@ fn change(this: &mut User, at: Timestamp, command: &UserCommand) -> AppliedUser 
             }
             None => nothing_to_do(at),
         },
+        UserCommand::Configure { hide_read } if *hide_read != this.hide_read => {
+            this.hide_read = *hide_read;
+            accepted(at, None, UserChanged { settings: true, ..UserChanged::default() })
+        }
+        UserCommand::Configure { .. } => nothing_to_do(at),
         UserCommand::MarkSeen { at: seen, device } => mark_seen(this, at, *seen, *device),
         UserCommand::ChangePassword { old, new, keep } => {
             change_password(this, at, (old, new), *keep)

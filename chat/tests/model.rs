@@ -5,12 +5,16 @@
 //! looking at everything that was ever said. Names, devices, ids and orders are drawn from small
 //! sets, so that repetitions, gaps and collisions are frequent.
 
+#[path = "model/changes.rs"]
+mod changes;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use changes::{Changes, Wished};
 use chat::{
-    Applied, Body, Command, Conversation, ConversationId, Cursor, DeviceId, Earlier, Event,
-    GroupId, History, Known, Message, MessageId, Order, Outcome, SendMessage, Seq, Timestamp,
-    UserId, apply,
+    Applied, Body, ChangeNumber, Command, Conversation, ConversationId, Cursor, DeviceId, Earlier,
+    Event, GroupId, History, Known, Message, MessageId, Order, Outcome, SendMessage, Seq,
+    Timestamp, UserId, apply,
 };
 use proptest::prelude::*;
 
@@ -21,7 +25,10 @@ const TEXTS: [&str; 2] = ["one", "two"];
 #[derive(Clone, Debug)]
 enum Step {
     Say { user: usize, device: u64, id: u64, order: Option<u64>, text: usize },
-    Confirm { user: usize, device: u64, seq: u64, read: bool },
+    Confirm { user: usize, device: u64, seq: u64, read: bool, hidden: bool },
+    ConfirmChanges { user: usize, device: u64, change: u64 },
+    Change(Wished),
+    Rename { by: usize, name: usize },
     Add { by: usize, members: Vec<usize> },
     Remove { by: usize, member: usize },
 }
@@ -30,12 +37,19 @@ fn steps() -> impl Strategy<Value = Vec<(u64, Step)>> {
     let user = 0..USERS.len();
     let say = (user.clone(), 0..2_u64, 0..6_u64, prop::option::of(0..6_u64), 0..TEXTS.len())
         .prop_map(|(user, device, id, order, text)| Step::Say { user, device, id, order, text });
-    let confirm = (user.clone(), 0..2_u64, 0..9_u64, any::<bool>())
-        .prop_map(|(user, device, seq, read)| Step::Confirm { user, device, seq, read });
+    let confirm = (user.clone(), 0..2_u64, 0..9_u64, any::<bool>(), any::<bool>()).prop_map(
+        |(user, device, seq, read, hidden)| Step::Confirm { user, device, seq, read, hidden },
+    );
+    let confirm_changes = (user.clone(), 0..2_u64, 0..9_u64)
+        .prop_map(|(user, device, change)| Step::ConfirmChanges { user, device, change });
+    let change = changes::wished(user.clone()).prop_map(Step::Change);
+    let rename = (user.clone(), 0..TEXTS.len()).prop_map(|(by, name)| Step::Rename { by, name });
     let add = (user.clone(), prop::collection::vec(user.clone(), 0..3))
         .prop_map(|(by, members)| Step::Add { by, members });
     let remove = (user.clone(), user).prop_map(|(by, member)| Step::Remove { by, member });
-    let step = prop_oneof![8 => say, 5 => confirm, 1 => add, 1 => remove];
+    let step = prop_oneof![
+        8 => say, 5 => confirm, 1 => confirm_changes, 5 => change, 1 => rename, 1 => add, 1 => remove,
+    ];
     prop::collection::vec((990..1010_u64, step), 1..60)
 }
 
@@ -43,7 +57,8 @@ fn steps() -> impl Strategy<Value = Vec<(u64, Step)>> {
 #[derive(Default)]
 struct Model {
     said: Vec<Message>,
-    confirmed: Vec<(UserId, DeviceId, Seq, bool)>,
+    confirmed: Vec<(UserId, DeviceId, Seq, bool, bool)>,
+    changes: Changes,
 }
 
 /// What the model expects of a send.
@@ -75,21 +90,21 @@ impl Model {
     }
 
     fn cursor(&self, device: DeviceId) -> (Seq, Seq) {
-        let own = || self.confirmed.iter().filter(|(_, of, _, _)| *of == device);
-        let delivered = own().map(|(_, _, seq, _)| *seq).max();
-        let read = own().filter(|(_, _, _, read)| *read).map(|(_, _, seq, _)| *seq).max();
+        let own = || self.confirmed.iter().filter(|(_, of, ..)| *of == device);
+        let delivered = own().map(|(_, _, seq, ..)| *seq).max();
+        let read = own().filter(|(_, _, _, read, _)| *read).map(|(_, _, seq, ..)| *seq).max();
         (delivered.unwrap_or_default(), read.unwrap_or_default())
     }
 
-    /// What every member but one has, or has read, by definition.
+    /// What every member but one has, or has openly read, by definition.
     fn floor(&self, this: &Conversation, except: &UserId, read_only: bool) -> Seq {
         let others = this.members.iter().filter(|(user, _)| *user != except);
         let marks = others.map(|(user, member)| {
             let own = self
                 .confirmed
                 .iter()
-                .filter(|(of, _, _, read)| of == user && (*read || !read_only));
-            own.map(|(_, _, seq, _)| *seq).max().unwrap_or_default().max(member.joined_at)
+                .filter(|(of, _, _, read, hidden)| of == user && (*read && !hidden || !read_only));
+            own.map(|(_, _, seq, ..)| *seq).max().unwrap_or_default().max(member.joined_at)
         });
         marks.min().unwrap_or(this.head.last_seq)
     }
@@ -105,7 +120,7 @@ struct Pair {
 impl Pair {
     fn step(&mut self, at: u64, step: &Step, direct: bool) {
         let command = self.command(step, direct);
-        let known = Known { earlier: self.earlier(&command), name_taken: false };
+        let known = self.known(&command);
         let (before, at) = (self.machine.clone(), Timestamp(at));
         let applied = apply(&mut self.machine, self.id, at, &command, &known);
 
@@ -115,15 +130,19 @@ impl Pair {
         assert_rows(before.as_ref(), self.machine.as_ref(), &applied);
         match &command {
             Command::Send(send) => self.compare_send(before.as_ref(), send, &applied),
-            Command::Confirm { user, device, seq, read } => {
+            Command::Change(change) => {
+                self.model.changes.compare(before.as_ref(), &self.model.said, change, &applied);
+            }
+            Command::Confirm { user, device, seq, read, hidden } => {
                 if let Outcome::Accepted(place) = applied.outcome {
-                    self.model.confirmed.push((user.clone(), *device, *seq, *read));
+                    self.model.confirmed.push((user.clone(), *device, *seq, *read, *hidden));
                     let cursor = self.model.cursor(*device);
                     assert_eq!((place.delivered, place.read), cursor, "cursors are maxima");
                 }
             }
             _ => {}
         }
+        self.model.changes.note(before.as_ref(), &applied);
         if let Some(this) = &self.machine {
             this.assert_lawful();
             self.compare_floors(this);
@@ -141,12 +160,22 @@ impl Pair {
                 message_id: MessageId::parse(&format!("m{id}")).expect("legal"),
                 body: Body { text: TEXTS[*text].to_owned(), ..Body::default() },
             }),
-            Step::Confirm { user: by, device, seq, read } => Command::Confirm {
+            Step::Confirm { user: by, device, seq, read, hidden } => Command::Confirm {
                 user: user(*by),
                 device: device_of(*by, *device),
                 seq: Seq(*seq),
                 read: *read,
+                hidden: *hidden,
             },
+            Step::ConfirmChanges { user: by, device, change } => Command::ConfirmChanges {
+                user: user(*by),
+                device: device_of(*by, *device),
+                change: ChangeNumber(*change),
+            },
+            Step::Change(wished) => Command::Change(wished.command()),
+            Step::Rename { by, name } => {
+                Command::RenameGroup { by: user(*by), name: TEXTS[*name].to_owned() }
+            }
             Step::Add { by, members } => Command::AddMembers {
                 by: user(*by),
                 members: members.iter().map(|member| user(*member)).collect(),
@@ -155,6 +184,15 @@ impl Pair {
                 Command::RemoveMember { by: user(*by), member: user(*member) }
             }
         }
+    }
+
+    fn known(&self, command: &Command) -> Known {
+        let mut known = Known { earlier: self.earlier(command), ..Known::default() };
+        if let Command::Change(change) = command {
+            known.change = self.model.changes.earlier(change);
+            known.target = self.model.changes.target(&self.model.said, change.seq);
+        }
+        known
     }
 
     fn earlier(&self, command: &Command) -> Option<Earlier> {

@@ -196,6 +196,7 @@ impl Client {
             limit: query.limit,
             consistency: consistency.into(),
             at_least,
+            around: 0,
         };
         let (reply, answer) = oneshot::channel();
         let command = Command::Read { query: Box::new(query), reply };

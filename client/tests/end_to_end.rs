@@ -180,6 +180,9 @@ impl State {
                 let result = Some(result);
                 ServerFrame::Sent(frames::Sent { tag, conversation, message_id, result })
             }
+            ClientFrame::ChangeMessage(_)
+            | ClientFrame::ConfirmChanges(_)
+            | ClientFrame::Typing(_) => unreachable!("this client says no such thing"),
             ClientFrame::Ping(ping) => ServerFrame::Pong(frames::Pong { tag: ping.tag }),
             ClientFrame::Confirm(confirm) => {
                 self.confirmed = self.confirmed.max(confirm.seq);

@@ -10,7 +10,7 @@ mod directory;
 use std::ops::Range;
 use std::sync::Arc;
 
-use chat::{ConversationId, Floors, Seq, UserEvent, UserId};
+use chat::{Change, ConversationId, Floors, Seq, UserEvent, UserId};
 
 pub(crate) use delivery::Delivery;
 #[cfg(test)]
@@ -24,6 +24,10 @@ use crate::shard::{Publish, ShardEvent};
 pub(crate) enum Hint {
     /// A message was stored in a conversation of the session's user.
     Message(Arc<Delivery>),
+    /// Something was changed in a conversation of the session's user.
+    Change(Arc<Change>),
+    /// Somebody is writing there, or no more.
+    Typing(Arc<Typing>),
     /// Somebody's cursor moved.
     Moved(Arc<Moved>),
     /// The user's place in this conversation may be new: it was linked, or the user was added.
@@ -39,11 +43,25 @@ impl Hint {
     pub(crate) fn conversation(&self) -> Option<ConversationId> {
         match self {
             Self::Message(delivery) => Some(delivery.message().conversation),
+            Self::Change(change) => Some(change.conversation),
+            // Nothing is made up for when it is lost.
+            Self::Typing(_) => None,
             Self::Moved(moved) => Some(moved.conversation),
             Self::Changed(conversation) | Self::Removed(conversation) => Some(*conversation),
             Self::Wake => None,
         }
     }
+}
+
+/// A user is writing in a conversation, or no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Typing {
+    /// Where.
+    pub(crate) conversation: ConversationId,
+    /// Who.
+    pub(crate) user: UserId,
+    /// Or no more.
+    pub(crate) on: bool,
 }
 
 /// A user got further in a conversation.
@@ -80,6 +98,9 @@ impl Fanout {
             ShardEvent::Message { message, audience } => {
                 let hint = Hint::Message(Arc::new(Delivery::new(message, Arc::clone(&audience))));
                 self.directory.post_all(&audience.members, &hint);
+            }
+            ShardEvent::Change { change, audience } => {
+                self.directory.post_all(&audience.members, &Hint::Change(change));
             }
             ShardEvent::Cursors { conversation, user, delivered, read, audience, floors } => {
                 let members = audience.members.len();

@@ -8,6 +8,7 @@ mod accounts;
 mod assets;
 mod body;
 mod caller;
+mod changes;
 mod conversations;
 #[cfg(test)]
 pub(crate) mod fake;
@@ -24,6 +25,7 @@ pub(crate) mod problems;
 pub(crate) mod propose;
 mod pushes;
 mod sessions;
+mod settings;
 pub(crate) mod tokens;
 mod uploads;
 
@@ -48,6 +50,7 @@ use crate::history::{History, Replica};
 use crate::presence::{OtherNodes, Presence};
 use crate::push::{ApplicationKey, Kinds};
 use crate::router;
+use crate::typing::TypingNews;
 
 /// What the client side of a node is built on.
 pub(crate) struct Ports {
@@ -92,6 +95,8 @@ pub(crate) struct Parts {
     pub(crate) limits: Limits,
     pub(crate) directory: Directory,
     pub(crate) presence: Presence,
+    pub(crate) typing: TypingNews,
+    pub(crate) others: Arc<dyn OtherNodes>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) kinds: Kinds,
@@ -118,7 +123,7 @@ impl Parts {
         } = ports;
         let presence = Presence::new(
             directory.clone(),
-            others,
+            Arc::clone(&others),
             Arc::clone(&replica),
             router.clone(),
             Arc::clone(&clock),
@@ -131,6 +136,8 @@ impl Parts {
             passwords: Passwords::default(),
             limits,
             router,
+            typing: TypingNews::new(directory.clone(), Arc::clone(&replica)),
+            others,
             replica,
             assets,
             directory,
@@ -185,11 +192,20 @@ fn routes() -> Vec<Route> {
         Route::put("/v1/users/me/profile", people::set_profile, people::SET_PROFILE),
         Route::get("/v1/users/{user}", people::profile, people::PROFILE),
         Route::post("/v1/groups", groups::create, groups::CREATE),
+        Route::get("/v1/users/me/settings", settings::show, settings::SHOW),
+        Route::put("/v1/users/me/settings", settings::set, settings::SET),
         Route::get("/v1/groups/{group}", groups::show, groups::SHOW),
+        Route::patch("/v1/groups/{group}", groups::rename, groups::RENAME),
+        Route::put("/v1/groups/{group}/members/{user}", groups::set_role, groups::SET_ROLE),
         Route::post("/v1/groups/{group}/members", groups::add, groups::ADD),
         Route::delete("/v1/groups/{group}/members/{user}", groups::remove, groups::REMOVE),
         Route::get("/messages/{name}", messages::page, messages::PAGE),
         Route::get("/v1/messages/{id}", messages::one, messages::ONE),
+        Route::patch("/v1/messages/{id}", changes::edit, changes::EDIT),
+        Route::delete("/v1/messages/{id}", changes::delete, changes::DELETE),
+        Route::put("/v1/messages/{id}/reaction", changes::react, changes::REACT),
+        Route::delete("/v1/messages/{id}/reaction", changes::unreact, changes::UNREACT),
+        Route::get("/v1/conversations/{conversation}/changes", changes::page, changes::PAGE),
         Route::post("/asset", assets::upload, assets::UPLOAD),
         Route::options("/v1/uploads", uploads::options, uploads::OPTIONS),
         Route::post("/v1/uploads", uploads::create, uploads::CREATE),

@@ -9,16 +9,21 @@ mod replica;
 mod resolve;
 mod standing;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat::{CanonicalId, ConversationId, Kind, Message, MessageId, Seq, UserId};
+use chat::{
+    CanonicalId, Change, ChangeNumber, ConversationId, Head, Kind, Message, MessageId, Overlay,
+    Seq, UserId,
+};
 use proto::{Problem, ProblemCode};
+use store::StoreError;
 use tokio::time::Instant;
 
 #[cfg(test)]
 pub(crate) use replica::Place;
-pub(crate) use replica::{Order as Direction, Replica, Span, visible_from};
+pub(crate) use replica::{Order as Direction, Replica, Span, changes_visible_from, visible_from};
 
 pub(crate) use resolve::{account, seen};
 pub(crate) use standing::Standings;
@@ -73,6 +78,8 @@ pub(crate) enum Cut {
     After(Option<Mark>),
     /// The page just before this message.
     Before(Mark),
+    /// This message with what was said before and after it.
+    Around(Mark),
 }
 
 /// A question about history.
@@ -93,6 +100,8 @@ pub(crate) struct Page {
     /// `None` when nothing was ever said there.
     pub(crate) kind: Option<Arc<Kind>>,
     pub(crate) messages: Vec<Message>,
+    /// What lies over them.
+    pub(crate) overlays: BTreeMap<Seq, Overlay>,
     /// The conversation's last sequence as this read saw it.
     pub(crate) last_seq: Seq,
     /// The first sequence that the caller may see.
@@ -121,6 +130,33 @@ pub(crate) struct Readable {
     pub(crate) kind: Arc<Kind>,
     pub(crate) last_seq: Seq,
     pub(crate) visible_from: Seq,
+    /// The first change that the user may see.
+    pub(crate) changes_from: ChangeNumber,
+    pub(crate) last_change: ChangeNumber,
+}
+
+/// What lies over these messages, which are of one conversation and ascending or descending. Where nothing was ever
+/// changed, nothing is looked up.
+pub(crate) fn overlays(
+    replica: &dyn Replica,
+    id: ConversationId,
+    head: &Head,
+    messages: &[Message],
+) -> Result<BTreeMap<Seq, Overlay>, StoreError> {
+    overlays_of(replica, id, head.last_change, messages)
+}
+
+fn overlays_of(
+    replica: &dyn Replica,
+    id: ConversationId,
+    last_change: ChangeNumber,
+    messages: &[Message],
+) -> Result<BTreeMap<Seq, Overlay>, StoreError> {
+    let seqs = messages.iter().map(|message| message.seq);
+    match (seqs.clone().min(), seqs.max()) {
+        (Some(from), Some(to)) if last_change > ChangeNumber(0) => replica.overlays(id, from, to),
+        _ => Ok(BTreeMap::new()),
+    }
 }
 
 /// Reads history for users. Cheap to clone.
@@ -156,6 +192,7 @@ impl History {
                 conversation: id,
                 kind: None,
                 messages: Vec::new(),
+                overlays: BTreeMap::new(),
                 last_seq: Seq(0),
                 visible_from: Seq(1),
             }),
@@ -263,8 +300,36 @@ impl History {
             };
         };
         let visible_from = replica::visible_from(&head.kind, &member);
-        let (kind, last_seq) = (Arc::new(head.kind), head.last_seq);
-        Ok(Some(Readable { id, kind, last_seq, visible_from }))
+        let changes_from = replica::changes_visible_from(&head.kind, &member);
+        let (last_seq, last_change) = (head.last_seq, head.last_change);
+        let kind = Arc::new(head.kind);
+        Ok(Some(Readable { id, kind, last_seq, visible_from, changes_from, last_change }))
+    }
+
+    /// What lies over some messages of `of`.
+    pub(crate) fn overlays(
+        &self,
+        of: &Readable,
+        messages: &[Message],
+    ) -> Result<BTreeMap<Seq, Overlay>, Problem> {
+        let found = overlays_of(&*self.replica, of.id, of.last_change, messages);
+        found.map_err(|error| problems::of_store(&error))
+    }
+
+    /// The first changes of `of` above `after` that its reader may see, at most `limit`, and where the next page begins.
+    pub(crate) fn changes(
+        &self,
+        of: &Readable,
+        after: ChangeNumber,
+        limit: usize,
+    ) -> Result<(Vec<Change>, Option<ChangeNumber>), Problem> {
+        let after = after.max(ChangeNumber(of.changes_from.0.saturating_sub(1)));
+        let changes = self.replica.changes(of.id, after, limit);
+        let mut changes = changes.map_err(|error| problems::of_store(&error))?;
+        let last = changes.last().map(|change| change.number);
+        let next = last.filter(|last| *last < of.last_change);
+        changes.retain(|change| change.what.seq().is_none_or(|seq| seq >= of.visible_from));
+        Ok((changes, next))
     }
 
     fn cut(&self, of: &Readable, query: &Query) -> Result<Page, Problem> {
@@ -272,6 +337,9 @@ impl History {
             Cut::After(None) => (Seq(0), None, Direction::OldestFirst),
             Cut::After(Some(mark)) => {
                 (self.place(of, mark, "after_id")?, None, Direction::OldestFirst)
+            }
+            Cut::Around(mark) => {
+                return self.around(of, self.place(of, mark, "around_id")?, query);
             }
             Cut::Before(mark) => {
                 (Seq(0), Some(self.place(of, mark, "before_id")?), Direction::NewestFirst)
@@ -287,12 +355,42 @@ impl History {
         if direction == Direction::NewestFirst {
             messages.reverse();
         }
+        self.page_of(of, messages)
+    }
+
+    /// The message at `seq` with half a page before it and half a page after; where one side ends early, the other gets
+    /// its room.
+    fn around(&self, of: &Readable, seq: Seq, query: &Query) -> Result<Page, Problem> {
+        let limit = query.limit as usize;
+        let read = |after: Seq, before: Option<Seq>, limit: usize, direction: Direction| {
+            let span = Span { after, before, limit, direction };
+            self.replica.messages(of.id, span).map_err(|error| problems::of_store(&error))
+        };
+        let hidden = Seq(of.visible_from.0.saturating_sub(1));
+        let from = Seq(seq.0.saturating_sub(1)).max(hidden);
+        let mut older = read(hidden, Some(from.next()), limit, Direction::NewestFirst)?;
+        let mut newer = read(from, None, limit, Direction::OldestFirst)?;
+        if let Some(bytes_max) = query.bytes_max {
+            shorten(&mut older, bytes_max / 2);
+            shorten(&mut newer, bytes_max / 2);
+        }
+        let half = limit / 2;
+        let kept = older.len().min(half.max(limit.saturating_sub(newer.len())));
+        let mut messages: Vec<Message> = older.into_iter().take(kept).collect();
+        messages.reverse();
+        messages.extend(newer.into_iter().take(limit - kept));
+        self.page_of(of, messages)
+    }
+
+    fn page_of(&self, of: &Readable, messages: Vec<Message>) -> Result<Page, Problem> {
         // The head was read before the messages: a message that came between them is not counted as missing.
         let last_seq = messages.last().map_or(of.last_seq, |last| last.seq.max(of.last_seq));
+        let overlays = self.overlays(of, &messages)?;
         Ok(Page {
             conversation: of.id,
             kind: Some(Arc::clone(&of.kind)),
             messages,
+            overlays,
             last_seq,
             visible_from: of.visible_from,
         })

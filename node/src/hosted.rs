@@ -35,6 +35,7 @@ use crate::push::Outgoing;
 use crate::run::{self, Error, Running};
 use crate::session::Sessions;
 use crate::shard::Reader;
+use crate::typing::TypingNews;
 
 /// Longest answer of [`Front::ask`]: a page of history.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
@@ -120,6 +121,7 @@ impl Host {
         Arc::new(Callee {
             raft: self.raft.clone(),
             presence: Arc::new(self.running.node.directory.clone()),
+            typing: TypingNews::while_open(self.running.node.directory.clone(), &self.view.tables),
             assets: self.running.assets.clone(),
             uploads: Arc::clone(&self.running.uploads),
         })

@@ -29,6 +29,7 @@ mod router;
 mod run;
 mod session;
 mod shard;
+mod typing;
 
 pub use clock::{Clock, Entropy, ManualClock, SeededEntropy, SystemClock, SystemEntropy};
 pub use hosted::{Front, GroupView, Host, HostView, Surroundings};

@@ -8,7 +8,7 @@ use cluster_config::ClusterConfig;
 use futures::future::{BoxFuture, join_all};
 use raft::{NodeId, Raft};
 
-use crate::fanout::Directory;
+use crate::fanout::{Directory, Typing};
 use crate::operations::{Operated, PeerStatus, Role, ShardStatus};
 use crate::peers::Peers;
 use crate::presence::OtherNodes;
@@ -93,11 +93,24 @@ impl Operated for Node {
     }
 }
 
-impl OtherNodes for Node {
-    fn any_online(&self, user: &UserId) -> BoxFuture<'static, bool> {
-        let others: Vec<u64> = self.cluster.get().map_or_else(Vec::new, |config| {
+impl Node {
+    fn others(&self) -> Vec<u64> {
+        self.cluster.get().map_or_else(Vec::new, |config| {
             config.nodes.keys().filter(|id| **id != self.id).map(|id| id.0).collect()
-        });
+        })
+    }
+}
+
+impl OtherNodes for Node {
+    fn tell_typing(&self, typing: &Typing) -> BoxFuture<'static, ()> {
+        let (peers, others, typing) = (self.peers.clone(), self.others(), typing.clone());
+        Box::pin(async move {
+            join_all(others.into_iter().map(|node| peers.typing(node, &typing))).await;
+        })
+    }
+
+    fn any_online(&self, user: &UserId) -> BoxFuture<'static, bool> {
+        let others = self.others();
         let (peers, user) = (self.peers.clone(), user.clone());
         Box::pin(async move {
             let asked = others.into_iter().map(|node| peers.presence(node, &user));

@@ -12,15 +12,17 @@ use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt as _};
 use prost::Message as _;
 use proto::peer::{
-    AssetHeader, AssetRead, ForwardFailure, ForwardRequest, ForwardResponse, PresenceAnswer,
+    self, AssetHeader, AssetRead, ForwardFailure, ForwardRequest, ForwardResponse, PresenceAnswer,
     PresenceQuery, Propose, UploadCall, UploadState, forward_request, forward_response,
 };
 use raft::{GroupId, Network, NetworkError, NodeId, ProposeError, Raft};
 use transport::peer::{Lane, PeerError, PeerHandler};
 
 use crate::asset::{Local, WeakAssets};
+use crate::fanout::Typing;
 use crate::plane::Plane;
 use crate::presence::LocalPresence;
+use crate::typing::TypingNews;
 
 /// How long a forwarded command may take: as long as its leader may hold it, plus the way.
 const FORWARD_DEADLINE: Duration = Duration::from_millis(3500);
@@ -72,6 +74,18 @@ impl Peers {
         let request = ForwardRequest { request: Some(forward_request::Request::Propose(propose)) };
         let call = plane.call(to, Lane::Forward, request.encode_to_vec().into(), FORWARD_DEADLINE);
         Box::pin(async move { answer_of(call.await) })
+    }
+
+    /// Tells `node` that somebody is writing; what it makes of it is of no consequence.
+    pub(crate) async fn typing(&self, node: u64, typing: &Typing) {
+        let Some(plane) = self.plane.get() else { return };
+        let typing = forward_request::Request::Typing(peer::Typing {
+            conversation: Bytes::copy_from_slice(typing.conversation.as_bytes()),
+            user: typing.user.as_str().to_owned(),
+            on: typing.on,
+        });
+        let request = ForwardRequest { request: Some(typing) }.encode_to_vec().into();
+        let _ = plane.call(node, Lane::Forward, request, PRESENCE_DEADLINE).await;
     }
 
     /// Asks `node` about a user's links there. `None` when it does not answer in time.
@@ -244,6 +258,8 @@ pub(crate) struct Callee {
     pub(crate) raft: Raft,
     /// Who is connected here.
     pub(crate) presence: Arc<dyn LocalPresence>,
+    /// The way to them for those who write.
+    pub(crate) typing: TypingNews,
     /// The assets that lie here.
     pub(crate) assets: Local,
     /// Uploads in steps, once this node serves clients.
@@ -316,6 +332,13 @@ impl Callee {
                 let answer = PresenceAnswer { online, last_seen_ms: 0 };
                 Box::pin(async move { Ok(respond(forward_response::Response::Presence(answer))) })
             }
+            forward_request::Request::Typing(typing) => {
+                if let Some(typing) = typing_of(&typing) {
+                    self.typing.tell(&typing);
+                }
+                let nothing = ForwardResponse { response: None }.encode_to_vec().into();
+                Box::pin(async move { Ok(nothing) })
+            }
             forward_request::Request::AssetRead(AssetRead { asset, offset, length }) => {
                 let assets = self.assets.clone();
                 Box::pin(async move {
@@ -335,6 +358,14 @@ impl Callee {
             forward_request::Request::Fault(_) => Box::pin(async { Err("not_allowed".to_owned()) }),
         }
     }
+}
+
+fn typing_of(typing: &peer::Typing) -> Option<Typing> {
+    Some(Typing {
+        conversation: chat::ConversationId::from_bytes(&typing.conversation).ok()?,
+        user: chat::UserId::parse(&typing.user).ok()?,
+        on: typing.on,
+    })
 }
 
 fn respond(response: forward_response::Response) -> Bytes {

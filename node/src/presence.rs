@@ -16,7 +16,7 @@ use store::StoreError;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::clock::Clock;
-use crate::fanout::Directory;
+use crate::fanout::{Directory, Typing};
 use crate::gateway::tokens::Identity;
 use crate::history::Replica;
 use crate::router::Router;
@@ -44,6 +44,8 @@ impl LocalPresence for Directory {
 pub(crate) trait OtherNodes: Send + Sync + 'static {
     /// Whether any of them has a live session of `user`; those that do not answer in time have none.
     fn any_online(&self, user: &UserId) -> BoxFuture<'static, bool>;
+    /// Tells all of them that somebody is writing. Whoever does not take it in time is not told again.
+    fn tell_typing(&self, typing: &Typing) -> BoxFuture<'static, ()>;
 }
 
 /// What can be said about a user's presence.

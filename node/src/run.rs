@@ -32,6 +32,7 @@ use crate::plane::Plane;
 use crate::push::{Apns, Fcm, Hints, Outgoing, Overheard, Services};
 use crate::router::{Replicated, Router};
 use crate::shard::{Outbox, ShardMachine};
+use crate::typing::TypingNews;
 
 /// How long the tasks of a node may take to end once it stops; then they are dropped.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
@@ -246,6 +247,7 @@ impl Running {
         let callee = Callee {
             raft: self.node.raft.clone(),
             presence: Arc::new(self.node.directory.clone()),
+            typing: TypingNews::while_open(self.node.directory.clone(), &self.tables),
             assets: self.assets.clone(),
             uploads: Arc::clone(&self.uploads),
         };

@@ -12,6 +12,7 @@ mod freshness;
 mod line;
 mod open;
 mod sends;
+mod typing;
 pub(crate) mod words;
 
 use std::sync::Arc;

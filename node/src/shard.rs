@@ -21,6 +21,7 @@ mod event;
 mod files;
 mod install;
 mod load;
+mod lookup;
 mod machine;
 mod outbox;
 mod reader;

@@ -16,7 +16,7 @@ fn send() -> (ConversationId, Command) {
         text: "x".repeat(300),
         client_timestamp: "9:47PM 12-1-2023".to_owned(),
         attachment: false,
-        attachment_uris: Vec::new(),
+        ..Body::default()
     };
     let send = SendMessage {
         sender: alice,
@@ -54,6 +54,7 @@ fn an_outcome_there_and_back(bencher: divan::Bencher<'_, '_>) {
         order: Order(1),
         delivered: Seq(0),
         read: Seq(0),
+        ..Place::default()
     };
     let outcome = Outcome::Accepted(place);
     bencher

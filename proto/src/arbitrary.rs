@@ -1,8 +1,9 @@
 //! Values of all shapes for the property tests of this room.
 
 use chat::{
-    Asset, AssetId, Body, Chain, ConversationId, DeviceId, Digest, GroupId, Holder, LinkTo,
-    Message, MessageId, Order, PushId, Seq, Target, Timestamp, UserId,
+    Asset, AssetId, Body, Chain, Change, ChangeNumber, ConversationId, DeviceId, Digest, GroupId,
+    Holder, LinkTo, Message, MessageId, Order, Overlay, PushId, Reaction, Role, Seq, Target,
+    Timestamp, UserId, What,
 };
 use proptest::prelude::*;
 
@@ -96,12 +97,17 @@ pub(crate) fn link_to() -> impl Strategy<Value = LinkTo> {
 
 pub(crate) fn body() -> impl Strategy<Value = Body> {
     let uris = proptest::collection::vec(text(40), 0..4);
-    (text(300), text(30), any::<bool>(), uris).prop_map(
-        |(text, client_timestamp, attachment, attachment_uris)| Body {
+    let refers = || proptest::option::of((1..300_u64).prop_map(Seq));
+    let mentions = proptest::collection::btree_set(user(), 0..3);
+    (text(300), text(30), any::<bool>(), uris, refers(), refers(), mentions).prop_map(
+        |(text, client_timestamp, attachment, attachment_uris, reply_to, thread, mentions)| Body {
             text,
             client_timestamp,
             attachment,
             attachment_uris,
+            reply_to,
+            thread,
+            mentions,
         },
     )
 }
@@ -117,9 +123,60 @@ prop_compose! {
         at in timestamp(),
         body in body(),
         chain in any::<[u8; 32]>(),
+        erased in proptest::option::of(digest()),
     ) -> Message {
         let (seq, order, chain) = (Seq(seq), Order(order), Chain(chain));
-        Message { conversation, seq, sender, device, order, message_id, at, body, chain }
+        Message { conversation, seq, sender, device, order, message_id, at, body, chain, erased }
+    }
+}
+
+fn number() -> impl Strategy<Value = ChangeNumber> {
+    (1..=u64::MAX).prop_map(ChangeNumber)
+}
+
+pub(crate) fn role() -> impl Strategy<Value = Role> {
+    proptest::sample::select(vec![Role::Member, Role::Admin, Role::Owner])
+}
+
+pub(crate) fn what() -> impl Strategy<Value = What> {
+    let members = proptest::collection::btree_set(user(), 0..3);
+    prop_oneof![
+        (seq(), proptest::option::of(text(40))).prop_map(|(seq, text)| What::Edited { seq, text }),
+        seq().prop_map(|seq| What::Deleted { seq }),
+        (seq(), text(8)).prop_map(|(seq, reaction)| What::Reacted { seq, reaction }),
+        text(20).prop_map(|name| What::Renamed { name }),
+        (user(), role()).prop_map(|(member, role)| What::RoleSet { member, role }),
+        members.prop_map(|members| What::Added { members }),
+        (user(), proptest::option::of(user()))
+            .prop_map(|(member, promoted)| What::Removed { member, promoted }),
+    ]
+}
+
+prop_compose! {
+    pub(crate) fn change()(
+        conversation in conversation(),
+        number in number(),
+        by in user(),
+        at in timestamp(),
+        after in seq(),
+        what in what(),
+    ) -> Change {
+        Change { conversation, number, by, at, after, what }
+    }
+}
+
+prop_compose! {
+    pub(crate) fn overlay()(
+        text in proptest::option::of(text(40)),
+        edits in proptest::collection::vec(number(), 0..4),
+        edited_at in timestamp(),
+        deleted in proptest::option::of(number()),
+        reactions in proptest::collection::btree_map(user(), (text(8), number()), 0..4),
+    ) -> Overlay {
+        let reactions = reactions.into_iter();
+        let reactions =
+            reactions.map(|(user, (text, change))| (user, Reaction { text, change })).collect();
+        Overlay { text, edits, edited_at, deleted, reactions }
     }
 }
 

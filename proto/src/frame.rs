@@ -1,6 +1,7 @@
 //! Frames of the client plane (`synod/1`) to bytes and back, and to the types of `chat`. Station 1 hands in the bytes of one
 //! frame, whose size it has limited already.
 
+mod change;
 mod deliver;
 mod request;
 
@@ -9,7 +10,8 @@ use prost::Message as _;
 
 use crate::{DecodeError, frames};
 
-pub use deliver::{chat_message, deliver_frame, message_bytes};
+pub use change::ChangeRequest;
+pub use deliver::{changed_message_bytes, chat_message, deliver_frame, message_bytes};
 pub use frames::client_frame::Frame as ClientFrame;
 pub use frames::server_frame::Frame as ServerFrame;
 pub use request::{HistoryOf, HistoryRequest, SendRequest, SendTo};

@@ -12,6 +12,10 @@
 //! [slot u16] 0x40 [user] 0x00 0x00                             account
 //! [slot u16] 0x40 [user] 0x00 0x01 [device u64]                device
 //! [slot u16] 0x40 [user] 0x00 0x02 [conversation 16]           link
+//! [slot u16] 0x40 [user] 0x00 0x10                             settings
+//! [slot u16] 0x50 [conversation 14] 0x00 [number u64]          change
+//! [slot u16] 0x50 [conversation 14] 0x01 [seq u64]             what lies over a message
+//! [slot u16] 0x50 [conversation 14] 0x02 [change id] 0x00 [device] place of a change id
 //! [slot u16] 0x60 0x00 [asset 16]                              asset
 //! [slot u16] 0x60 0x01 [user] 0x00 0x00                        storage of a user
 //! [slot u16] 0x60 0x01 [user] 0x00 0x01 [asset 16]             asset that a user keeps
@@ -33,6 +37,8 @@
 mod account;
 mod applied;
 mod asset;
+mod change;
+mod change_ref;
 mod cluster_config;
 mod cursor;
 mod device;
@@ -44,9 +50,11 @@ mod member;
 mod message;
 mod message_ref;
 mod outbox;
+mod overlay;
 mod parts;
 mod producer;
 mod push;
+mod settings;
 mod staging;
 mod storage;
 
@@ -57,6 +65,8 @@ use bytes::Bytes;
 pub use account::{decode_user, user, user_range};
 pub use applied::{applied, decode_applied};
 pub use asset::{asset, assets_of_slot, decode_asset};
+pub use change::{change, change_range, decode_change};
+pub use change_ref::{change_ref, decode_change_ref};
 pub use cluster_config::cluster_config;
 pub use cursor::{cursor, cursor_range, decode_cursor};
 pub use device::{decode_device, device, device_range};
@@ -68,11 +78,13 @@ pub use member::{decode_member, member, member_range};
 pub use message::{decode_message, message, message_range, messages_all};
 pub use message_ref::{decode_message_ref, message_ref, message_ref_range};
 pub use outbox::{decode_outbox, outbox, outbox_range};
+pub use overlay::{decode_overlay, overlay, overlay_range};
 pub use producer::{decode_producer, producer, producer_range};
 pub use push::{
     dead_letter, decode_dead_letter, decode_notice, decode_push_mark, decode_registered,
     decode_registration, notice, push_mark, push_range, registered, registered_range, registration,
 };
+pub use settings::{decode_settings, settings};
 pub use staging::{decode_staging, staging, staging_range};
 pub use storage::{decode_kept, decode_storage, kept, kept_of_slot, storage};
 

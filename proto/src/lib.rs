@@ -10,6 +10,7 @@
 mod addressee;
 #[cfg(test)]
 mod arbitrary;
+mod change;
 pub mod cluster;
 mod command;
 mod entry;

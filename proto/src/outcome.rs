@@ -1,7 +1,7 @@
 //! What machines answer, to bytes and back: it crosses the forward lane from a leader to the node that asked.
 
 use bytes::Bytes;
-use chat::{Conflict, Order, Outcome, Place, Refusal, Seq, Timestamp};
+use chat::{ChangeNumber, Conflict, Order, Outcome, Place, Refusal, Seq, Timestamp};
 use prost::Message as _;
 
 use crate::DecodeError;
@@ -52,6 +52,7 @@ fn accepted(place: &Place) -> log::Accepted {
         order: place.order.0,
         delivered: place.delivered.0,
         read: place.read.0,
+        change: place.change.0,
     }
 }
 
@@ -62,6 +63,7 @@ fn place(accepted: &log::Accepted) -> Place {
         order: Order(accepted.order),
         delivered: Seq(accepted.delivered),
         read: Seq(accepted.read),
+        change: ChangeNumber(accepted.change),
     }
 }
 
@@ -79,9 +81,15 @@ mod tests {
             order: Order(3),
             delivered: Seq(6),
             read: Seq(5),
+            change: ChangeNumber(9),
         };
         let refused = Refusal::each().into_iter().map(Outcome::Refused);
-        let conflicts = [Conflict::OrderUsed, Conflict::MessageIdUsed, Conflict::DeviceUsed];
+        let conflicts = [
+            Conflict::OrderUsed,
+            Conflict::MessageIdUsed,
+            Conflict::ChangeIdUsed,
+            Conflict::DeviceUsed,
+        ];
         let all = [Outcome::Accepted(place), Outcome::Duplicate(place)]
             .into_iter()
             .chain(refused)

@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use chat::{
-    AssetId, Body, Chain, ConversationId, DeviceId, Digest, GroupId, LinkTo, MessageId, Order,
+    AssetId, Body, Chain, ConversationId, DeviceId, Digest, GroupId, LinkTo, MessageId, Order, Seq,
     UserId,
 };
 
@@ -36,6 +36,14 @@ pub(crate) fn digest(field: &'static str, bytes: &[u8]) -> Result<Digest, Decode
     array(field, bytes).map(Digest)
 }
 
+/// No bytes are no digest.
+pub(crate) fn optional_digest(
+    field: &'static str,
+    bytes: &[u8],
+) -> Result<Option<Digest>, DecodeError> {
+    if bytes.is_empty() { Ok(None) } else { digest(field, bytes).map(Some) }
+}
+
 pub(crate) fn chain(field: &'static str, bytes: &[u8]) -> Result<Chain, DecodeError> {
     array(field, bytes).map(Chain)
 }
@@ -54,7 +62,22 @@ pub(crate) fn body(
     field: &'static str,
     body: Option<frames::MessageBody>,
 ) -> Result<Body, DecodeError> {
-    body.map(Body::from).ok_or_else(|| DecodeError::missing(field))
+    let body = body.ok_or_else(|| DecodeError::missing(field))?;
+    let mentions = body.mentions.iter().map(|name| user("body.mentions", name));
+    Ok(Body {
+        mentions: mentions.collect::<Result<_, _>>()?,
+        text: body.text,
+        client_timestamp: body.client_timestamp,
+        attachment: body.attachment,
+        attachment_uris: body.attachment_uris,
+        reply_to: seq(body.reply_to),
+        thread: seq(body.thread),
+    })
+}
+
+/// 0 means none.
+fn seq(number: u64) -> Option<Seq> {
+    (number != 0).then_some(Seq(number))
 }
 
 /// Exactly one of a peer and a group, the other being empty.
@@ -83,17 +106,6 @@ fn array(field: &'static str, bytes: &[u8]) -> Result<[u8; 32], DecodeError> {
     bytes.try_into().map_err(|_| DecodeError::new(field, "not 32 bytes"))
 }
 
-impl From<frames::MessageBody> for Body {
-    fn from(body: frames::MessageBody) -> Body {
-        Body {
-            text: body.text,
-            client_timestamp: body.client_timestamp,
-            attachment: body.attachment,
-            attachment_uris: body.attachment_uris,
-        }
-    }
-}
-
 impl From<Body> for frames::MessageBody {
     fn from(body: Body) -> frames::MessageBody {
         frames::MessageBody {
@@ -101,6 +113,9 @@ impl From<Body> for frames::MessageBody {
             client_timestamp: body.client_timestamp,
             attachment: body.attachment,
             attachment_uris: body.attachment_uris,
+            reply_to: body.reply_to.unwrap_or_default().0,
+            thread: body.thread.unwrap_or_default().0,
+            mentions: body.mentions.iter().map(|user| user.as_str().to_owned()).collect(),
         }
     }
 }

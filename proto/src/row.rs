@@ -2,6 +2,7 @@
 //! again in its value. Strict: a row that does not decode is corruption, and whoever reads it treats it so.
 
 mod asset;
+mod change;
 mod conversation;
 mod group;
 mod message;
@@ -11,6 +12,10 @@ mod user;
 pub use asset::{
     Upload, decode_asset, decode_kept, decode_storage, decode_upload, encode_asset, encode_kept,
     encode_storage, encode_upload,
+};
+pub use change::{
+    decode_change, decode_earlier_change, decode_overlay, encode_change, encode_earlier_change,
+    encode_overlay,
 };
 pub use conversation::{
     decode_cursor, decode_head, decode_member, decode_producer, encode_cursor, encode_head,
@@ -24,7 +29,8 @@ pub use push::{
 };
 pub(crate) use push::{push_target, read_push_target};
 pub use user::{
-    Account, decode_account, decode_device, decode_link, encode_account, encode_device, encode_link,
+    Account, decode_account, decode_device, decode_link, decode_settings, encode_account,
+    encode_device, encode_link, encode_settings,
 };
 
 #[cfg(test)]

@@ -4,16 +4,18 @@
 //! Inbound: unknown fields are ignored, wrong types are refused with the field's name, and one bad item of a payload does not
 //! spoil the others. Outbound: written straight into one buffer, in the specification's order of fields.
 
+mod change;
 mod inbound;
 mod item;
 mod outbound;
 mod time;
 mod writer;
 
-pub use inbound::{Inbound, parse};
+pub use change::{BadChange, ChangeItem, Changes, changes_page, role_name, role_of, typing};
+pub use inbound::{Inbound, TypingIn, TypingWhere, parse};
 pub use item::{BadItem, BadJson, ConfirmItem, Item, MessageItem, SentTo};
 pub use outbound::{
-    Echo, MessageDetail, Paging, Payload, Standing, connected, history_page, message_detail,
+    Echo, Entity, MessageDetail, Paging, Payload, Standing, connected, history_page, message_detail,
 };
 pub use time::{parse_rfc3339, rfc3339};
 

@@ -26,9 +26,14 @@ pub(crate) fn bytes_always(out: &mut Vec<u8>, tag: u32, value: &[u8]) {
 /// A `uint64`; 0 is left out.
 pub(crate) fn uint64(out: &mut Vec<u8>, tag: u32, value: u64) {
     if value != 0 {
-        encode_key(tag, WireType::Varint, out);
-        encode_varint(value, out);
+        uint64_always(out, tag, value);
     }
+}
+
+/// An `optional uint64` that is there, 0 or not.
+pub(crate) fn uint64_always(out: &mut Vec<u8>, tag: u32, value: u64) {
+    encode_key(tag, WireType::Varint, out);
+    encode_varint(value, out);
 }
 
 /// A `fixed64`; 0 is left out.
@@ -68,6 +73,11 @@ pub(crate) fn body(out: &mut Vec<u8>, body: &chat::Body) {
     boolean(out, 3, body.attachment);
     for uri in &body.attachment_uris {
         bytes_always(out, 4, uri.as_bytes());
+    }
+    uint64(out, 10, body.reply_to.unwrap_or_default().0);
+    uint64(out, 11, body.thread.unwrap_or_default().0);
+    for mention in &body.mentions {
+        bytes_always(out, 12, mention.as_str().as_bytes());
     }
 }
 

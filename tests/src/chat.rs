@@ -273,6 +273,90 @@ impl Chat {
         messages
     }
 
+    /// Wishes one change and returns what the server says to it.
+    ///
+    /// # Panics
+    /// When the link is gone, or no answer comes in time.
+    pub async fn wish(&mut self, item: Value) -> Value {
+        let id = item["changeId"].clone();
+        let frame = json!({ "connection_id": self.connection, "changes": [item] });
+        self.raw(&frame.to_string()).await;
+        self.change(|item| item["changeId"] == id).await
+    }
+
+    /// Waits for the first item of changes, answer or news, that `wanted` accepts; everything else is passed over.
+    ///
+    /// # Panics
+    /// When none comes in time.
+    pub async fn change(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
+        let found = async {
+            loop {
+                let frame = self.next().await;
+                let items = frame["changes"].as_array().cloned().unwrap_or_default();
+                if let Some(item) = items.into_iter().find(&wanted) {
+                    return item;
+                }
+            }
+        };
+        in_time(found).await
+    }
+
+    /// The next `count` changes that happened, in the order of their coming; answers, messages and statuses are passed
+    /// over.
+    ///
+    /// # Panics
+    /// When they do not come in time, or more come with them.
+    pub async fn changes(&mut self, count: usize) -> Vec<Value> {
+        let mut changes = Vec::new();
+        while changes.len() < count {
+            let frame = self.next().await;
+            let items = frame["changes"].as_array().cloned().unwrap_or_default();
+            changes.extend(items.into_iter().filter(|item| item.get("changeId").is_none()));
+        }
+        assert_eq!(changes.len(), count, "{changes:?}");
+        changes
+    }
+
+    /// The changes that happened, in the order of their coming, up to this number.
+    ///
+    /// # Panics
+    /// When it does not come in time.
+    pub async fn changes_until(&mut self, last: u64) -> Vec<Value> {
+        let mut changes: Vec<Value> = Vec::new();
+        while changes.last().is_none_or(|change| change["change"] != json!(last)) {
+            let frame = self.next().await;
+            let items = frame["changes"].as_array().cloned().unwrap_or_default();
+            changes.extend(items.into_iter().filter(|item| item.get("changeId").is_none()));
+        }
+        changes
+    }
+
+    /// Says that the user is writing, or no more.
+    ///
+    /// # Panics
+    /// When the link is gone.
+    pub async fn typing(&mut self, mut fields: Value, on: bool) {
+        fields["on"] = json!(on);
+        let frame = json!({ "connection_id": self.connection, "typing": fields });
+        self.raw(&frame.to_string()).await;
+    }
+
+    /// Waits for the news that somebody is writing, or no more; everything else is passed over.
+    ///
+    /// # Panics
+    /// When none comes in time.
+    pub async fn heard_typing(&mut self) -> Value {
+        let found = async {
+            loop {
+                let frame = self.next().await;
+                if frame["typing"].is_object() {
+                    return frame["typing"].clone();
+                }
+            }
+        };
+        in_time(found).await
+    }
+
     /// Leaves as a browser does.
     pub async fn leave(mut self) {
         // The other side may have been faster.

@@ -20,12 +20,15 @@ pub struct Best {
     pub delivered: Seq,
     /// Everything up to here was read on some device.
     pub read: Seq,
+    /// What of it others may know.
+    pub shown: Seq,
 }
 
 impl Best {
     fn include(&mut self, cursor: &Cursor) {
         self.delivered = self.delivered.max(cursor.delivered);
         self.read = self.read.max(cursor.read);
+        self.shown = self.shown.max(cursor.shown);
     }
 }
 
@@ -43,8 +46,8 @@ impl Floors {
         self.delivered.but(except).unwrap_or(self.last_seq).min(self.last_seq)
     }
 
-    /// Every member but `except` has read everything up to here; with nobody else, the last
-    /// sequence.
+    /// Every member but `except` has read everything up to here, as far as they show it; with nobody
+    /// else, the last sequence.
     pub fn read(&self, except: &UserId) -> Seq {
         self.read.but(except).unwrap_or(self.last_seq).min(self.last_seq)
     }
@@ -132,7 +135,7 @@ impl Progress {
         let rose =
             |one: Seq, other: Seq, floor: &LowestTwo| one != other && floor.holds(&cursor.user);
         if rose(before.delivered, after.delivered, &self.delivered)
-            || rose(before.read, after.read, &self.read)
+            || rose(before.shown, after.shown, &self.read)
         {
             self.walk(members);
         }
@@ -147,6 +150,6 @@ impl Progress {
             });
             LowestTwo::of(marks)
         };
-        (self.delivered, self.read) = (lowest(|best| best.delivered), lowest(|best| best.read));
+        (self.delivered, self.read) = (lowest(|best| best.delivered), lowest(|best| best.shown));
     }
 }

@@ -8,9 +8,12 @@
 //! 2. Who is not a member is refused; of a direct conversation nobody else learns that it exists.
 //! 3. An order that was used is a conflict, one that leaves a gap is out of order.
 //! 4. A message id that was used is a conflict.
-//! 5. What is too large is refused.
+//! 5. What is too large, or refers to a message that is not there to see, is refused.
+//!
+//! A mention of somebody who is no member at that moment is left out of what is stored: whoever is
+//! called is there to hear it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::{Conversation, Head, Kind, Member, Producer, Role, answered, refused};
@@ -18,9 +21,11 @@ use crate::chain::Chain;
 use crate::command::{Earlier, Known, SendMessage};
 use crate::event::{Applied, Changed, Event, LinkTo, Owed};
 use crate::id::UserId;
-use crate::limits::{ATTACHMENTS_MAX, CLIENT_TIMESTAMP_BYTES_MAX, TEXT_BYTES_MAX, URI_BYTES_MAX};
+use crate::limits::{
+    ATTACHMENTS_MAX, CLIENT_TIMESTAMP_BYTES_MAX, MENTIONS_MAX, TEXT_BYTES_MAX, URI_BYTES_MAX,
+};
 use crate::message::{Body, Message};
-use crate::number::{Order, Seq, Timestamp};
+use crate::number::{ChangeNumber, Order, Seq, Timestamp};
 use crate::outcome::{Conflict, Outcome, Place, Refusal};
 use crate::slot::ConversationId;
 
@@ -77,6 +82,9 @@ fn judge(this: &Conversation, command: &SendMessage, known: &Known) -> Result<Or
         return Err(Outcome::Conflict(Conflict::MessageIdUsed));
     }
     judge_size(&command.body).map_err(Outcome::Refused)?;
+    for seq in referred(&command.body) {
+        this.unless_visible(&command.sender, seq).map_err(Outcome::Refused)?;
+    }
     Ok(order)
 }
 
@@ -93,6 +101,11 @@ fn judge_order(last: Order, order: Option<Order>) -> Result<Order, Outcome> {
     }
 }
 
+/// The messages that a body refers to.
+fn referred(body: &Body) -> impl Iterator<Item = Seq> {
+    body.reply_to.into_iter().chain(body.thread)
+}
+
 fn judge_size(body: &Body) -> Result<(), Refusal> {
     let bounded = |bytes: usize, limit: usize| match bytes {
         bytes if bytes > limit => Err(Refusal::TooLarge { limit: limit as u64 }),
@@ -102,6 +115,9 @@ fn judge_size(body: &Body) -> Result<(), Refusal> {
     bounded(body.client_timestamp.len(), CLIENT_TIMESTAMP_BYTES_MAX)?;
     if body.attachment_uris.len() > ATTACHMENTS_MAX {
         return Err(Refusal::TooManyAttachments { limit: ATTACHMENTS_MAX as u64 });
+    }
+    if body.mentions.len() > MENTIONS_MAX {
+        return Err(Refusal::TooManyMentions { limit: MENTIONS_MAX as u64 });
     }
     body.attachment_uris.iter().try_for_each(|uri| bounded(uri.len(), URI_BYTES_MAX))
 }
@@ -126,6 +142,9 @@ fn begin(
     if let Err(refusal) = judge_size(&command.body) {
         return refused(refusal);
     }
+    if referred(&command.body).next().is_some() {
+        return refused(Refusal::NoSuchMessage);
+    }
     let conversation = this.insert(new_direct(&command.sender, receiver, at));
     let mut applied = accept(conversation, id, at, command, order);
     applied.changed.members = conversation.members.keys().cloned().collect();
@@ -135,7 +154,7 @@ fn begin(
 
 fn new_direct(one: &UserId, other: &UserId, at: Timestamp) -> Conversation {
     let (low, high) = if one <= other { (one, other) } else { (other, one) };
-    let member = Member { role: Role::Member, joined_at: Seq(0) };
+    let member = Member { role: Role::Member, joined_at: Seq(0), joined_change: ChangeNumber(0) };
     let members: BTreeMap<_, _> = [(low.clone(), member), (high.clone(), member)].into();
     let head = Head {
         kind: Kind::Direct { low: low.clone(), high: high.clone() },
@@ -143,6 +162,8 @@ fn new_direct(one: &UserId, other: &UserId, at: Timestamp) -> Conversation {
         last_at: at,
         chain: Chain::default(),
         created_at: at,
+        last_change: ChangeNumber(0),
+        last_change_at: Timestamp(0),
     };
     let mut conversation = Conversation {
         head,
@@ -187,8 +208,14 @@ fn accept(
         at: if planted::bug(planted::Bug::TimeNotClamped) { at } else { at.max(this.head.last_at) },
         body: command.body.clone(),
         chain: this.head.chain,
+        erased: None,
     };
-    let digest = message.body.digest();
+    // A repetition is compared with what was asked for, the chain covers what is stored.
+    let asked = message.body.digest();
+    let digest = match heard(this, &mut message.body) {
+        true => asked,
+        false => message.body.digest(),
+    };
     if this.head.last_seq == Seq(0) || !planted::bug(planted::Bug::ChainNotExtended) {
         message.chain = this.head.chain.extend_by(&message, &digest);
     }
@@ -207,7 +234,7 @@ fn accept(
         }
     }
     let place = Place { seq: message.seq, at: message.at, order, ..Place::default() };
-    let earlier = Earlier { seq: message.seq, at: message.at, order, digest };
+    let earlier = Earlier { seq: message.seq, at: message.at, order, digest: asked };
     let message = Arc::new(message);
     Applied {
         outcome: Outcome::Accepted(place),
@@ -216,10 +243,16 @@ fn accept(
             head: true,
             message: Some(message),
             place: Some(earlier),
-            members: BTreeSet::new(),
             producer: Some(command.device),
-            cursor: None,
+            ..Changed::default()
         },
         owed: Vec::new(),
     }
+}
+
+/// Leaves out mentions of those who are not there. True if all are.
+fn heard(this: &Conversation, body: &mut Body) -> bool {
+    let called = body.mentions.len();
+    body.mentions.retain(|user| this.is_member(user));
+    body.mentions.len() == called
 }

@@ -1,8 +1,10 @@
 //! Prints what a decision comes to, one line for each part, nothing for a part that is empty.
 
 use chat::{
-    Applied, AppliedUser, Changed, Conversation, Event, LinkTo, Outcome, Owed, Place, UserEvent,
+    Applied, AppliedUser, Change, Changed, Conversation, Event, LinkTo, Outcome, Overlay, Owed,
+    Place, Recorded, UserEvent, UserId, What,
 };
+use std::collections::BTreeSet;
 
 pub(crate) fn applied(applied: &Applied) -> Vec<String> {
     let mut lines = vec![outcome(&applied.outcome)];
@@ -17,6 +19,7 @@ pub(crate) fn applied_user(applied: &AppliedUser) -> Vec<String> {
     lines.extend(applied.event.as_ref().map(user_event));
     let mut rows = Vec::new();
     rows.extend(applied.changed.account.then(|| "account".to_owned()));
+    rows.extend(applied.changed.settings.then(|| "settings".to_owned()));
     rows.extend(applied.changed.devices.iter().map(|device| format!("device {}", device.0)));
     rows.extend(applied.changed.link.map(|_| "link".to_owned()));
     let push = &applied.changed.push;
@@ -61,6 +64,9 @@ fn place(place: &Place) -> String {
     if place.delivered.0 > 0 {
         words.push_str(&format!(" delivered={} read={}", place.delivered, place.read));
     }
+    if place.change.0 > 0 {
+        words.push_str(&format!(" change={}", place.change));
+    }
     words
 }
 
@@ -73,24 +79,66 @@ fn event(event: &Event) -> String {
             }
             let (seq, sender, device, id) =
                 (message.seq, &message.sender, message.device.0, &message.message_id);
-            format!("  event: message {seq} of {sender}/{device} as {id}: {text:?}")
+            let refers = refers(&message.body);
+            format!("  event: message {seq} of {sender}/{device} as {id}: {text:?}{refers}")
         }
         Event::CursorMoved { user, device, before, after, .. } => format!(
             "  event: {user}/{} has {} -> {}, read {} -> {}",
             device.0, before.delivered, after.delivered, before.read, after.read
         ),
-        Event::MembersAdded { by, members } => {
-            let members: Vec<_> = members.iter().map(|user| user.as_str()).collect();
-            format!("  event: {by} added {}", members.join(", "))
-        }
-        Event::MemberRemoved { by, member, promoted: None } => {
-            format!("  event: {by} removed {member}")
-        }
-        Event::MemberRemoved { by, member, promoted: Some(promoted) } => {
-            format!("  event: {by} removed {member}; {promoted} owns the group now")
-        }
+        Event::Changed(change) => format!("  event: {}", self::change(change)),
         Event::GroupCreated => "  event: group created".to_owned(),
     }
+}
+
+fn refers(body: &chat::Body) -> String {
+    let mut words = String::new();
+    if let Some(seq) = body.reply_to {
+        words.push_str(&format!(", answers {seq}"));
+    }
+    if let Some(seq) = body.thread {
+        words.push_str(&format!(", in the thread of {seq}"));
+    }
+    if !body.mentions.is_empty() {
+        words.push_str(&format!(", calls {}", names(&body.mentions)));
+    }
+    words
+}
+
+fn names(users: &BTreeSet<UserId>) -> String {
+    users.iter().map(UserId::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn change(change: &Change) -> String {
+    let (number, by) = (change.number, &change.by);
+    let what = match &change.what {
+        What::Edited { seq, text: Some(text) } => format!("edited message {seq}: {text:?}"),
+        What::Edited { seq, text: None } => format!("edited message {seq}, deleted since"),
+        What::Deleted { seq } => format!("deleted message {seq}"),
+        What::Reacted { seq, reaction } => format!("reacted to message {seq}: {reaction:?}"),
+        What::Renamed { name } => format!("renamed the group: {name:?}"),
+        What::RoleSet { member, role } => format!("made {member} {role:?}"),
+        What::Added { members } => format!("added {}", names(members)),
+        What::Removed { member, promoted: None } => format!("removed {member}"),
+        What::Removed { member, promoted: Some(promoted) } => {
+            format!("removed {member}; {promoted} owns the group now")
+        }
+    };
+    format!("change {number}: {by} {what}")
+}
+
+/// What a message reads as now.
+pub(crate) fn overlay(overlay: Option<&Overlay>) -> Vec<String> {
+    let Some(overlay) = overlay else { return vec!["as it was said".to_owned()] };
+    let mut lines = Vec::new();
+    lines.extend(overlay.deleted.map(|number| format!("deleted by change {number}")));
+    lines.extend(overlay.text.as_ref().map(|text| format!("reads {text:?}")));
+    for (user, reaction) in &overlay.reactions {
+        lines.push(format!("{user} reacts {:?} since change {}", reaction.text, reaction.change));
+    }
+    let trail: Vec<_> = overlay.trail().iter().map(ToString::to_string).collect();
+    lines.push(format!("trail: {}", trail.join(", ")));
+    lines
 }
 
 fn user_event(event: &UserEvent) -> String {
@@ -113,10 +161,21 @@ fn rows(changed: &Changed) -> Option<String> {
     let mut rows = Vec::new();
     rows.extend(changed.head.then(|| "head".to_owned()));
     rows.extend(changed.message.as_ref().map(|message| format!("message {}", message.seq)));
+    rows.extend(changed.change.iter().flat_map(|recorded| recorded_rows(recorded)));
     rows.extend(changed.members.iter().map(|user| format!("member {user}")));
     rows.extend(changed.producer.map(|device| format!("producer {}", device.0)));
     rows.extend(changed.cursor.map(|device| format!("cursor {}", device.0)));
     (!rows.is_empty()).then(|| format!("  rows: {}", rows.join(", ")))
+}
+
+fn recorded_rows(recorded: &Recorded) -> Vec<String> {
+    let mut rows = vec![format!("change {}", recorded.change.number)];
+    rows.extend(recorded.place.map(|_| "place".to_owned()));
+    let seq = recorded.change.what.seq().unwrap_or_default();
+    rows.extend(recorded.overlay.as_ref().map(|_| format!("overlay {seq}")));
+    rows.extend(recorded.erased.as_ref().map(|_| format!("message {seq} emptied")));
+    rows.extend(recorded.emptied.iter().map(|number| format!("change {number} emptied")));
+    rows
 }
 
 fn owed(owed: &Owed) -> String {

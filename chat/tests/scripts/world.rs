@@ -2,11 +2,13 @@
 //! message id stands.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use chat::{
-    Applied, Body, Command, Conversation, ConversationId, DeviceId, Digest, Earlier, GroupId,
-    History, Known, LinkTo, MessageId, Order, PushCommand, PushId, SendMessage, Seq, Target,
-    Timestamp, User, UserCommand, UserId, apply, apply_user,
+    Applied, Body, ChangeMessage, ChangeNumber, Command, Conversation, ConversationId, DeviceId,
+    Digest, Earlier, EarlierChange, GroupId, History, Known, LinkTo, Message, MessageId, Order,
+    Overlay, PushCommand, PushId, Role, SendMessage, Seq, Subject, Timestamp, User, UserCommand,
+    UserId, Wish, apply, apply_user,
 };
 
 use crate::show;
@@ -19,6 +21,9 @@ pub(crate) struct World {
     conversations: BTreeMap<ConversationId, Conversation>,
     users: BTreeMap<UserId, User>,
     places: BTreeMap<(ConversationId, DeviceId, MessageId), Earlier>,
+    changes: BTreeMap<(ConversationId, DeviceId, MessageId), EarlierChange>,
+    messages: BTreeMap<(ConversationId, Seq), Arc<Message>>,
+    overlays: BTreeMap<(ConversationId, Seq), Overlay>,
 }
 
 impl World {
@@ -41,11 +46,29 @@ impl World {
         let verb = words.word();
         let answer = match verb.as_str() {
             "says" => self.says(user, device, &mut words),
-            "has" | "read" => {
+            "has" if words.take("changes") => {
+                let change = ChangeNumber(number(&words.word()));
+                words.expect("of");
+                let id = self.find(&user, &words.word());
+                self.apply(id, Command::ConfirmChanges { user, device, change })
+            }
+            "has" | "read" | "hides" => {
                 let seq = Seq(number(&words.word()));
                 words.expect("of");
                 let id = self.find(&user, &words.word());
-                self.apply(id, Command::Confirm { user, device, seq, read: verb == "read" })
+                let (read, hidden) = (verb != "has", verb == "hides");
+                self.apply(id, Command::Confirm { user, device, seq, read, hidden })
+            }
+            "edits" | "deletes" | "reacts" => self.changes(user, device, &verb, &mut words),
+            "renames" => {
+                let id = group_id(&words.word());
+                self.apply(id, Command::RenameGroup { by: user, name: words.word() })
+            }
+            "makes" => {
+                let member = self::user(&words.word());
+                let role = role(&words.word());
+                words.expect("of");
+                self.apply(group_id(&words.word()), Command::SetRole { by: user, member, role })
             }
             "creates" => self.creates(user, &mut words),
             "adds" => {
@@ -78,13 +101,46 @@ impl World {
         words.expect("as");
         let message_id = MessageId::parse(&words.word()).expect("a legal message id");
         let order = words.take("order").then(|| Order(number(&words.word())));
+        let reply_to = words.take("answering").then(|| Seq(number(&words.word())));
+        let thread = words.take("under").then(|| Seq(number(&words.word())));
+        let mentions = if words.take("calling") { users(words.until("")) } else { BTreeSet::new() };
         let attachment_uris = if words.take("with") { words.until("") } else { Vec::new() };
         let attachment = !attachment_uris.is_empty();
-        let body = Body { text, attachment, attachment_uris, ..Body::default() };
+        let client_timestamp = String::new();
+        let body = Body {
+            text,
+            client_timestamp,
+            attachment,
+            attachment_uris,
+            reply_to,
+            thread,
+            mentions,
+        };
         self.apply(
             id,
             Command::Send(SendMessage { sender, device, receiver, order, message_id, body }),
         )
+    }
+
+    /// `edits 1 of team "text" as c1`, `deletes 1 of team as c1`, `reacts 1 of team "+1" as c1`
+    fn changes(
+        &mut self,
+        by: UserId,
+        device: DeviceId,
+        verb: &str,
+        words: &mut Words,
+    ) -> Vec<String> {
+        let seq = Seq(number(&words.word()));
+        words.expect("of");
+        let id = self.find(&by, &words.word());
+        let wish = match verb {
+            "edits" => Wish::Edit(words.word()),
+            "deletes" => Wish::Delete,
+            _ => Wish::React(words.word()),
+        };
+        words.expect("as");
+        let change_id = MessageId::parse(&words.word()).expect("a legal change id");
+        self.apply(id, Command::Change(ChangeMessage { by, device, change_id, seq, wish }))
     }
 
     fn creates(&mut self, owner: UserId, words: &mut Words) -> Vec<String> {
@@ -112,7 +168,7 @@ impl World {
             this.assert_lawful();
             self.conversations.insert(id, this);
         }
-        self.remember(id, &applied);
+        self.remember(id, &command, &applied);
         show::applied(&applied)
     }
 
@@ -126,16 +182,39 @@ impl World {
             Command::CreateGroup { group, .. } => {
                 known.name_taken = self.users.contains_key(&user(group.as_str()));
             }
-            Command::AddMembers { .. } | Command::RemoveMember { .. } | Command::Confirm { .. } => {
+            Command::Change(change) => {
+                let key = (id, change.device, change.change_id.clone());
+                known.change = self.changes.get(&key).copied();
+                let key = (id, change.seq);
+                let overlay = self.overlays.get(&key).cloned().unwrap_or_default();
+                let message = self.messages.get(&key).cloned();
+                known.target = message.map(|message| Subject { message, overlay });
             }
+            _ => {}
         }
         known
     }
 
-    fn remember(&mut self, id: ConversationId, applied: &Applied) {
+    fn remember(&mut self, id: ConversationId, command: &Command, applied: &Applied) {
+        if let Some(recorded) = &applied.changed.change {
+            if let (Some(place), Command::Change(change)) = (recorded.place, command) {
+                self.changes.insert((id, change.device, change.change_id.clone()), place);
+            }
+            let seq = recorded.change.what.seq().unwrap_or_default();
+            if let Some(overlay) = &recorded.overlay {
+                self.overlays.insert((id, seq), overlay.clone());
+            }
+            if let Some(erased) = &recorded.erased {
+                let before = self.messages.insert((id, seq), Arc::clone(erased));
+                let digest = before.expect("only what was said is erased").digest();
+                assert_eq!(erased.digest(), digest, "the chain can still be checked");
+            }
+        }
         if let (Some(message), Some(place)) = (&applied.changed.message, applied.changed.place) {
             let key = (id, message.device, message.message_id.clone());
-            assert_eq!(place.digest, message.body.digest());
+            let Command::Send(send) = command else { panic!("only sends say something") };
+            assert_eq!(place.digest, send.body.digest());
+            self.messages.insert((id, message.seq), Arc::clone(message));
             self.places.insert(key, place);
         }
     }
@@ -170,6 +249,7 @@ impl World {
                 let conversation = ConversationId::direct(id, &user(&words.word()));
                 UserCommand::Unlink { conversation }
             }
+            "configures" => UserCommand::Configure { hide_read: words.word() == "hide_read" },
             "push" => {
                 let push = PushId(number(&words.word()));
                 UserCommand::Push { push, command: push_command(id, device, words) }
@@ -206,15 +286,22 @@ impl World {
         show::applied_user(&applied)
     }
 
-    /// A conversation by the group's id, or as `alice,bob`.
+    /// A conversation by the group's id, or as `alice,bob`; what lies over a message of it as `team#1`.
     fn show(&self, name: &str) -> Vec<String> {
-        let id = match name.split_once(',') {
-            Some((one, other)) => ConversationId::direct(&user(one), &user(other)),
-            None => group_id(name),
-        };
-        match self.conversations.get(&id) {
+        if let Some((name, seq)) = name.split_once('#') {
+            let key = (self.named(name), Seq(number(seq)));
+            return show::overlay(self.overlays.get(&key));
+        }
+        match self.conversations.get(&self.named(name)) {
             Some(conversation) => show::conversation(conversation),
             None => vec!["there is no such conversation".to_owned()],
+        }
+    }
+
+    fn named(&self, name: &str) -> ConversationId {
+        match name.split_once(',') {
+            Some((one, other)) => ConversationId::direct(&user(one), &user(other)),
+            None => group_id(name),
         }
     }
 
@@ -233,7 +320,7 @@ fn push_command(id: &UserId, device: DeviceId, words: &mut Words) -> PushCommand
     match words.word().as_str() {
         "to" => PushCommand::Add {
             device: (device.0 > 0).then_some(device),
-            target: Target::Apns { token: words.word() },
+            target: chat::Target::Apns { token: words.word() },
         },
         "ends" => PushCommand::Remove,
         "tells" => {
@@ -258,6 +345,14 @@ fn push_command(id: &UserId, device: DeviceId, words: &mut Words) -> PushCommand
 
 fn number(word: &str) -> u64 {
     word.parse().expect("a number")
+}
+
+fn role(word: &str) -> Role {
+    match word {
+        "owner" => Role::Owner,
+        "admin" => Role::Admin,
+        _ => Role::Member,
+    }
 }
 
 fn user(word: &str) -> UserId {

@@ -151,6 +151,7 @@ impl Delivery {
                     limit: PAGE_MESSAGES,
                     consistency: Consistency::AtLeast.into(),
                     at_least: gap.target,
+                    around: 0,
                 };
                 return Some((*conversation, request));
             }

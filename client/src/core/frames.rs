@@ -79,6 +79,11 @@ impl Core {
             ServerFrame::Status(status) => self.delivery.status(&status, &mut self.incoming),
             ServerFrame::Confirmed(confirmed) => self.confirmed(now, id, confirmed),
             ServerFrame::HistoryPage(page) => self.page(now, id, page),
+            // This client reads messages as they are and asks for no changes: history has what became of them.
+            ServerFrame::Changed(_)
+            | ServerFrame::Changes(_)
+            | ServerFrame::ChangesConfirmed(_)
+            | ServerFrame::Typing(_) => {}
             ServerFrame::GoAway(away) => {
                 self.links.go_away(away.addresses.iter().filter_map(|to| to.parse().ok()));
             }

@@ -43,6 +43,12 @@ struct Post {
 
 impl Post {
     fn send(&self, hint: &Hint) {
+        // That somebody is writing is worth no room that a message may need, and nothing is read up for it.
+        let crowded = self.hints.capacity() <= self.hints.max_capacity() / 2;
+        if let Hint::Typing(_) = hint {
+            let _ = (!crowded).then(|| self.hints.try_send(hint.clone()));
+            return;
+        }
         let sent = self.hints.try_send(hint.clone()).is_ok();
         if sent || planted::bug(planted::Bug::LagForgotten) {
             return;
@@ -149,7 +155,7 @@ impl Directory {
     }
 
     /// Posts to every session of everybody in `audience` who is connected here, at the price of the smaller side.
-    pub(super) fn post_all<M>(&self, audience: &BTreeMap<UserId, M>, hint: &Hint) {
+    pub(crate) fn post_all<M>(&self, audience: &BTreeMap<UserId, M>, hint: &Hint) {
         if audience.len() <= self.0.users.load(Ordering::Relaxed) {
             audience.keys().for_each(|user| self.post(user, hint));
             return;

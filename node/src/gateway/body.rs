@@ -39,6 +39,15 @@ impl Fields {
         }
     }
 
+    /// Yes or no; it must be there.
+    pub(super) fn boolean(&mut self, field: &str) -> Result<bool, Problem> {
+        match self.0.remove(field) {
+            Some(Value::Bool(value)) => Ok(value),
+            None | Some(Value::Null) => Err(invalid(field, "is missing")),
+            Some(_) => Err(invalid(field, "must be true or false")),
+        }
+    }
+
     /// A whole number that must be there.
     pub(super) fn number(&mut self, field: &str) -> Result<u64, Problem> {
         match self.0.remove(field) {

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use chat::{Conversation, ConversationId, Kind, Message, Seq, Timestamp, UserId};
+use chat::{Conversation, ConversationId, Kind, Message, Overlay, Seq, Timestamp, UserId};
 use futures::future::try_join_all;
-use proto::spec_json::{self, MessageDetail, rfc3339};
+use proto::spec_json::{self, Entity, MessageDetail, rfc3339};
 use proto::{Addressee, Problem, ProblemCode};
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ use super::interface::words::{
 use super::interface::{Answer, Operation, Schema, field, optional};
 use super::messages::{consistency, limit};
 use super::problems::{self, Failure};
-use crate::history::{Consistency, Direction, LIMIT_MAX, Span, Standings};
+use crate::history::{self, Consistency, Direction, LIMIT_MAX, Span, Standings};
 
 /// How many of the newest messages are searched for own ones, which do not count as unread. Whoever has more than
 /// these unread has stopped counting.
@@ -60,6 +60,7 @@ const CONVERSATION_LINE: Schema = Schema::Named(
         optional("name", SHORT),
         optional("memberCount", COUNT),
         field("lastSequence", SEQUENCE),
+        field("lastChange", SEQUENCE).says("the number of the last change; 0 before the first"),
         field("lastActivity", Schema::Time),
         field("lastMessage", Schema::Maybe(&MESSAGE)),
         field("unread", COUNT),
@@ -153,7 +154,16 @@ impl Parts {
                 entry["memberCount"] = json!(conversation.members.len());
             }
         }
-        entry["lastMessage"] = last.map_or(Value::Null, |last| entity(conversation, &last));
+        entry["lastChange"] = json!(conversation.head.last_change.0);
+        entry["lastMessage"] = match last {
+            Some(last) => {
+                let last = std::slice::from_ref(&last);
+                let head = &conversation.head;
+                let overlays = history::overlays(&*self.replica, id, head, last).map_err(store)?;
+                entity(conversation, &last[0], overlays.get(&last[0].seq))
+            }
+            None => Value::Null,
+        };
         Ok(Some(entry))
     }
 
@@ -169,10 +179,11 @@ impl Parts {
 }
 
 /// A message in the specification's form.
-fn entity(conversation: Conversation, message: &Message) -> Value {
+fn entity(conversation: Conversation, message: &Message, overlay: Option<&Overlay>) -> Value {
     let kind = conversation.head.kind.clone();
     let to = Addressee::of(&kind, &message.sender);
     let standing = Standings::new(Some(conversation)).of(message);
-    let text = spec_json::message_detail(&MessageDetail { message, to, standing, reached: None });
+    let entity = Entity { message, overlay, to, standing };
+    let text = spec_json::message_detail(&MessageDetail { entity, trail: None, reached: None });
     serde_json::from_str(&text).expect("what this node writes as JSON is JSON")
 }

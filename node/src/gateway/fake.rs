@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use chat::{
-    Asset, AssetId, Conversation, ConversationId, Cursor, Device, DeviceId, Digest, Earlier, Event,
-    Head, Kept, Kind, Known, Link, Member, Message, MessageId, Outcome, Owed, PushId, Registration,
-    Seq, Storage, Timestamp, User, UserCommand, UserId,
+    Asset, AssetId, Change, ChangeNumber, Conversation, ConversationId, Cursor, Device, DeviceId,
+    Digest, Earlier, EarlierChange, Event, Head, Kept, Kind, Known, Link, Member, Message,
+    MessageId, Outcome, Overlay, Owed, PushId, Recorded, Registration, Seq, Storage, Subject,
+    Timestamp, User, UserCommand, UserId, What,
 };
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
@@ -27,7 +28,7 @@ use super::tokens::{Identity, KeySet, TokenSeed};
 use super::{Parts, Ports};
 use crate::asset::{self, Assets, Local};
 use crate::clock::{Clock as _, ManualClock, SeededEntropy};
-use crate::fanout::{Directory, Fanout};
+use crate::fanout::{Directory, Fanout, Typing};
 use crate::history::{Direction, Place, Replica, Span};
 use crate::peers::Peers;
 use crate::presence::OtherNodes;
@@ -47,6 +48,9 @@ struct State {
     conversations: BTreeMap<ConversationId, Conversation>,
     messages: BTreeMap<(ConversationId, Seq), Message>,
     earlier: BTreeMap<(ConversationId, MessageId, DeviceId), Earlier>,
+    changes: BTreeMap<(ConversationId, ChangeNumber), Change>,
+    overlays: BTreeMap<(ConversationId, Seq), Overlay>,
+    wishes: BTreeMap<(ConversationId, MessageId, DeviceId), EarlierChange>,
     users: BTreeMap<UserId, User>,
     assets: BTreeMap<AssetId, Asset>,
     storages: BTreeMap<UserId, Storage>,
@@ -73,6 +77,10 @@ pub(crate) struct Alone;
 impl OtherNodes for Alone {
     fn any_online(&self, _user: &UserId) -> BoxFuture<'static, bool> {
         Box::pin(async { false })
+    }
+
+    fn tell_typing(&self, _typing: &Typing) -> BoxFuture<'static, ()> {
+        Box::pin(async {})
     }
 }
 
@@ -195,11 +203,16 @@ impl Fake {
                 kind: conversation.head.kind.clone(),
                 members: conversation.members.clone(),
             });
-            events.extend(applied.event.and_then(|event| translate(id, event, audience)));
+            events.extend(
+                applied.event.into_iter().flat_map(|event| translate(id, event, &audience)),
+            );
             state.conversations.insert(id, conversation);
         }
         if let Some(message) = applied.changed.message {
             state.keep(&message);
+        }
+        if let Some(recorded) = applied.changed.change {
+            state.record(id, command, &recorded);
         }
         drop(state);
         self.publish(events);
@@ -265,13 +278,38 @@ impl State {
         match command {
             chat::Command::Send(send) => {
                 let key = (id, send.message_id.clone(), send.device);
-                Known { earlier: self.earlier.get(&key).copied(), name_taken: false }
+                Known { earlier: self.earlier.get(&key).copied(), ..Known::default() }
             }
             chat::Command::CreateGroup { group, .. } => {
-                Known { earlier: None, name_taken: self.users.contains_key(&user(group.as_str())) }
+                let name_taken = self.users.contains_key(&user(group.as_str()));
+                Known { name_taken, ..Known::default() }
+            }
+            chat::Command::Change(change) => {
+                let key = (id, change.change_id.clone(), change.device);
+                let overlay = self.overlays.get(&(id, change.seq)).cloned().unwrap_or_default();
+                let message = self.messages.get(&(id, change.seq)).cloned().map(Arc::new);
+                Known {
+                    change: self.wishes.get(&key).copied(),
+                    target: message.map(|message| Subject { message, overlay }),
+                    ..Known::default()
+                }
             }
             _ => Known::default(),
         }
+    }
+
+    fn record(&mut self, id: ConversationId, command: &chat::Command, recorded: &Recorded) {
+        let change = Change::clone(&recorded.change);
+        if let (chat::Command::Change(wish), Some(place)) = (command, recorded.place) {
+            self.wishes.insert((id, wish.change_id.clone(), wish.device), place);
+            self.overlays.extend(recorded.overlay.clone().map(|over| ((id, wish.seq), over)));
+            let erased = recorded.erased.as_deref().cloned();
+            self.messages.extend(erased.map(|message| ((id, wish.seq), message)));
+        }
+        for number in &recorded.emptied {
+            self.changes.get_mut(&(id, *number)).expect("it was recorded").what.erase();
+        }
+        self.changes.insert((id, change.number), change);
     }
 
     fn keep(&mut self, message: &Message) {
@@ -287,32 +325,37 @@ impl State {
 fn translate(
     conversation: ConversationId,
     event: Event,
-    audience: Arc<Audience>,
-) -> Option<ShardEvent> {
-    match event {
-        Event::MessageSent(message) => Some(ShardEvent::Message { message, audience }),
+    audience: &Arc<Audience>,
+) -> Vec<ShardEvent> {
+    let audience = Arc::clone(audience);
+    let members = |added, removed| ShardEvent::Members { conversation, added, removed };
+    vec![match event {
+        Event::Changed(change) => {
+            let members = match &change.what {
+                What::Added { members: added } => {
+                    Some(members(added.iter().cloned().collect(), Vec::new()))
+                }
+                What::Removed { member, .. } => Some(members(Vec::new(), vec![member.clone()])),
+                _ => None,
+            };
+            let change = ShardEvent::Change { change, audience };
+            return members.into_iter().chain([change]).collect();
+        }
+        Event::MessageSent(message) => ShardEvent::Message { message, audience },
         Event::CursorMoved { user, best_before, best_after, floors, .. } => {
             let delivered = (best_before.delivered, best_after.delivered);
-            let read = (best_before.read, best_after.read);
+            let read = (best_before.shown, best_after.shown);
             let floors = Arc::new(floors);
-            Some(ShardEvent::Cursors { conversation, user, delivered, read, audience, floors })
-        }
-        Event::MembersAdded { members, .. } => {
-            let (added, removed) = (members.into_iter().collect(), Vec::new());
-            Some(ShardEvent::Members { conversation, added, removed })
-        }
-        Event::MemberRemoved { member, .. } => {
-            let (added, removed) = (Vec::new(), vec![member]);
-            Some(ShardEvent::Members { conversation, added, removed })
+            ShardEvent::Cursors { conversation, user, delivered, read, audience, floors }
         }
         Event::GroupCreated => {
             let added = match audience.kind {
                 Kind::Group { .. } => audience.members.keys().cloned().collect(),
                 Kind::Direct { .. } => Vec::new(),
             };
-            Some(ShardEvent::Members { conversation, added, removed: Vec::new() })
+            members(added, Vec::new())
         }
-    }
+    }]
 }
 
 impl Route for Fake {
@@ -378,6 +421,37 @@ impl Replica for Fake {
         let to = (id, message.clone(), DeviceId(u64::MAX));
         let places = state.earlier.range(from..=to);
         Ok(places.map(|((_, _, device), at)| Place { device: *device, seq: at.seq }).collect())
+    }
+
+    fn overlays(
+        &self,
+        id: ConversationId,
+        from: Seq,
+        to: Seq,
+    ) -> Result<BTreeMap<Seq, Overlay>, StoreError> {
+        let state = self.state.lock();
+        let found = state.overlays.range((id, from)..=(id, to));
+        Ok(found.map(|((_, seq), overlay)| (*seq, overlay.clone())).collect())
+    }
+
+    fn changes(
+        &self,
+        id: ConversationId,
+        after: ChangeNumber,
+        limit: usize,
+    ) -> Result<Vec<Change>, StoreError> {
+        let state = self.state.lock();
+        let found = state.changes.range((id, after.next())..=(id, ChangeNumber(u64::MAX)));
+        Ok(found.take(limit).map(|(_, change)| change.clone()).collect())
+    }
+
+    fn members(&self, id: ConversationId) -> Result<BTreeMap<UserId, Member>, StoreError> {
+        let state = self.state.lock();
+        Ok(state.conversations.get(&id).map(|this| this.members.clone()).unwrap_or_default())
+    }
+
+    fn hides_read(&self, user: &UserId) -> Result<bool, StoreError> {
+        Ok(self.state.lock().users.get(user).is_some_and(|user| user.hide_read))
     }
 
     fn user(&self, user: &UserId) -> Result<Option<Account>, StoreError> {

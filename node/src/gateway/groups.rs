@@ -10,14 +10,14 @@ use axum::response::{IntoResponse, Response};
 use chat::limits::MEMBERS_MAX;
 use chat::{Command, ConversationId, GroupId, History, Kind, Outcome, Refusal, Role, UserId};
 use futures::future::try_join_all;
-use proto::spec_json::rfc3339;
+use proto::spec_json::{rfc3339, role_name, role_of};
 use proto::{Problem, ProblemCode};
 use serde_json::json;
 
 use super::Parts;
 use super::body::{self, Fields, Segment, Segments, invalid};
 use super::caller::Caller;
-use super::interface::words::{CONVERSATION, NAME, NAMES, SHORT};
+use super::interface::words::{CONVERSATION, NAME, NAMES, ROLE, SHORT};
 use super::interface::{Answer, Field, Operation, Schema, field, optional};
 use super::problems::{self, Failure};
 use super::propose::accepted;
@@ -58,13 +58,8 @@ pub(super) const SHOW: Operation = Operation::new("A group, for its members.")
     )])
     .refuses(&[ProblemCode::NoSuchConversation, ProblemCode::NotAMember]);
 
-const MEMBER: Schema = Schema::Named(
-    "Member",
-    &Schema::Object(&[
-        field("userId", NAME),
-        field("role", Schema::OneOf(&["owner", "admin", "member"])),
-    ]),
-);
+const MEMBER: Schema =
+    Schema::Named("Member", &Schema::Object(&[field("userId", NAME), field("role", ROLE)]));
 
 /// `POST /v1/groups/{group}/members`.
 pub(super) const ADD: Operation = Operation::new("Adds members.")
@@ -137,7 +132,7 @@ pub(super) async fn show(
     let members: Vec<_> = conversation
         .members
         .iter()
-        .map(|(user, member)| json!({ "userId": user.as_str(), "role": role(member.role) }))
+        .map(|(user, member)| json!({ "userId": user.as_str(), "role": role_name(member.role) }))
         .collect();
     let mut answer = named(&group, id);
     answer["name"] = json!(name);
@@ -168,6 +163,71 @@ pub(super) async fn add(
     Ok(Json(named(&group, id)).into_response())
 }
 
+/// `PATCH /v1/groups/{group}`.
+pub(super) const RENAME: Operation = Operation::new("Gives a group another name.")
+    .says("Owners and admins may.")
+    .takes(&[field("name", SHORT)])
+    .answers(&[Answer::json(200, "the group", &[NAMED[0], NAMED[1], field("name", SHORT)])])
+    .refuses(&[
+        ProblemCode::NoSuchConversation,
+        ProblemCode::NotAMember,
+        ProblemCode::NotAllowed,
+        ProblemCode::TooLarge,
+    ]);
+
+/// `PUT /v1/groups/{group}/members/{user}`.
+pub(super) const SET_ROLE: Operation = Operation::new("Says what a member may do.")
+    .says("Owners may. The last owner stays one until there is another.")
+    .takes(&[field("role", ROLE)])
+    .answers(&[Answer::json(
+        200,
+        "the membership",
+        &[NAMED[0], NAMED[1], field("userId", NAME), field("role", ROLE)],
+    )])
+    .refuses(&[
+        ProblemCode::NoSuchConversation,
+        ProblemCode::NoSuchUser,
+        ProblemCode::NotAMember,
+        ProblemCode::NotAllowed,
+    ]);
+
+/// `PATCH /v1/groups/{group}`: another name.
+pub(super) async fn rename(
+    State(parts): State<Arc<Parts>>,
+    Caller(who): Caller,
+    Segment(group): Segment,
+    mut body: Fields,
+) -> Result<Response, Failure> {
+    let group = body::group("group", &group)?;
+    let id = ConversationId::group(&group);
+    let name = body.text("name")?;
+    let command = Command::RenameGroup { by: who.user, name: name.clone() };
+    accepted(&parts.propose_to_conversation(id, &command).await?.outcome)?;
+    let mut answer = named(&group, id);
+    answer["name"] = json!(name);
+    Ok(Json(answer).into_response())
+}
+
+/// `PUT /v1/groups/{group}/members/{user}`: another role.
+pub(super) async fn set_role(
+    State(parts): State<Arc<Parts>>,
+    Caller(who): Caller,
+    Segments(group, member): Segments,
+    mut body: Fields,
+) -> Result<Response, Failure> {
+    let group = body::group("group", &group)?;
+    let member = body::user("user", &member)?;
+    let id = ConversationId::group(&group);
+    let role = body.text("role")?;
+    let role = role_of(&role).ok_or_else(|| invalid("role", "must be owner, admin or member"))?;
+    let command = Command::SetRole { by: who.user, member: member.clone(), role };
+    accepted(&parts.propose_to_conversation(id, &command).await?.outcome)?;
+    let mut answer = named(&group, id);
+    answer["userId"] = json!(member.as_str());
+    answer["role"] = json!(role_name(role));
+    Ok(Json(answer).into_response())
+}
+
 /// `DELETE /v1/groups/{group}/members/{user}`.
 pub(super) async fn remove(
     State(parts): State<Arc<Parts>>,
@@ -187,14 +247,6 @@ pub(super) async fn remove(
 
 fn named(group: &GroupId, id: ConversationId) -> serde_json::Value {
     json!({ "groupId": group.as_str(), "conversationId": id.to_string() })
-}
-
-fn role(role: Role) -> &'static str {
-    match role {
-        Role::Owner => "owner",
-        Role::Admin => "admin",
-        Role::Member => "member",
-    }
 }
 
 impl Parts {

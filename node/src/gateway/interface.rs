@@ -15,7 +15,7 @@ pub(super) mod words;
 use super::limits::Class;
 
 pub(super) use operation::{Answer, Operation};
-pub(super) use schema::{Field, Schema, field, optional};
+pub(super) use schema::{EXACT_MAX, Field, Schema, field, optional};
 pub(super) use serve::{ASYNCAPI, OPENAPI, PAGE, asyncapi, openapi, page};
 
 /// One call as documents name it.

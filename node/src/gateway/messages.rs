@@ -5,8 +5,8 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use chat::{CanonicalId, Message, Seq, UserId};
-use proto::spec_json::{self, MessageDetail, Paging};
+use chat::{CanonicalId, ChangeNumber, Message, Seq, UserId};
+use proto::spec_json::{self, Entity, MessageDetail, Paging};
 use proto::{Addressee, Problem, ProblemCode};
 
 use super::Parts;
@@ -31,13 +31,14 @@ pub(super) const PAGE: Operation = Operation::new(
     &[
         optional("after_id", MARK).says("the page after this message"),
         optional("before_id", MARK).says("the page just before this message"),
+        optional("around_id", MARK).says("this message with what stands on both sides of it"),
     ],
     LIMIT,
     FRESHNESS,
 ])
 .answers(&[Answer::json(
     200,
-    "the page; next_before_id in place of next_after_id when before_id was given",
+    "the page; next_before_id in place of next_after_id when before_id was given, both with around_id",
     &[
         field("messages", Schema::List(&PAYLOAD, 1)),
         optional("next_after_id", Schema::Maybe(&CANONICAL)),
@@ -83,6 +84,7 @@ pub(super) async fn page(
     let paging = match query.cut {
         Cut::After(_) => Paging::After(page.next_after()),
         Cut::Before(_) => Paging::Before(page.next_before()),
+        Cut::Around(_) => Paging::Around(page.next_before(), page.next_after()),
     };
     let conversation = match page.messages.is_empty() {
         true => None,
@@ -93,9 +95,12 @@ pub(super) async fn page(
     };
     let standings = Standings::new(conversation);
     let items = page.kind.iter().flat_map(|kind| {
-        page.messages
-            .iter()
-            .map(|message| (message, Addressee::of(kind, &message.sender), standings.of(message)))
+        page.messages.iter().map(|message| Entity {
+            message,
+            overlay: page.overlays.get(&message.seq),
+            to: Addressee::of(kind, &message.sender),
+            standing: standings.of(message),
+        })
     });
     Ok(json(spec_json::history_page(items, paging)))
 }
@@ -132,7 +137,15 @@ pub(super) async fn one(
         (delivered_to, others(conversation.read_by(message.seq), &message))
     });
     let standing = Standings::new(Some(conversation.clone())).of(&message);
-    let detail = MessageDetail { message: &message, to, standing, reached };
+    let overlays = parts.history.overlays(&readable, std::slice::from_ref(&message))?;
+    let overlay = overlays.get(&message.seq);
+    let mut trail = Vec::new();
+    for number in overlay.into_iter().flat_map(chat::Overlay::trail) {
+        let after = ChangeNumber(number.0 - 1);
+        trail.extend(parts.replica.changes(id.conversation, after, 1).map_err(store)?);
+    }
+    let entity = Entity { message: &message, overlay, to, standing };
+    let detail = MessageDetail { entity, trail: Some(&trail), reached };
     Ok(json(spec_json::message_detail(&detail)))
 }
 
@@ -147,6 +160,11 @@ fn json(text: String) -> Response {
 
 fn cut(parameters: &Parameters) -> Result<Cut, Problem> {
     let mark = |name: &str| Mark::Named(name.to_owned());
+    if let Some(around) = parameters.text("around_id") {
+        let alone = parameters.text("after_id").or(parameters.text("before_id")).is_none();
+        let together = || invalid("around_id", "must not come together with after_id or before_id");
+        return alone.then(|| Cut::Around(mark(around))).ok_or_else(together);
+    }
     match (parameters.text("after_id"), parameters.text("before_id")) {
         (Some(_), Some(_)) => Err(invalid("before_id", "must not come together with after_id")),
         (None, Some(before)) => Ok(Cut::Before(mark(before))),

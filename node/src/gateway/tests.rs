@@ -339,7 +339,13 @@ async fn one_message_tells_who_has_it() {
     assert_eq!(fresh.status, StatusCode::OK, "{}", fresh.body);
     assert_eq!((&fresh.body["delivered"], &fresh.body["deliveredTo"]), (&json!(false), &json!([])));
     let device = chat::DeviceId(2);
-    let read = chat::Command::Confirm { user: user("bob"), device, seq: chat::Seq(1), read: true };
+    let read = chat::Command::Confirm {
+        user: user("bob"),
+        device,
+        seq: chat::Seq(1),
+        read: true,
+        hidden: false,
+    };
     fake.apply(id, &read);
     let read = get().await.body;
     assert_eq!((&read["delivered"], &read["read"]), (&json!(true), &json!(true)));

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use chat::{
-    Asset, AssetId, Conversation, ConversationId, Cursor, Device, DeviceId, Head, History, Kept,
-    Kind, Link, Member, Message, MessageId, PushId, Registration, Seq, Storage, UserId,
+    Asset, AssetId, Change, ChangeNumber, Conversation, ConversationId, Cursor, Device, DeviceId,
+    Head, History, Kept, Kind, Link, Member, Message, MessageId, Overlay, PushId, Registration,
+    Seq, Storage, UserId,
 };
 use proto::row::Account;
 use store::StoreError;
@@ -50,6 +51,25 @@ pub(crate) trait Replica: Send + Sync + 'static {
     fn cursor(&self, id: ConversationId, device: DeviceId) -> Result<Option<Cursor>, StoreError>;
     /// Messages in the order that the span names.
     fn messages(&self, id: ConversationId, span: Span) -> Result<Vec<Message>, StoreError>;
+    /// What lies over the messages from the first to the second, for those over which something lies. Only worth asking
+    /// where something was changed: see [`Head::last_change`].
+    fn overlays(
+        &self,
+        id: ConversationId,
+        from: Seq,
+        to: Seq,
+    ) -> Result<BTreeMap<Seq, Overlay>, StoreError>;
+    /// The first changes above a number.
+    fn changes(
+        &self,
+        id: ConversationId,
+        after: ChangeNumber,
+        limit: usize,
+    ) -> Result<Vec<Change>, StoreError>;
+    /// Everybody who takes part.
+    fn members(&self, id: ConversationId) -> Result<BTreeMap<UserId, Member>, StoreError>;
+    /// Whether the user hides what they read.
+    fn hides_read(&self, user: &UserId) -> Result<bool, StoreError>;
     /// Where messages of this client's id stand, one for each device that used it.
     fn places(&self, id: ConversationId, message: &MessageId) -> Result<Vec<Place>, StoreError>;
     /// An account.
@@ -72,6 +92,15 @@ pub(crate) trait Replica: Send + Sync + 'static {
     fn pushes(&self, user: &UserId) -> Result<BTreeMap<PushId, Registration>, StoreError>;
     /// The users of a slot who have registrations.
     fn registered(&self, slot: u16) -> Result<Vec<UserId>, StoreError>;
+}
+
+/// The first change that a member may see: of groups that hide what was said before somebody came, the one that took them
+/// in. Of those that they may see, what is about messages from before is hidden none the less.
+pub(crate) fn changes_visible_from(kind: &Kind, member: &Member) -> ChangeNumber {
+    match kind {
+        Kind::Group { history: History::SinceJoin, .. } => member.joined_change,
+        Kind::Group { history: History::All, .. } | Kind::Direct { .. } => ChangeNumber(0),
+    }
 }
 
 /// The first sequence that a member of a conversation of this kind may see.
@@ -102,6 +131,32 @@ impl Replica for Reader {
     fn messages(&self, id: ConversationId, span: Span) -> Result<Vec<Message>, StoreError> {
         let newest_first = span.direction == Order::NewestFirst;
         Self::messages(self, id, span.after, span.before, span.limit, newest_first)
+    }
+
+    fn overlays(
+        &self,
+        id: ConversationId,
+        from: Seq,
+        to: Seq,
+    ) -> Result<BTreeMap<Seq, Overlay>, StoreError> {
+        Self::overlays(self, id, from, to)
+    }
+
+    fn changes(
+        &self,
+        id: ConversationId,
+        after: ChangeNumber,
+        limit: usize,
+    ) -> Result<Vec<Change>, StoreError> {
+        Self::changes(self, id, after, limit)
+    }
+
+    fn members(&self, id: ConversationId) -> Result<BTreeMap<UserId, Member>, StoreError> {
+        Self::members(self, id)
+    }
+
+    fn hides_read(&self, user: &UserId) -> Result<bool, StoreError> {
+        Self::hides_read(self, user)
     }
 
     fn places(&self, id: ConversationId, message: &MessageId) -> Result<Vec<Place>, StoreError> {

@@ -3,6 +3,7 @@
 //! It knows no bytes, no task and no clock but the instants that it is given, so everything that it does can be
 //! scripted. Its driver carries out [`Action`]s in their order and hands back what came of them.
 
+mod changing;
 mod delivering;
 mod sending;
 
@@ -15,10 +16,11 @@ use tokio::time::Instant;
 use transport::CloseReason;
 
 use super::confirms::{Confirmation, Confirms};
-use super::deliveries::Deliveries;
+use super::deliveries::{Deliveries, Wanted};
 use super::freshness::Freshness;
 use super::sends::Sends;
-use super::words::{Action, Ask, Say, Ticket};
+use super::typing::Writers;
+use super::words::{Action, Ask, Say, Ticket, Wished};
 use crate::fanout::Moved;
 use crate::gateway::limits::Bucket;
 use crate::gateway::tokens::Identity;
@@ -65,6 +67,9 @@ pub(crate) struct Session {
     sends: Sends,
     confirms: Confirms,
     histories: BTreeMap<Ticket, u64>,
+    /// Wishes to change something, and confirmations of changes, that wait for their outcome.
+    wishes: BTreeMap<Ticket, Wished>,
+    writers: Writers,
     next_ticket: Ticket,
     /// Progress of others in conversations that are not known here yet.
     early: VecDeque<Arc<Moved>>,
@@ -81,6 +86,8 @@ impl Session {
             sends: Sends::default(),
             confirms: Confirms::default(),
             histories: BTreeMap::new(),
+            wishes: BTreeMap::new(),
+            writers: Writers::default(),
             next_ticket: 1,
             early: VecDeque::new(),
             actions: VecDeque::new(),
@@ -95,7 +102,11 @@ impl Session {
     pub(crate) fn wants_frames(&self) -> bool {
         match self.phase {
             Phase::Greeting { .. } => true,
-            Phase::Open { .. } => self.sends.has_credit() && self.confirms.has_room(),
+            Phase::Open { .. } => {
+                self.sends.has_credit()
+                    && self.confirms.has_room()
+                    && self.wishes.len() < changing::WISHES_MAX
+            }
             Phase::Checking | Phase::Closed => false,
         }
     }
@@ -113,20 +124,26 @@ impl Session {
         if self.is_closed() {
             return None;
         }
-        let (conversation, after) = self.deliveries.poll_read()?;
-        Some(Action::Read { conversation, after })
+        Some(match self.deliveries.poll_read()? {
+            Wanted::Messages(conversation, after) => Action::Read { conversation, after },
+            Wanted::Changes(conversation, after) => Action::ReadChanges { conversation, after },
+        })
     }
 
     /// When `handle_timeout` wants to be called.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
             Phase::Greeting { until } => Some(until),
-            Phase::Checking | Phase::Open { .. } | Phase::Closed => None,
+            Phase::Open { .. } => self.writers.poll_timeout(),
+            Phase::Checking | Phase::Closed => None,
         }
     }
 
     /// Time has passed.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
+        if matches!(self.phase, Phase::Open { .. }) {
+            return self.writers_expired(now);
+        }
         if self.poll_timeout().is_some_and(|until| until <= now) {
             let detail = "no token came within the deadline";
             self.fail(
@@ -161,6 +178,15 @@ impl Session {
             Ask::Send(outgoing) => self.send(now, who, budget, outgoing),
             Ask::Confirm { tag, conversation, seq, read } => {
                 self.confirm(who, conversation, Confirmation { tag, seq, read });
+            }
+            Ask::Change(request) => self.change(now, who, budget, request),
+            Ask::ConfirmChanges { tag, conversation, change } => {
+                self.confirm_changes(who, Wished { tag, conversation, change_id: None }, change);
+            }
+            Ask::Typing { conversation, on } => self.typing(now, who, conversation, on),
+            Ask::TypingTo { receiver, on } => {
+                let conversation = chat::ConversationId::direct(&who.user, &receiver);
+                self.typing(now, who, conversation, on);
             }
             Ask::ReadHistory { tag, query } => self.read_history(tag, query),
             Ask::Ping { tag } => self.say(Say::Pong { tag }),

@@ -5,12 +5,17 @@
 //! catches up, hints only say that there is more to read, so that everything older comes first. Messages that this
 //! very link sent are passed over: their answer said all.
 //!
+//! Changes have a pointer of their own, `next_change`, and go the same way. A change is sent after all messages that
+//! were said before it: whoever hears that a message was edited has it.
+//!
 //! Decides only. It reads nothing and sends nothing.
+
+mod changes;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use chat::{ConversationId, Kind, Message, Seq};
+use chat::{ChangeNumber, ConversationId, Kind, Message, Overlay, Seq};
 
 use super::words::Marks;
 
@@ -26,6 +31,10 @@ pub(crate) struct Position {
     pub(crate) last: Seq,
     /// The device's cursor.
     pub(crate) cursor: Marks,
+    /// The first change that the device does not have.
+    pub(crate) next_change: ChangeNumber,
+    /// The last change.
+    pub(crate) last_change: ChangeNumber,
 }
 
 #[derive(Debug)]
@@ -37,6 +46,14 @@ struct Track {
     known: Seq,
     /// In `wanting`.
     queued: bool,
+    /// The first sequence that the user may see.
+    visible_from: Seq,
+    /// The first change that this link was not sent.
+    next_change: ChangeNumber,
+    /// The highest change that is known to exist.
+    known_change: ChangeNumber,
+    /// In `changing`.
+    change_queued: bool,
     cursor: Marks,
     /// How far all others have got, as this link was told.
     floors: Marks,
@@ -55,11 +72,34 @@ pub(crate) enum Step {
     Refresh,
 }
 
+/// What is to be read from the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// Messages after this one.
+    Messages(ConversationId, Seq),
+    /// Changes after this one.
+    Changes(ConversationId, ChangeNumber),
+}
+
+/// Messages that were read from the log, and what lies over them.
+#[derive(Debug, Default)]
+pub(crate) struct Pile {
+    pub(crate) messages: Vec<Message>,
+    pub(crate) overlays: BTreeMap<Seq, Overlay>,
+}
+
+impl From<Vec<Message>> for Pile {
+    fn from(messages: Vec<Message>) -> Self {
+        Self { messages, overlays: BTreeMap::new() }
+    }
+}
+
 /// Messages for the client, read from the log.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Batch {
     pub(crate) kind: Arc<Kind>,
     pub(crate) messages: Vec<Message>,
+    pub(crate) overlays: BTreeMap<Seq, Overlay>,
     pub(crate) catching_up: bool,
 }
 
@@ -71,6 +111,8 @@ pub(crate) struct Deliveries {
     own: BTreeMap<ConversationId, BTreeSet<Seq>>,
     /// Conversations with something to read, oldest wish first.
     wanting: VecDeque<ConversationId>,
+    /// Conversations with changes to read, oldest wish first.
+    changing: VecDeque<ConversationId>,
     /// Conversations that are catching up, and until where.
     behind: BTreeMap<ConversationId, Seq>,
     /// Hinted at before the positions were known.
@@ -121,12 +163,19 @@ impl Deliveries {
             next: position.next.max(left),
             known: position.last,
             queued: false,
+            visible_from: position.visible_from,
+            next_change: position.next_change,
+            known_change: position.last_change,
+            change_queued: false,
             cursor: position.cursor,
             floors: Marks::default(),
             floors_read: false,
         });
         track.next = track.next.max(position.visible_from);
         track.known = track.known.max(position.last);
+        track.visible_from = track.visible_from.max(position.visible_from);
+        track.next_change = track.next_change.max(position.next_change);
+        track.known_change = track.known_change.max(position.last_change);
         track.cursor.raise(position.cursor);
         self.settle(id);
         self.want(id);
@@ -175,26 +224,26 @@ impl Deliveries {
         if own { Step::Nothing } else { Step::Deliver }
     }
 
-    /// The conversation to read next and after which sequence, if anything is missing.
-    pub(crate) fn poll_read(&mut self) -> Option<(ConversationId, Seq)> {
+    /// What to read next, if anything is missing: messages first.
+    pub(crate) fn poll_read(&mut self) -> Option<Wanted> {
         while let Some(id) = self.wanting.pop_front() {
             let Some(track) = self.tracks.get_mut(&id) else { continue };
             track.queued = false;
             if track.next <= track.known {
-                return Some((id, Seq(track.next.0 - 1)));
+                return Some(Wanted::Messages(id, Seq(track.next.0 - 1)));
             }
         }
-        None
+        self.poll_changes()
     }
 
     /// Takes what was read; `None`: the user may not read it any more.
     pub(crate) fn page(
         &mut self,
         id: ConversationId,
-        page: Option<Vec<Message>>,
+        page: Option<Pile>,
         is_mine: impl Fn(&Message) -> bool,
     ) -> Option<Batch> {
-        let Some(page) = page else {
+        let Some(Pile { messages: page, overlays }) = page else {
             self.drop_track(id);
             return None;
         };
@@ -225,7 +274,7 @@ impl Deliveries {
         let kind = Arc::clone(&track.kind);
         self.settle(id);
         self.want(id);
-        (!messages.is_empty()).then_some(Batch { kind, messages, catching_up })
+        (!messages.is_empty()).then_some(Batch { kind, messages, overlays, catching_up })
     }
 
     /// This link's own message has its place.
@@ -306,6 +355,7 @@ impl Deliveries {
         if self.behind.get(&id).is_some_and(|until| *until < track.next) {
             self.behind.remove(&id);
         }
+        self.want_changes(id);
     }
 
     fn want(&mut self, id: ConversationId) {

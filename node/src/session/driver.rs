@@ -5,6 +5,7 @@
 //! the order of their frames, because submitting takes the place in line.
 
 mod handing;
+mod reading;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -12,7 +13,7 @@ use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use chat::{ConversationId, Outcome, Seq};
+use chat::{Command, ConversationId, Outcome};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -31,7 +32,7 @@ use super::words::{Action, Ask, Proposal, Say, Ticket};
 use crate::fanout::{Hint, Mailbox};
 use crate::gateway::tokens::Identity;
 use crate::gateway::{Parts, problems};
-use crate::history::{self, Direction, Page, Span};
+use crate::history::{self, Page};
 use crate::router::{RouteError, Routed, Router};
 
 /// Frames taken in one turn, so that a fast sender does not keep what it is owed waiting.
@@ -40,8 +41,6 @@ const FRAMES_PER_TURN: usize = 64;
 const HINTS_PER_TURN: usize = 256;
 /// Bytes gathered before they are written, so that a long catch-up does not pile up here.
 const WRITE_BYTES: usize = 512 << 10;
-/// Messages of one read while something is missing: a page of small ones, and not too much of large ones.
-const READ_MESSAGES: usize = 64;
 
 /// Answered messages, and how long a quorum took.
 static ACK_SECONDS: LazyLock<metrics::Histogram> =
@@ -294,7 +293,10 @@ impl Driver {
 
     fn take_hints(&mut self) {
         for hint in self.hints.drain(..) {
-            self.session.handle_hint(hint);
+            match hint {
+                Hint::Typing(typing) => self.session.handle_typing(Instant::now(), &typing),
+                hint => self.session.handle_hint(hint),
+            }
         }
         if let Some(lag) = self.mailbox.as_ref().and_then(Mailbox::take_lag) {
             self.session.handle_lag(lag);
@@ -375,6 +377,10 @@ impl Driver {
                 Action::Propose { ticket, proposal } => self.propose(ticket, proposal).await,
                 Action::Close(reason) => return Some(reason),
                 Action::Read { conversation, after } => self.read(conversation, after),
+                Action::ReadChanges { conversation, after } => {
+                    self.read_changes(conversation, after);
+                }
+                Action::TellTyping(typing) => self.tell_typing(typing),
                 Action::Refresh(conversation) => self.refresh(conversation),
                 Action::Floors(conversation) => self.floors(conversation),
                 Action::Freshen(slot) => {
@@ -407,7 +413,11 @@ impl Driver {
         self.face.utter(say, Instant::now(), &mut self.out);
     }
 
-    async fn propose(&mut self, ticket: Ticket, proposal: Proposal) {
+    async fn propose(&mut self, ticket: Ticket, mut proposal: Proposal) {
+        if let Command::Confirm { user, read: true, hidden, .. } = &mut proposal.command {
+            // As this node has the user's record; a disk that cannot be read gives nothing away.
+            *hidden = self.parts.replica.hides_read(user).unwrap_or(true);
+        }
         if let Some(user) = &proposal.must_exist {
             let account = history::account(&*self.parts.replica, &self.parts.router, user).await;
             let problem = match account {
@@ -434,41 +444,5 @@ impl Driver {
             presence.began(&who).await;
             Done::Nothing
         }));
-    }
-
-    fn read(&mut self, id: ConversationId, after: Seq) {
-        let _span = tracing::debug_span!("deliver").entered();
-        let Some(who) = &self.who else { return };
-        let read = || {
-            // Asked at the moment of reading: whoever was removed is given nothing, and whoever came back
-            // nothing of what was said meanwhile.
-            let Some(head) = self.parts.replica.head(id)? else { return Ok(None) };
-            let Some(member) = self.parts.replica.member(id, &who.user)? else { return Ok(None) };
-            let hidden = Seq(history::visible_from(&head.kind, &member).0 - 1);
-            let direction = Direction::OldestFirst;
-            let after = after.max(hidden);
-            let span = Span { after, before: None, limit: READ_MESSAGES, direction };
-            self.parts.replica.messages(id, span).map(Some)
-        };
-        match read() {
-            Ok(page) => self.session.handle_page(id, page),
-            Err(error) => self.broken(&error),
-        }
-    }
-
-    fn refresh(&mut self, id: ConversationId) {
-        let Some(who) = &self.who else { return };
-        match open::position(&*self.parts.replica, who, id) {
-            Ok(position) => self.session.handle_position(id, position),
-            Err(error) => self.broken(&error),
-        }
-    }
-
-    fn floors(&mut self, id: ConversationId) {
-        match self.parts.replica.conversation(id) {
-            Ok(Some(conversation)) => self.session.handle_floors(id, &conversation.floors()),
-            Ok(None) => {}
-            Err(error) => self.broken(&error),
-        }
     }
 }

@@ -40,7 +40,7 @@ impl Out {
 /// How one link reads and writes.
 pub(super) enum Face {
     Binary(binary::Binary),
-    Text(text::Text),
+    Text(Box<text::Text>),
 }
 
 impl Face {
@@ -53,7 +53,7 @@ impl Face {
     ) -> Self {
         match encoding {
             Encoding::Binary => Self::Binary(binary::Binary::new(node, clock)),
-            Encoding::Text => Self::Text(text::Text::new(replica)),
+            Encoding::Text => Self::Text(Box::new(text::Text::new(replica))),
         }
     }
 

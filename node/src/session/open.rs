@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use chat::{ConversationId, DeviceId, Seq, Timestamp, UserId};
+use chat::{ChangeNumber, ConversationId, Cursor, Head, Member, Seq, Timestamp, UserId};
 use futures::future::join_all;
 use proto::Problem;
 use store::StoreError;
@@ -154,27 +154,46 @@ fn position_from(
     let Some(head) = replica.head(id)? else { return Ok(None) };
     let Some(member) = replica.member(id, &who.user)? else { return Ok(None) };
     let visible_from = history::visible_from(&head.kind, &member);
-    let cursor = cursor(replica, id, who.device)?;
+    let cursor = replica.cursor(id, who.device)?;
+    let cursor = cursor.unwrap_or_else(|| Cursor::of(who.user.clone()));
+    let start = starts.get(&id).copied().unwrap_or_default();
+    let next_change = next_change(replica, id, (&head, &member), (&cursor, start))?;
     // A device has what it confirmed, and begins after what existed when it came.
-    let has = cursor.delivered.max(starts.get(&id).copied().unwrap_or_default());
+    let has = cursor.delivered.max(start);
     let has = if planted::bug(planted::Bug::OfflineForgotten) { head.last_seq } else { has };
     Ok(Some(Position {
         kind: Arc::new(head.kind),
         visible_from,
         next: has.next().max(visible_from),
         last: head.last_seq,
-        cursor,
+        cursor: Marks { delivered: cursor.delivered, read: cursor.read },
+        next_change,
+        last_change: head.last_change,
     }))
 }
 
-fn cursor(
+/// The first change that the device does not have. It has what it confirmed; a member begins with the change that took
+/// them in, and a device that has confirmed none with the first one after the messages that it began after. Where nothing
+/// was ever changed, nothing is looked up.
+fn next_change(
     replica: &dyn Replica,
     id: ConversationId,
-    device: DeviceId,
-) -> Result<Marks, StoreError> {
-    let cursor = replica.cursor(id, device)?;
-    Ok(cursor.map_or_else(Marks::default, |cursor| Marks {
-        delivered: cursor.delivered,
-        read: cursor.read,
-    }))
+    (head, member): (&Head, &Member),
+    (cursor, start): (&Cursor, Seq),
+) -> Result<ChangeNumber, StoreError> {
+    let mut next = cursor.changes.next().max(member.joined_change);
+    if cursor.changes > ChangeNumber(0) || start == Seq(0) || next > head.last_change {
+        return Ok(next);
+    }
+    // Changes stand in the order of the messages before them, so that halving finds the first.
+    let mut end = head.last_change.next();
+    while next < end {
+        let middle = ChangeNumber(next.0 + (end.0 - next.0) / 2);
+        let change = replica.changes(id, ChangeNumber(middle.0 - 1), 1)?.pop();
+        match change.is_some_and(|change| change.after < start) {
+            true => next = middle.next(),
+            false => end = middle,
+        }
+    }
+    Ok(next)
 }

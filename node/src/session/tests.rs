@@ -419,6 +419,47 @@ async fn history_is_read_on_the_link() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn changes_are_wished_told_and_confirmed_in_frames() {
+    let (fake, parts, alice, bob) = people();
+    fake.say(&alice, "bob", "helo");
+    let (mut hers, _) = caught_up(&parts, &alice).await;
+    let (mut his, _) = caught_up(&parts, &bob).await;
+    let id = Bytes::copy_from_slice(ConversationId::direct(&alice.user, &bob.user).as_bytes());
+    let wish = Some(frames::change_message::Wish::Edit("hello".to_owned()));
+    let (conversation, change_id) = (id.clone(), "c1".to_owned());
+    let change = frames::ChangeMessage { tag: 5, conversation, seq: 1, change_id, wish };
+    for duplicate in [false, true] {
+        hers.ask(ClientFrame::ChangeMessage(change.clone())).await;
+        let changed = loop {
+            if let ServerFrame::Changed(changed) = hers.next().await {
+                break changed;
+            }
+        };
+        assert_eq!((changed.tag, changed.number, changed.duplicate), (5, 1, duplicate));
+    }
+    let ServerFrame::Changes(told) = his.next().await else { panic!("it is told") };
+    let told = chat::Change::try_from(told.changes[0].clone()).expect("all is there");
+    let text = Some("hello".to_owned());
+    assert_eq!(told.what, chat::What::Edited { seq: Seq(1), text });
+    for (change, code) in [(2, "beyond_end"), (1, "")] {
+        let confirm = frames::ConfirmChanges { tag: 6, conversation: id.clone(), change };
+        his.ask(ClientFrame::ConfirmChanges(confirm)).await;
+        let ServerFrame::ChangesConfirmed(answer) = his.next().await else { panic!("an answer") };
+        let problem = answer.problem.map(|problem| problem.code).unwrap_or_default();
+        assert_eq!((answer.tag, problem.as_str()), (6, code));
+    }
+    // The next link of this device is told nothing of it again; history reads as it was changed.
+    let (mut again, _) = caught_up(&parts, &bob).await;
+    let of = Some(frames::read_history::Of::Peer("alice".to_owned()));
+    let read = frames::ReadHistory { tag: 3, of, around: 1, limit: 2, ..Default::default() };
+    again.ask(ClientFrame::ReadHistory(read)).await;
+    let ServerFrame::HistoryPage(page) = again.next().await else { panic!("nothing but a page") };
+    let state = page.messages[0].state.clone().expect("it was changed");
+    assert_eq!((state.edits, state.deleted, state.digest.len()), (1, false, 32));
+    assert_eq!(page.messages[0].body.clone().unwrap_or_default().text, "hello");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stopping_node_says_goodbye() {
     let (_fake, parts, alice, _bob) = people();
     let stop = CancellationToken::new();

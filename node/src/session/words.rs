@@ -3,14 +3,19 @@
 //! A face turns bytes into [`Ask`] and [`Say`] into bytes; the driver carries out [`Action`]. The core in between
 //! knows neither bytes nor tasks.
 
+use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use chat::{Command, ConversationId, Kind, Message, Order, Seq, Timestamp, UserId};
+use chat::{
+    Change, ChangeNumber, Command, ConversationId, Kind, Message, MessageId, Order, Overlay, Seq,
+    Timestamp, UserId,
+};
 use proto::Problem;
-use proto::frame::SendRequest;
+use proto::frame::{ChangeRequest, SendRequest};
 use transport::CloseReason;
 
-use crate::fanout::Delivery;
+use crate::fanout::{Delivery, Typing};
 use crate::gateway::tokens::Identity;
 use crate::history::{Page, Query};
 
@@ -29,6 +34,14 @@ pub(crate) enum Ask {
     Send(Outgoing),
     /// This device has got so far.
     Confirm { tag: u64, conversation: ConversationId, seq: Seq, read: bool },
+    /// A message shall read otherwise.
+    Change(ChangeRequest),
+    /// This device has these changes.
+    ConfirmChanges { tag: u64, conversation: ConversationId, change: ChangeNumber },
+    /// The user is writing, or no more.
+    Typing { conversation: ConversationId, on: bool },
+    /// The same, in the conversation that a message to this user would go to.
+    TypingTo { receiver: UserId, on: bool },
     /// A page of history.
     ReadHistory { tag: u64, query: Query },
     /// Are you there?
@@ -42,6 +55,8 @@ pub(crate) enum Ask {
 pub(crate) struct Outgoing {
     /// The sender that the client names, if it names one. It must be the authenticated user.
     pub(crate) sender: Option<String>,
+    /// The conversations that its references name: all must be its own.
+    pub(crate) within: BTreeSet<ConversationId>,
     pub(crate) request: SendRequest,
 }
 
@@ -60,7 +75,29 @@ pub(crate) enum Say {
     /// A message that was stored just now.
     Live(Arc<Delivery>),
     /// Messages read from the log, ascending.
-    Stored { kind: Arc<Kind>, messages: Vec<Message>, catching_up: bool },
+    Stored {
+        kind: Arc<Kind>,
+        messages: Vec<Message>,
+        overlays: BTreeMap<Seq, Overlay>,
+        catching_up: bool,
+    },
+    /// What became of a wish to change a message; exactly one for each.
+    Changed {
+        tag: u64,
+        conversation: Option<ConversationId>,
+        change_id: String,
+        result: Result<Altered, Problem>,
+    },
+    /// Changes of one conversation, ascending.
+    Changes(Vec<Arc<Change>>),
+    /// What became of a confirmation of changes: where the device stands.
+    ChangesConfirmed {
+        tag: u64,
+        conversation: Option<ConversationId>,
+        result: Result<ChangeNumber, Problem>,
+    },
+    /// Somebody is writing, or no more.
+    Typing(Typing),
     /// Everything that was stored before the link began has been said.
     CaughtUp,
     /// What became of the user's own messages.
@@ -87,6 +124,23 @@ pub(crate) struct Stored {
     /// What this link was told or knows already, so that a status never goes back.
     pub(crate) delivered: bool,
     pub(crate) read: bool,
+}
+
+/// The place of a change that is on the disks of a quorum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Altered {
+    pub(crate) number: ChangeNumber,
+    pub(crate) at: Timestamp,
+    pub(crate) duplicate: bool,
+}
+
+/// A wish without an answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Wished {
+    pub(crate) tag: u64,
+    pub(crate) conversation: ConversationId,
+    /// `None`: changes are confirmed.
+    pub(crate) change_id: Option<MessageId>,
 }
 
 /// A pair of watermarks: `read <= delivered` where both are of one device.
@@ -130,6 +184,10 @@ pub(crate) enum Action {
     Propose { ticket: Ticket, proposal: Proposal },
     /// Read what follows `after` from the local replica; answer with `handle_page`.
     Read { conversation: ConversationId, after: Seq },
+    /// Read the changes that follow `after` from the local replica; answer with `handle_changes`.
+    ReadChanges { conversation: ConversationId, after: ChangeNumber },
+    /// Tell the members of a conversation everywhere that the user is writing, or no more.
+    TellTyping(Typing),
     /// Look at one conversation again; answer with `handle_position`.
     Refresh(ConversationId),
     /// Look at how far the others are; answer with `handle_floors`.

@@ -9,10 +9,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chat::{
-    Command, Conversation, ConversationId, Event, GroupId as ChatGroup, Known, Outcome, Place,
-    Refusal, Timestamp, User, UserCommand, UserId,
+    Change, Command, Conversation, ConversationId, Event, GroupId as ChatGroup, Outcome, Place,
+    Recorded, Refusal, Timestamp, User, UserCommand, UserId, What,
 };
-use proto::{keys, row};
 use raft::{Fatal, GroupId};
 use store::tables::Tables;
 
@@ -21,6 +20,7 @@ use super::cache::{CACHED_ROWS_MAX, Cache, Weigh};
 use super::draft::Draft;
 use super::event::{Audience, ShardEvent};
 use super::load;
+use super::lookup::{self, Found};
 
 /// A conversation in the cache; without a state, the knowledge that there is none.
 pub(super) struct Talk {
@@ -148,34 +148,31 @@ impl Decider {
         };
         let tables = &*self.tables;
         let talk = load_talk(&mut self.talks, tables, id)?;
-        let mut known = Known { earlier: None, name_taken };
-        let mut place = None;
-        if let Command::Send(message) = command {
-            let key = keys::message_ref(id, &message.message_id, message.device);
-            // A device that never spoke here has used no message id here.
-            let spoke = |state: &Conversation| state.producers.contains_key(&message.device);
-            if talk.state.as_ref().is_some_and(spoke) && !planted::bug(planted::Bug::DedupeLeftOut)
-            {
-                known.earlier = match draft.place(&key) {
-                    Some(earlier) => Some(earlier),
-                    None => match tables.get(&key)? {
-                        Some(value) => Some(row::decode_earlier(&value).map_err(undecodable)?),
-                        None => None,
-                    },
-                };
+        let Found { mut known, place } = match command {
+            Command::Send(message) => {
+                lookup::send(tables, draft, id, talk.state.as_ref(), message)?
             }
-            place = Some(key);
-        }
+            Command::Change(change) => lookup::change(tables, draft, id, change)?,
+            _ => Found::default(),
+        };
+        known.name_taken = name_taken;
         let applied = chat::apply(&mut talk.state, id, at, command, &known);
         let same_audience = planted::bug(planted::Bug::RemovedStillFannedOut);
-        if !applied.changed.members.is_empty() && !same_audience {
+        let renamed = |recorded: &Recorded| matches!(recorded.change.what, What::Renamed { .. });
+        let is_other = !applied.changed.members.is_empty()
+            || applied.changed.change.as_deref().is_some_and(renamed);
+        if is_other && !same_audience {
             talk.audience = None;
         }
         draft.conversation(id, &applied.changed, place);
+        if let Some(recorded) = &applied.changed.change {
+            lookup::empty(tables, draft, id, &recorded.emptied)?;
+        }
         if !planted::bug(planted::Bug::DebtsForgotten) {
             draft.owe(self.group, &mut self.counters, &applied.owed);
         }
-        draft.events.extend(applied.event.and_then(|event| shard_event(id, talk, event)));
+        let events = applied.event.map(|event| shard_events(id, talk, event));
+        draft.events.extend(events.into_iter().flatten().flatten());
         Ok(applied.outcome)
     }
 
@@ -240,10 +237,14 @@ fn load_person<'a>(
 }
 
 /// What the rest of the node is told, if it is worth telling.
-fn shard_event(id: ConversationId, talk: &mut Talk, event: Event) -> Option<ShardEvent> {
+fn shard_events(id: ConversationId, talk: &mut Talk, event: Event) -> [Option<ShardEvent>; 2] {
     let audience = talk.audience();
     let members = |added, removed| ShardEvent::Members { conversation: id, added, removed };
-    match event {
+    let event = match event {
+        Event::Changed(change) => {
+            let members = members_of(&change).map(|(added, removed)| members(added, removed));
+            return [members, Some(ShardEvent::Change { change, audience })];
+        }
         Event::MessageSent(message) => Some(ShardEvent::Message { message, audience }),
         Event::CursorMoved { best_before, best_after, .. } if best_before == best_after => None,
         Event::CursorMoved { user, best_before, best_after, floors, .. } => {
@@ -251,18 +252,24 @@ fn shard_event(id: ConversationId, talk: &mut Talk, event: Event) -> Option<Shar
                 conversation: id,
                 user,
                 delivered: (best_before.delivered, best_after.delivered),
-                read: (best_before.read, best_after.read),
+                read: (best_before.shown, best_after.shown),
                 audience,
                 floors: Arc::new(floors),
             })
         }
-        Event::MembersAdded { members: added, .. } => {
-            Some(members(added.into_iter().collect(), Vec::new()))
-        }
-        Event::MemberRemoved { member, .. } => Some(members(Vec::new(), vec![member])),
         Event::GroupCreated => {
             Some(members(audience.members.keys().cloned().collect(), Vec::new()))
         }
+    };
+    [event, None]
+}
+
+/// Who came and who went by a change, if anybody did.
+fn members_of(change: &Change) -> Option<(Vec<UserId>, Vec<UserId>)> {
+    match &change.what {
+        What::Added { members } => Some((members.iter().cloned().collect(), Vec::new())),
+        What::Removed { member, .. } => Some((Vec::new(), vec![member.clone()])),
+        _ => None,
     }
 }
 

@@ -3,11 +3,12 @@
 //! end, as they are then.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use chat::{
-    Changed, ConversationId, DeviceId, Earlier, Message, Owed, PushChanged, PushId, Registration,
-    User, UserChanged, UserId,
+    Change, ChangeNumber, Changed, ConversationId, DeviceId, Earlier, EarlierChange, Message,
+    Overlay, Owed, PushChanged, PushId, Recorded, Registration, Seq, User, UserChanged, UserId,
 };
 use proto::row::Account;
 use proto::{keys, row};
@@ -26,11 +27,18 @@ pub(super) struct Draft {
     once: Batch,
     /// Places of message ids that this batch writes, so that a later command of the batch finds them.
     places: BTreeMap<Bytes, Earlier>,
+    /// Places of change ids, likewise.
+    change_places: BTreeMap<Bytes, EarlierChange>,
+    changes: BTreeMap<(ConversationId, ChangeNumber), Change>,
+    overlays: BTreeMap<(ConversationId, Seq), Overlay>,
+    /// Messages that are stored again without what they said.
+    erased: BTreeMap<(ConversationId, Seq), Arc<Message>>,
     heads: BTreeSet<ConversationId>,
     members: BTreeSet<(ConversationId, UserId)>,
     producers: BTreeSet<(ConversationId, DeviceId)>,
     cursors: BTreeSet<(ConversationId, DeviceId)>,
     accounts: BTreeSet<UserId>,
+    settings: BTreeSet<UserId>,
     devices: BTreeSet<(UserId, DeviceId)>,
     links: BTreeSet<(UserId, ConversationId)>,
     /// Assets and what users keep.
@@ -48,8 +56,40 @@ impl Draft {
         self.places.get(key).copied()
     }
 
-    /// Notes what a decision changed in a conversation. `place` is the key of the message id's place, if the command was
-    /// a message.
+    /// The place of a change id under this key, if this batch made it.
+    pub(super) fn change_place(&self, key: &Bytes) -> Option<EarlierChange> {
+        self.change_places.get(key).copied()
+    }
+
+    /// A change, if this batch writes it.
+    pub(super) fn change(&self, id: ConversationId, number: ChangeNumber) -> Option<Change> {
+        self.changes.get(&(id, number)).cloned()
+    }
+
+    /// What lies over a message, if this batch writes it.
+    pub(super) fn overlay(&self, id: ConversationId, seq: Seq) -> Option<Overlay> {
+        self.overlays.get(&(id, seq)).cloned()
+    }
+
+    /// A message without what it said, if this batch erases it.
+    pub(super) fn erased(&self, id: ConversationId, seq: Seq) -> Option<Arc<Message>> {
+        self.erased.get(&(id, seq)).cloned()
+    }
+
+    /// The row of a message that this batch stores. Looks at every row: only a change of a message that was said in the
+    /// same batch asks.
+    pub(super) fn stored(&self, key: &Bytes) -> Option<Bytes> {
+        let change = self.once.changes().iter().rev().find(|change| change.key == *key)?;
+        change.value.clone()
+    }
+
+    /// Writes a change, or writes it again.
+    pub(super) fn put_change(&mut self, change: Change) {
+        self.changes.insert((change.conversation, change.number), change);
+    }
+
+    /// Notes what a decision changed in a conversation. `place` is the key of the message id's or change id's place, if
+    /// the command was a message or a change of one.
     pub(super) fn conversation(
         &mut self,
         id: ConversationId,
@@ -60,8 +100,11 @@ impl Draft {
             return;
         }
         if let (Some(message), Some(earlier)) = (&changed.message, changed.place) {
-            let key = place.expect("only a message command makes a message");
+            let key = place.clone().expect("only a message command makes a message");
             self.message(message, key, earlier);
+        }
+        if let Some(recorded) = &changed.change {
+            self.recorded(id, recorded, place);
         }
         if changed.head {
             self.heads.insert(id);
@@ -83,6 +126,19 @@ impl Draft {
         );
     }
 
+    fn recorded(&mut self, id: ConversationId, recorded: &Recorded, place: Option<Bytes>) {
+        self.put_change(Change::clone(&recorded.change));
+        if let Some(earlier) = recorded.place {
+            let key = place.expect("only a change of a message has a place");
+            self.once.put(key.clone(), row::encode_earlier_change(&earlier));
+            let before = self.change_places.insert(key, earlier);
+            assert!(before.is_none(), "a change id has one place");
+        }
+        let Some(seq) = recorded.change.what.seq() else { return };
+        self.overlays.extend(recorded.overlay.clone().map(|overlay| ((id, seq), overlay)));
+        self.erased.extend(recorded.erased.clone().map(|message| ((id, seq), message)));
+    }
+
     /// Notes what a decision changed in a user record.
     pub(super) fn user(&mut self, id: &UserId, changed: &UserChanged) {
         if *changed == UserChanged::default() {
@@ -90,6 +146,9 @@ impl Draft {
         }
         if changed.account {
             self.accounts.insert(id.clone());
+        }
+        if changed.settings {
+            self.settings.insert(id.clone());
         }
         self.devices.extend(changed.devices.iter().map(|device| (id.clone(), *device)));
         self.links.extend(changed.link.map(|conversation| (id.clone(), conversation)));
@@ -144,9 +203,23 @@ impl Draft {
             let cursor = talk(id).cursors.get(device).map(row::encode_cursor);
             put_or_delete(&mut batch, keys::cursor(*id, *device), cursor);
         }
+        self.change_rows(&mut batch);
         self.user_rows(people, &mut batch);
         self.files.rows(&mut batch);
         batch
+    }
+
+    /// After the messages of the batch: one that was said and deleted in it is erased.
+    fn change_rows(&self, batch: &mut Batch) {
+        for ((id, number), change) in &self.changes {
+            batch.put(keys::change(*id, *number), row::encode_change(change));
+        }
+        for ((id, seq), overlay) in &self.overlays {
+            batch.put(keys::overlay(*id, *seq), row::encode_overlay(overlay));
+        }
+        for ((id, seq), message) in &self.erased {
+            batch.put(keys::message(*id, *seq), row::encode_message(message));
+        }
     }
 
     fn user_rows(&self, people: &Cache<UserId, Person>, batch: &mut Batch) {
@@ -154,6 +227,9 @@ impl Draft {
             |id: &UserId| people.loaded(id).state.as_ref().expect("what was changed exists");
         for id in &self.accounts {
             batch.put(keys::user(id), row::encode_account(&Account::from(person(id))));
+        }
+        for id in &self.settings {
+            put_or_delete(batch, keys::settings(id), row::encode_settings(person(id).hide_read));
         }
         for (id, device) in &self.devices {
             let value = person(id).devices.get(device).map(row::encode_device);

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use chat::{ConversationId, Floors, Kind, Member, Message, Seq, UserEvent, UserId};
+use chat::{Change, ConversationId, Floors, Kind, Member, Message, Seq, UserEvent, UserId};
 
 /// Something that holds from now on.
 #[derive(Clone, Debug)]
@@ -31,6 +31,13 @@ pub(crate) enum ShardEvent {
         audience: Arc<Audience>,
         /// How far everybody has got now.
         floors: Arc<Floors>,
+    },
+    /// Something was changed.
+    Change {
+        /// What, where and by whom.
+        change: Arc<Change>,
+        /// Who takes part now.
+        audience: Arc<Audience>,
     },
     /// Users came or went. A group that came into being is one to which everybody came.
     Members {

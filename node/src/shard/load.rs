@@ -54,7 +54,7 @@ pub(super) fn conversation(
 /// Reads everything about a user.
 pub(super) fn user(tables: &dyn Tables, id: &UserId) -> Result<Option<User>, StoreError> {
     let rows = all(tables, keys::user_range(id))?;
-    let mut account = None;
+    let (mut account, mut hide_read) = (None, false);
     let (mut devices, mut conversations) = (BTreeMap::new(), BTreeMap::new());
     let mut registrations = Vec::new();
     for (key, value) in rows {
@@ -63,6 +63,7 @@ pub(super) fn user(tables: &dyn Tables, id: &UserId) -> Result<Option<User>, Sto
                 registrations.push((key, value));
             }
             Key::User(_) => account = Some(row::decode_account(&value).map_err(damaged)?),
+            Key::Settings(_) => hide_read = row::decode_settings(&value).map_err(damaged)?,
             Key::Device(_, device) => {
                 devices.insert(device, row::decode_device(&value).map_err(damaged)?);
             }
@@ -79,6 +80,7 @@ pub(super) fn user(tables: &dyn Tables, id: &UserId) -> Result<Option<User>, Sto
         password_hash: account.password_hash,
         created_at: account.created_at,
         last_seen: account.last_seen,
+        hide_read,
         display_name: account.display_name,
         signed_out_at: account.signed_out_at,
         seen: account.seen,

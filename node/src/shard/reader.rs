@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chat::{
-    Asset, AssetId, Conversation, ConversationId, Cursor, Device, DeviceId, Earlier, Head, Kept,
-    Link, Member, Message, MessageId, PushId, Registration, Seq, Storage, UserId,
+    Asset, AssetId, Change, ChangeNumber, Conversation, ConversationId, Cursor, Device, DeviceId,
+    Earlier, Head, Kept, Link, Member, Message, MessageId, Overlay, PushId, Registration, Seq,
+    Storage, UserId,
 };
 use proto::DecodeError;
 use proto::keys;
@@ -84,6 +85,60 @@ impl Reader {
                 row::decode_message(id, seq, value).map_err(damaged)
             })
             .collect()
+    }
+
+    /// What lies over the messages `from..=to`, for those over which something lies.
+    pub(crate) fn overlays(
+        &self,
+        id: ConversationId,
+        from: Seq,
+        to: Seq,
+    ) -> Result<BTreeMap<Seq, Overlay>, StoreError> {
+        let rows = load::all(&*self.tables, keys::overlay_range(id, from, to.next()))?;
+        rows.iter()
+            .map(|(key, value)| {
+                let (_, seq) = keys::decode_overlay(key).map_err(damaged)?;
+                Ok((seq, row::decode_overlay(value).map_err(damaged)?))
+            })
+            .collect()
+    }
+
+    /// Up to `limit` changes with a number above `after`, ascending.
+    pub(crate) fn changes(
+        &self,
+        id: ConversationId,
+        after: ChangeNumber,
+        limit: usize,
+    ) -> Result<Vec<Change>, StoreError> {
+        let Some(from) = after.0.checked_add(1).map(ChangeNumber) else { return Ok(Vec::new()) };
+        let range = keys::change_range(id, from, ChangeNumber(u64::MAX));
+        let range = KeyRange::new(range.start, range.end);
+        let rows = self.tables.scan(range, Direction::Ascending, limit)?;
+        rows.iter()
+            .map(|(key, value)| {
+                let (id, number) = keys::decode_change(key).map_err(damaged)?;
+                row::decode_change(id, number, value).map_err(damaged)
+            })
+            .collect()
+    }
+
+    /// Everybody who takes part.
+    pub(crate) fn members(
+        &self,
+        id: ConversationId,
+    ) -> Result<BTreeMap<UserId, Member>, StoreError> {
+        let rows = load::all(&*self.tables, keys::member_range(id))?;
+        rows.iter()
+            .map(|(key, value)| {
+                let (_, user) = keys::decode_member(key).map_err(damaged)?;
+                Ok((user, row::decode_member(value).map_err(damaged)?))
+            })
+            .collect()
+    }
+
+    /// Whether the user hides what they read.
+    pub(crate) fn hides_read(&self, user: &UserId) -> Result<bool, StoreError> {
+        Ok(self.one(&keys::settings(user), row::decode_settings)?.unwrap_or(false))
     }
 
     /// Where messages of this id stand, one for each device that used it, in the order of the devices.

@@ -13,8 +13,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chat::{
-    Body, ConversationId, DeviceId, GroupId as ChatGroup, History, LinkTo, MessageId, Order,
-    Outcome, PushCommand, PushId, SendMessage, Seq, Target, Timestamp, UserCommand, UserId,
+    Body, ChangeMessage, ConversationId, DeviceId, GroupId as ChatGroup, History, LinkTo,
+    MessageId, Order, Outcome, PushCommand, PushId, SendMessage, Seq, Target, Timestamp,
+    UserCommand, UserId, Wish,
 };
 use parking_lot::Mutex;
 use proto::Command;
@@ -219,9 +220,11 @@ impl Dice {
 
     fn command(&self) -> Command {
         match self.below(20) {
-            0..9 => self.say(),
+            0..8 => self.say(),
+            8 => self.change(),
             9..12 => self.confirm(),
             12 => create("team", self.name(), &[self.name(), self.name()]),
+            13 if self.below(2) == 0 => self.rename(),
             13 => add(self.name(), self.name()),
             14 => remove(self.name(), self.name()),
             15 => Command::OutboxDone(self.below(12)),
@@ -244,6 +247,28 @@ impl Dice {
         Command::Conversation { id: team(), command: chat::Command::Send(send) }
     }
 
+    fn change(&self) -> Command {
+        let by = self.name();
+        let id = if self.below(2) == 0 { team() } else { direct(by, self.name()) };
+        let change = ChangeMessage {
+            by: user(by),
+            device: DeviceId(self.device(by)),
+            change_id: MessageId::parse(&format!("c{}", self.below(9))).expect("legal"),
+            seq: Seq(self.below(6)),
+            wish: match self.below(5) {
+                0 => Wish::Delete,
+                1 | 2 => Wish::Edit(format!("edit {}", self.below(3))),
+                _ => Wish::React(["", "+1"][self.below(2) as usize].to_owned()),
+            },
+        };
+        Command::Conversation { id, command: chat::Command::Change(change) }
+    }
+
+    fn rename(&self) -> Command {
+        let (by, name) = (user(self.name()), format!("name {}", self.below(3)));
+        Command::Conversation { id: team(), command: chat::Command::RenameGroup { by, name } }
+    }
+
     fn confirm(&self) -> Command {
         let by = self.name();
         let id = if self.below(2) == 0 { team() } else { direct(by, self.name()) };
@@ -252,6 +277,7 @@ impl Dice {
             device: DeviceId(self.device(by)),
             seq: Seq(self.below(15)),
             read: self.below(2) == 0,
+            hidden: self.below(4) == 0,
         };
         Command::Conversation { id, command }
     }
@@ -260,10 +286,11 @@ impl Dice {
         let device = DeviceId(1 + self.below(12));
         let conversation = direct(self.name(), self.name());
         let digest = |text: u64| Body { text: text.to_string(), ..Body::default() }.digest();
-        match self.below(10) {
+        match self.below(11) {
             6..=9 => {
                 UserCommand::Push { push: PushId(1 + self.below(3)), command: self.push_command() }
             }
+            10 => UserCommand::Configure { hide_read: self.below(2) == 0 },
             0 => UserCommand::OpenSession {
                 device,
                 name: "laptop".to_owned(),

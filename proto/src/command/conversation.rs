@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
-use chat::{Command, ConversationId, GroupId, History, SendMessage, Seq, UserId};
+use chat::{
+    ChangeMessage, ChangeNumber, Command, ConversationId, GroupId, History, SendMessage, Seq,
+    UserId, Wish,
+};
 use prost::Message as _;
 
 use crate::log::{self, conversation_command::Command as Wire};
-use crate::{DecodeError, read, wire};
+use crate::{DecodeError, change, frames, read, wire};
 
 /// The bytes of a command to the conversation `id`.
 pub fn encode_conversation_command(id: ConversationId, command: &Command) -> Bytes {
@@ -24,11 +27,28 @@ pub fn encode_conversation_command(id: ConversationId, command: &Command) -> Byt
             by: by.as_str().to_owned(),
             member: member.as_str().to_owned(),
         }),
-        Command::Confirm { user, device, seq, read } => Wire::Confirm(log::Confirm {
+        Command::Change(change) => Wire::ChangeMessage(change_message(change)),
+        Command::RenameGroup { by, name } => {
+            Wire::RenameGroup(log::RenameGroup { by: by.as_str().to_owned(), name: name.clone() })
+        }
+        Command::SetRole { by, member, role } => Wire::SetRole(log::SetRole {
+            by: by.as_str().to_owned(),
+            member: member.as_str().to_owned(),
+            role: change::role_number(*role),
+        }),
+        Command::ConfirmChanges { user, device, change } => {
+            Wire::ConfirmChanges(log::ConfirmChanges {
+                user: user.as_str().to_owned(),
+                device: device.0,
+                change: change.0,
+            })
+        }
+        Command::Confirm { user, device, seq, read, hidden } => Wire::Confirm(log::Confirm {
             user: user.as_str().to_owned(),
             device: device.0,
             seq: seq.0,
             read: *read,
+            hidden: *hidden,
         }),
     };
     let command = log::ConversationCommand {
@@ -53,6 +73,21 @@ fn encode_send(id: ConversationId, send: &SendMessage) -> Bytes {
         });
     });
     out.into()
+}
+
+fn change_message(change: &ChangeMessage) -> log::ChangeMessage {
+    use log::change_message::Wish as Wire;
+    log::ChangeMessage {
+        by: change.by.as_str().to_owned(),
+        device: change.device.0,
+        change_id: change.change_id.as_str().to_owned(),
+        seq: change.seq.0,
+        wish: Some(match &change.wish {
+            Wish::Edit(text) => Wire::Edit(text.clone()),
+            Wish::Delete => Wire::Delete(frames::Nothing {}),
+            Wish::React(reaction) => Wire::React(reaction.clone()),
+        }),
+    }
 }
 
 fn create_group(
@@ -102,9 +137,40 @@ pub(super) fn read(
             device: read::device("confirm.device", confirm.device)?,
             seq: Seq(confirm.seq),
             read: confirm.read,
+            hidden: confirm.hidden,
+        },
+        Wire::ChangeMessage(change) => Command::Change(read_change(change)?),
+        Wire::RenameGroup(rename) => Command::RenameGroup {
+            by: read::user("rename_group.by", &rename.by)?,
+            name: rename.name,
+        },
+        Wire::SetRole(set) => Command::SetRole {
+            by: read::user("set_role.by", &set.by)?,
+            member: read::user("set_role.member", &set.member)?,
+            role: change::role("set_role.role", set.role)?,
+        },
+        Wire::ConfirmChanges(confirm) => Command::ConfirmChanges {
+            user: read::user("confirm_changes.user", &confirm.user)?,
+            device: read::device("confirm_changes.device", confirm.device)?,
+            change: ChangeNumber(confirm.change),
         },
     };
     Ok((id, command))
+}
+
+fn read_change(change: log::ChangeMessage) -> Result<ChangeMessage, DecodeError> {
+    use log::change_message::Wish as Wire;
+    Ok(ChangeMessage {
+        by: read::user("change_message.by", &change.by)?,
+        device: read::device("change_message.device", change.device)?,
+        change_id: read::message_id("change_message.change_id", &change.change_id)?,
+        seq: Seq(change.seq),
+        wish: match change.wish.ok_or_else(|| DecodeError::missing("change_message.wish"))? {
+            Wire::Edit(text) => Wish::Edit(text),
+            Wire::Delete(_) => Wish::Delete,
+            Wire::React(reaction) => Wish::React(reaction),
+        },
+    })
 }
 
 fn read_send(send: log::SendMessage) -> Result<SendMessage, DecodeError> {

@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chat::{
-    AssetCommand, Command as Chat, History, Holder, Order, PushCommand, SendMessage,
-    StorageCommand, UserCommand,
+    AssetCommand, ChangeMessage, ChangeNumber, Command as Chat, History, Holder, Order,
+    PushCommand, SendMessage, StorageCommand, UserCommand, Wish,
 };
 use proptest::prelude::*;
 
 use super::*;
 use crate::arbitrary::{
     asset_id, body, conversation, damage, device, digest, garbage, group, holders, link_to,
-    message_id, push, seq, target, text, timestamp, user,
+    message_id, push, role, seq, target, text, timestamp, user,
 };
 
 fn users() -> impl Strategy<Value = BTreeSet<chat::UserId>> {
@@ -35,9 +35,30 @@ fn chat_command() -> impl Strategy<Value = Chat> {
         send,
         (user(), users()).prop_map(|(by, members)| Chat::AddMembers { by, members }),
         (user(), user()).prop_map(|(by, member)| Chat::RemoveMember { by, member }),
-        (user(), device(), seq(), any::<bool>())
-            .prop_map(|(user, device, seq, read)| { Chat::Confirm { user, device, seq, read } }),
+        (user(), device(), seq(), any::<bool>(), any::<bool>()).prop_map(
+            |(user, device, seq, read, hidden)| Chat::Confirm { user, device, seq, read, hidden }
+        ),
+        (user(), device(), seq()).prop_map(|(user, device, change)| Chat::ConfirmChanges {
+            user,
+            device,
+            change: ChangeNumber(change.0),
+        }),
+        (user(), text(20)).prop_map(|(by, name)| Chat::RenameGroup { by, name }),
+        (user(), user(), role()).prop_map(|(by, member, role)| Chat::SetRole { by, member, role }),
+        (user(), device(), message_id(), seq(), wish()).prop_map(
+            |(by, device, change_id, seq, wish)| Chat::Change(ChangeMessage {
+                by,
+                device,
+                change_id,
+                seq,
+                wish,
+            })
+        ),
     ]
+}
+
+fn wish() -> impl Strategy<Value = Wish> {
+    prop_oneof![text(40).prop_map(Wish::Edit), Just(Wish::Delete), text(8).prop_map(Wish::React),]
 }
 
 fn starts() -> impl Strategy<Value = BTreeMap<ConversationId, chat::Seq>> {
@@ -60,6 +81,7 @@ fn user_command() -> impl Strategy<Value = UserCommand> {
         (conversation(), link_to())
             .prop_map(|(conversation, to)| UserCommand::Link { conversation, to }),
         conversation().prop_map(|conversation| UserCommand::Unlink { conversation }),
+        any::<bool>().prop_map(|hide_read| UserCommand::Configure { hide_read }),
         (timestamp(), proptest::option::of(device()))
             .prop_map(|(at, device)| UserCommand::MarkSeen { at, device }),
         (text(60), text(60), device()).prop_map(|(old, new, keep)| UserCommand::ChangePassword {

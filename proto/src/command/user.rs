@@ -49,6 +49,9 @@ fn write(command: &UserCommand) -> Wire {
         UserCommand::Unlink { conversation } => Wire::UnlinkConversation(log::UnlinkConversation {
             conversation: read::conversation_bytes(*conversation),
         }),
+        UserCommand::Configure { hide_read } => {
+            Wire::Configure(log::Configure { hide_read: *hide_read })
+        }
         UserCommand::MarkSeen { at, device } => {
             let device = device.map_or(0, |device| device.0);
             Wire::MarkSeen(log::MarkSeen { at_ms: at.0, device })
@@ -101,6 +104,7 @@ pub(super) fn read(command: log::UserCommand) -> Result<(UserId, UserCommand), D
         Wire::UnlinkConversation(unlink) => UserCommand::Unlink {
             conversation: read::conversation("unlink.conversation", &unlink.conversation)?,
         },
+        Wire::Configure(configure) => UserCommand::Configure { hide_read: configure.hide_read },
         Wire::MarkSeen(seen) => UserCommand::MarkSeen {
             at: Timestamp(seen.at_ms),
             device: (seen.device > 0).then_some(DeviceId(seen.device)),

@@ -1,11 +1,13 @@
 //! Messages on their way out. A message is encoded once for all its recipients; frames are put together from such bytes.
 
 use bytes::Bytes;
-use chat::{Message, Order, Seq, Timestamp};
+use chat::{Message, Order, Overlay, Seq, Timestamp};
+use prost::Message as _;
 
 use crate::{Addressee, DecodeError, frames, read, wire};
 
-/// The bytes of a [`frames::Message`]: the same for every recipient, so that they are made once and shared.
+/// The bytes of a [`frames::Message`] over which nothing lies: the same for every recipient, so that they are made once and
+/// shared.
 pub fn message_bytes(message: &Message, to: Addressee<'_>) -> Bytes {
     let mut out = Vec::with_capacity(wire::body_room(&message.body));
     wire::bytes(&mut out, 1, message.conversation.as_bytes());
@@ -24,6 +26,11 @@ pub fn message_bytes(message: &Message, to: Addressee<'_>) -> Bytes {
     out.into()
 }
 
+/// The bytes of a [`frames::Message`] as it reads with what lies over it.
+pub fn changed_message_bytes(message: &Message, to: Addressee<'_>, overlay: &Overlay) -> Bytes {
+    frames::Message::of(message, to, Some(overlay)).encode_to_vec().into()
+}
+
 /// The bytes of a whole [`frames::ServerFrame`] that delivers these messages, each made by [`message_bytes`].
 pub fn deliver_frame(messages: &[Bytes], catching_up: bool) -> Bytes {
     let room: usize = messages.iter().map(|message| message.len() + 6).sum();
@@ -38,8 +45,12 @@ pub fn deliver_frame(messages: &[Bytes], catching_up: bool) -> Bytes {
 }
 
 impl frames::Message {
-    /// A message in its outside form.
-    pub fn of(message: &Message, to: Addressee<'_>) -> frames::Message {
+    /// A message in its outside form, as it reads with what lies over it.
+    pub fn of(message: &Message, to: Addressee<'_>, overlay: Option<&Overlay>) -> frames::Message {
+        let mut body = frames::MessageBody::from(message.body.clone());
+        if let Some(text) = overlay.and_then(|overlay| overlay.text.as_ref()) {
+            body.text.clone_from(text);
+        }
         let (receiver, group) = match to {
             Addressee::Receiver(receiver) => (receiver.to_owned(), String::new()),
             Addressee::Group(group) => (String::new(), group.to_owned()),
@@ -54,13 +65,15 @@ impl frames::Message {
             order: message.order.0,
             message_id: message.message_id.as_str().to_owned(),
             at_ms: message.at.0,
-            body: Some(message.body.clone().into()),
+            body: Some(body),
             chain: Bytes::copy_from_slice(&message.chain.0),
+            state: overlay.map(|overlay| frames::MessageState::of(message, overlay)),
         }
     }
 }
 
-/// A delivered message, checked. Whom it was for is in the frame.
+/// A delivered message, checked. Whom it was for is in the frame, and what became of it. Where the body is no longer what
+/// was first said, `erased` has the digest of that.
 ///
 /// # Errors
 /// [`DecodeError`] with the field that is wrong.
@@ -81,5 +94,9 @@ pub fn chat_message(message: frames::Message) -> Result<Message, DecodeError> {
         at: Timestamp(message.at_ms),
         body: read::body("message.body", message.body)?,
         chain: read::chain("message.chain", &message.chain)?,
+        erased: match message.state {
+            Some(state) => read::optional_digest("message.state.digest", &state.digest)?,
+            None => None,
+        },
     })
 }

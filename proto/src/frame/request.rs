@@ -88,6 +88,8 @@ pub struct HistoryRequest {
     pub after: Seq,
     /// Messages below this sequence, the newest of them; not together with `after`.
     pub before: Option<Seq>,
+    /// Messages on both sides of this sequence, itself included; alone.
+    pub around: Option<Seq>,
     /// How many, not yet checked against the limit of a page.
     pub limit: u32,
     /// What the read must see.
@@ -110,6 +112,9 @@ impl TryFrom<frames::ReadHistory> for HistoryRequest {
         if history.after != 0 && history.before != 0 {
             return Err(DecodeError::new("before", "together with after"));
         }
+        if history.around != 0 && (history.after != 0 || history.before != 0) {
+            return Err(DecodeError::new("around", "together with after or before"));
+        }
         let consistency = frames::Consistency::try_from(history.consistency)
             .map_err(|_| DecodeError::new("consistency", "unknown"))?;
         Ok(HistoryRequest {
@@ -117,6 +122,7 @@ impl TryFrom<frames::ReadHistory> for HistoryRequest {
             of,
             after: Seq(history.after),
             before: (history.before != 0).then_some(Seq(history.before)),
+            around: (history.around != 0).then_some(Seq(history.around)),
             limit: history.limit,
             consistency,
             at_least: Seq(history.at_least),
@@ -139,6 +145,7 @@ impl From<HistoryRequest> for frames::ReadHistory {
             limit: history.limit,
             consistency: history.consistency.into(),
             at_least: history.at_least.0,
+            around: history.around.map_or(0, |seq| seq.0),
         }
     }
 }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::Addressee;
-use crate::arbitrary::{body, conversation, garbage, group, message, message_id, user};
+use crate::arbitrary::{body, conversation, garbage, group, message, message_id, overlay, user};
 
 fn to() -> impl Strategy<Value = SendTo> {
     prop_oneof![
@@ -30,6 +30,19 @@ proptest! {
     }
 
     #[test]
+    fn a_changed_message_still_tells_what_the_chain_covers(
+        message in message(), overlay in overlay(), to in user(),
+    ) {
+        let to = Addressee::Receiver(to.as_str());
+        let bytes = changed_message_bytes(&message, to, &overlay);
+        let told = <frames::Message as prost::Message>::decode(bytes).expect("just written");
+        let read = chat_message(told).expect("all is there");
+        let text = overlay.text.as_ref().unwrap_or(&message.body.text);
+        prop_assert_eq!(&read.body.text, text);
+        prop_assert_eq!(read.digest(), message.digest());
+    }
+
+    #[test]
     fn a_delivery_of_shared_bytes_is_what_the_generated_type_writes(
         messages in proptest::collection::vec((message(), user(), any::<bool>()), 0..4),
         catching_up in any::<bool>(),
@@ -37,7 +50,10 @@ proptest! {
         let to = |name: &'_ chat::UserId, is_group: bool| -> (String, bool) {
             (name.as_str().to_owned(), is_group)
         };
-        let messages: Vec<_> = messages.into_iter().map(|(m, u, g)| (m, to(&u, g))).collect();
+        // What lies over a message is told apart: see the test below.
+        let plain = |message| chat::Message { erased: None, ..message };
+        let messages: Vec<_> =
+            messages.into_iter().map(|(m, u, g)| (plain(m), to(&u, g))).collect();
         fn addressee((name, is_group): &(String, bool)) -> Addressee<'_> {
             if *is_group { Addressee::Group(name) } else { Addressee::Receiver(name) }
         }
@@ -45,7 +61,7 @@ proptest! {
             messages.iter().map(|(m, to)| message_bytes(m, addressee(to))).collect();
         let frame = deliver_frame(&shared, catching_up);
         let deliver = frames::Deliver {
-            messages: messages.iter().map(|(m, to)| frames::Message::of(m, addressee(to))).collect(),
+            messages: messages.iter().map(|(m, to)| frames::Message::of(m, addressee(to), None)).collect(),
             catching_up,
         };
         prop_assert_eq!(&frame, &encode_server_frame(ServerFrame::Deliver(deliver)));

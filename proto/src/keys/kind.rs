@@ -1,12 +1,13 @@
 //! Any key, told apart by its kind: for tools that walk over a whole table.
 
-use chat::{AssetId, ConversationId, DeviceId, MessageId, PushId, Seq, UserId};
+use chat::{AssetId, ChangeNumber, ConversationId, DeviceId, MessageId, PushId, Seq, UserId};
 use cluster_config::GroupId;
 
 use super::parts::{
-    ACCOUNT, APPLIED, ASSET, ASSETS, CLUSTER_CONFIG, CURSOR, DEAD_LETTER, DEVICE, HEAD, INSTALLING,
-    KEEPING, KEPT, LINK, MARK, MEMBER, MESSAGE, MESSAGE_REF, NOTICE, OUTBOX, PRODUCER, Parts,
-    REGISTERED, REGISTRATION, RESERVED, STAGING, STATE, TOTAL, USER,
+    ACCOUNT, APPLIED, ASSET, ASSETS, CHANGE, CHANGE_REF, CHANGES, CLUSTER_CONFIG, CURSOR,
+    DEAD_LETTER, DEVICE, HEAD, INSTALLING, KEEPING, KEPT, LINK, MARK, MEMBER, MESSAGE, MESSAGE_REF,
+    NOTICE, OUTBOX, OVERLAY, PRODUCER, Parts, REGISTERED, REGISTRATION, RESERVED, SETTINGS,
+    STAGING, STATE, TOTAL, USER,
 };
 use crate::DecodeError;
 
@@ -31,6 +32,14 @@ pub enum Key {
     Device(UserId, DeviceId),
     /// A conversation in a user's list.
     Link(UserId, ConversationId),
+    /// A user's settings.
+    Settings(UserId),
+    /// A change.
+    Change(ConversationId, ChangeNumber),
+    /// What lies over a message.
+    Overlay(ConversationId, Seq),
+    /// The place of a change id.
+    ChangeRef(ConversationId, MessageId, DeviceId),
     /// An asset.
     Asset(AssetId),
     /// What a user keeps in all.
@@ -82,6 +91,7 @@ pub fn parse(key: &[u8]) -> Result<Key, DecodeError> {
             super::decode_message_ref(key).map(|(id, message, d)| Key::MessageRef(id, message, d))
         }
         (_, USER) => parse_user(key),
+        (_, CHANGES) => parse_changes(key),
         (_, ASSETS) => parse_assets(key),
         (_, REGISTERED) => super::decode_registered(key).map(Key::Registered),
         _ => Err(parts.error("unknown kind")),
@@ -96,6 +106,19 @@ fn parse_state(key: &[u8]) -> Result<Key, DecodeError> {
         [MEMBER] => super::decode_member(key).map(|(id, user)| Key::Member(id, user)),
         [PRODUCER] => super::decode_producer(key).map(|(id, device)| Key::Producer(id, device)),
         [CURSOR] => super::decode_cursor(key).map(|(id, device)| Key::Cursor(id, device)),
+        _ => Err(parts.error("unknown kind")),
+    }
+}
+
+fn parse_changes(key: &[u8]) -> Result<Key, DecodeError> {
+    let mut parts = Parts::of(key, "key");
+    parts.conversation(CHANGES)?;
+    match parts.array()? {
+        [CHANGE] => super::decode_change(key).map(|(id, number)| Key::Change(id, number)),
+        [OVERLAY] => super::decode_overlay(key).map(|(id, seq)| Key::Overlay(id, seq)),
+        [CHANGE_REF] => {
+            super::decode_change_ref(key).map(|(id, change, d)| Key::ChangeRef(id, change, d))
+        }
         _ => Err(parts.error("unknown kind")),
     }
 }
@@ -125,6 +148,7 @@ fn parse_user(key: &[u8]) -> Result<Key, DecodeError> {
     match parts.array()? {
         [ACCOUNT] => super::decode_user(key).map(Key::User),
         [DEVICE] => super::decode_device(key).map(|(user, device)| Key::Device(user, device)),
+        [SETTINGS] => super::decode_settings(key).map(Key::Settings),
         [LINK] => super::decode_link(key).map(|(user, id)| Key::Link(user, id)),
         [REGISTRATION] => {
             super::decode_registration(key).map(|(user, push)| Key::Registration(user, push))

@@ -18,6 +18,8 @@ pub(super) const MESSAGE: u8 = 0x20;
 pub(super) const MESSAGE_REF: u8 = 0x30;
 /// Accounts, devices, links.
 pub(super) const USER: u8 = 0x40;
+/// Changes, what lies over messages, places of change ids.
+pub(super) const CHANGES: u8 = 0x50;
 /// Assets and what users keep of them.
 pub(super) const ASSETS: u8 = 0x60;
 
@@ -37,10 +39,16 @@ pub(super) const MEMBER: u8 = 0x01;
 pub(super) const PRODUCER: u8 = 0x02;
 pub(super) const CURSOR: u8 = 0x03;
 
+/// Below [`CHANGES`].
+pub(super) const CHANGE: u8 = 0x00;
+pub(super) const OVERLAY: u8 = 0x01;
+pub(super) const CHANGE_REF: u8 = 0x02;
+
 /// Below [`USER`].
 pub(super) const ACCOUNT: u8 = 0x00;
 pub(super) const DEVICE: u8 = 0x01;
 pub(super) const LINK: u8 = 0x02;
+pub(super) const SETTINGS: u8 = 0x10;
 pub(super) const REGISTRATION: u8 = 0x18;
 pub(super) const NOTICE: u8 = 0x19;
 pub(super) const MARK: u8 = 0x1a;

@@ -27,6 +27,10 @@ fn all(id: ConversationId, device: chat::DeviceId, user_id: chat::UserId) -> Vec
         (Key::User(user_id.clone()), super::user(&user_id)),
         (Key::Device(user_id.clone(), device), super::device(&user_id, device)),
         (Key::Link(user_id.clone(), id), link(&user_id, id)),
+        (Key::Settings(user_id.clone()), settings(&user_id)),
+        (Key::Change(id, chat::ChangeNumber(300)), change(id, chat::ChangeNumber(300))),
+        (Key::Overlay(id, seq), overlay(id, seq)),
+        (Key::ChangeRef(id, message_id.clone(), device), change_ref(id, &message_id, device)),
         (Key::Asset(file), asset(file)),
         (Key::Storage(user_id.clone()), storage(&user_id)),
         (Key::Kept(user_id.clone(), file), kept(&user_id, file)),
@@ -69,6 +73,10 @@ proptest! {
             prop_assert_eq!(decode_device(&bytes).is_ok(), matches!(key, Key::Device(..)));
             prop_assert_eq!(decode_link(&bytes).is_ok(), matches!(key, Key::Link(..)));
             prop_assert_eq!(decode_outbox(&bytes).is_ok(), matches!(key, Key::Outbox(..)));
+            prop_assert_eq!(decode_settings(&bytes).is_ok(), matches!(key, Key::Settings(_)));
+            prop_assert_eq!(decode_change(&bytes).is_ok(), matches!(key, Key::Change(..)));
+            prop_assert_eq!(decode_overlay(&bytes).is_ok(), matches!(key, Key::Overlay(..)));
+            prop_assert_eq!(decode_change_ref(&bytes).is_ok(), matches!(key, Key::ChangeRef(..)));
             prop_assert_eq!(decode_asset(&bytes).is_ok(), matches!(key, Key::Asset(_)));
             prop_assert_eq!(decode_storage(&bytes).is_ok(), matches!(key, Key::Storage(_)));
             prop_assert_eq!(decode_kept(&bytes).is_ok(), matches!(key, Key::Kept(..)));
@@ -78,6 +86,17 @@ proptest! {
     #[test]
     fn messages_lie_in_the_order_of_their_sequence(id in conversation(), a in seq(), b in seq()) {
         prop_assert_eq!(message(id, a).cmp(&message(id, b)), a.cmp(&b));
+    }
+
+    #[test]
+    fn changes_and_overlays_lie_in_the_order_of_their_numbers(
+        id in conversation(), a in seq(), b in seq(),
+    ) {
+        let number = |seq: chat::Seq| chat::ChangeNumber(seq.0);
+        prop_assert_eq!(change(id, number(a)).cmp(&change(id, number(b))), a.cmp(&b));
+        prop_assert_eq!(overlay(id, a).cmp(&overlay(id, b)), a.cmp(&b));
+        let range = overlay_range(id, a, b);
+        prop_assert!(!within(&range, &change(id, number(a))));
     }
 
     #[test]
@@ -114,7 +133,7 @@ proptest! {
             prop_assert_eq!(within(&producer_range(id), &bytes), matches!(key, Key::Producer(..)));
             prop_assert_eq!(within(&cursor_range(id), &bytes), matches!(key, Key::Cursor(..)));
             prop_assert_eq!(within(&messages_all(id), &bytes), matches!(key, Key::Message(..)));
-            let of_user = matches!(key, Key::User(_) | Key::Device(..) | Key::Link(..));
+            let of_user = matches!(key, Key::User(_) | Key::Device(..) | Key::Link(..) | Key::Settings(_));
             let of_user = of_user || is_of_push(&key);
             prop_assert_eq!(within(&push_range(&user_id), &bytes), is_of_push(&key));
             let slot = registered_range(user_id.slot());

@@ -64,6 +64,8 @@ codes! {
     NoSuchUser = "no_such_user", 404, false, "No such user";
     /// The user has no such device.
     NoSuchDevice = "no_such_device", 404, false, "No such device";
+    /// There is no such message, or it is not the caller's to see.
+    NoSuchMessage = "no_such_message", 404, false, "No such message";
     /// The caller has no registration of this id.
     NoSuchRegistration = "no_such_registration", 404, false, "No such registration";
     /// There is nothing of this name.
@@ -82,6 +84,8 @@ codes! {
     BeyondEnd = "beyond_end", 409, false, "Beyond the end of the conversation";
     /// Several devices used this message id in the conversation; the canonical id names one.
     AmbiguousId = "ambiguous_id", 409, false, "Several messages have this id";
+    /// The message was deleted for everybody.
+    MessageDeleted = "message_deleted", 409, false, "The message was deleted";
     /// An upload goes on at another byte, which is `expected`.
     OffsetMismatch = "offset_mismatch", 409, false, "The upload goes on elsewhere";
     /// A version of a protocol that is not spoken here.
@@ -104,6 +108,12 @@ codes! {
     TooManyRegistrations = "too_many_registrations", 422, false, "Too many registrations";
     /// The user is in as many conversations as a user may be, which is `expected`.
     TooManyConversations = "too_many_conversations", 422, false, "Too many conversations";
+    /// A message has reactions of as many users as it may, which is `expected`.
+    TooManyReactions = "too_many_reactions", 422, false, "Too many reactions";
+    /// A message was edited as often as it may be, which is `expected`.
+    TooManyEdits = "too_many_edits", 422, false, "Too many edits";
+    /// A message calls more users than it may, which is `expected`.
+    TooManyMentions = "too_many_mentions", 422, false, "Too many mentions";
     /// The asset was sent to as many conversations as an asset may be, which is `expected`.
     TooManyGrants = "too_many_grants", 422, false, "Sent to too many conversations";
     /// The user would keep more bytes than a user may, which is `expected`.

@@ -18,6 +18,11 @@ impl From<&Refusal> for ProblemCode {
             Refusal::TooManyMembers { .. } => ProblemCode::TooManyMembers,
             Refusal::TooManyDevices { .. } => ProblemCode::TooManyDevices,
             Refusal::TooManyConversations { .. } => ProblemCode::TooManyConversations,
+            Refusal::NoSuchMessage => ProblemCode::NoSuchMessage,
+            Refusal::MessageDeleted => ProblemCode::MessageDeleted,
+            Refusal::TooManyReactions { .. } => ProblemCode::TooManyReactions,
+            Refusal::TooManyEdits { .. } => ProblemCode::TooManyEdits,
+            Refusal::TooManyMentions { .. } => ProblemCode::TooManyMentions,
             Refusal::TooManyRegistrations { .. } => ProblemCode::TooManyRegistrations,
             Refusal::NoSuchRegistration => ProblemCode::NoSuchRegistration,
             Refusal::NoSuchUser => ProblemCode::NoSuchUser,
@@ -45,6 +50,9 @@ impl From<&Refusal> for Problem {
             Refusal::TooManyAttachments { limit }
             | Refusal::TooManyMembers { limit }
             | Refusal::TooManyDevices { limit }
+            | Refusal::TooManyReactions { limit }
+            | Refusal::TooManyEdits { limit }
+            | Refusal::TooManyMentions { limit }
             | Refusal::TooManyRegistrations { limit }
             | Refusal::TooManyConversations { limit }
             | Refusal::TooManyGrants { limit } => format!("at most {limit}"),
@@ -56,6 +64,8 @@ impl From<&Refusal> for Problem {
             | Refusal::NoSuchConversation
             | Refusal::NameTaken
             | Refusal::NotAllowed
+            | Refusal::NoSuchMessage
+            | Refusal::MessageDeleted
             | Refusal::NoSuchRegistration
             | Refusal::NoSuchUser
             | Refusal::NoSuchDevice
@@ -69,6 +79,9 @@ impl From<&Refusal> for Problem {
             | Refusal::TooManyAttachments { limit }
             | Refusal::TooManyMembers { limit }
             | Refusal::TooManyDevices { limit }
+            | Refusal::TooManyReactions { limit }
+            | Refusal::TooManyEdits { limit }
+            | Refusal::TooManyMentions { limit }
             | Refusal::TooManyRegistrations { limit }
             | Refusal::TooManyConversations { limit }
             | Refusal::TooManyGrants { limit }
@@ -90,6 +103,7 @@ impl From<&Conflict> for Problem {
         let detail = match conflict {
             Conflict::OrderUsed => "this order number was used for another message",
             Conflict::MessageIdUsed => "this message id was used for another message",
+            Conflict::ChangeIdUsed => "this change id was used for another change",
             Conflict::DeviceUsed => "this device id is in use",
         };
         Problem::new(ProblemCode::Conflict, detail)

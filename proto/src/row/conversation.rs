@@ -1,10 +1,10 @@
 //! Head, member, producer, cursor.
 
 use bytes::Bytes;
-use chat::{Cursor, Head, History, Kind, Member, Order, Producer, Role, Seq, Timestamp};
+use chat::{ChangeNumber, Cursor, Head, History, Kind, Member, Order, Producer, Seq, Timestamp};
 use prost::Message as _;
 
-use crate::{DecodeError, read, rows, wire};
+use crate::{DecodeError, change, read, rows, wire};
 
 /// The bytes of a head. Written with each entry, hence without a copy.
 pub fn encode_head(head: &Head) -> Bytes {
@@ -24,6 +24,8 @@ pub fn encode_head(head: &Head) -> Bytes {
     wire::uint64(&mut out, 4, head.last_at.0);
     wire::bytes(&mut out, 5, &head.chain.0);
     wire::uint64(&mut out, 6, head.created_at.0);
+    wire::uint64(&mut out, 10, head.last_change.0);
+    wire::uint64(&mut out, 11, head.last_change_at.0);
     out.into()
 }
 
@@ -50,17 +52,19 @@ pub fn decode_head(bytes: &[u8]) -> Result<Head, DecodeError> {
         last_at: Timestamp(row.last_at_ms),
         chain: read::chain("head.chain", &row.chain)?,
         created_at: Timestamp(row.created_at_ms),
+        last_change: ChangeNumber(row.last_change),
+        last_change_at: Timestamp(row.last_change_at_ms),
     })
 }
 
 /// The bytes of a membership.
 pub fn encode_member(member: &Member) -> Bytes {
-    let role = match member.role {
-        Role::Member => 1,
-        Role::Admin => 2,
-        Role::Owner => 3,
+    let row = rows::Member {
+        role: change::role_number(member.role),
+        joined_at_seq: member.joined_at.0,
+        joined_change: member.joined_change.0,
     };
-    rows::Member { role, joined_at_seq: member.joined_at.0 }.encode_to_vec().into()
+    row.encode_to_vec().into()
 }
 
 /// The membership that these bytes mean.
@@ -69,15 +73,11 @@ pub fn encode_member(member: &Member) -> Bytes {
 /// [`DecodeError`] with the field that is wrong.
 pub fn decode_member(bytes: &[u8]) -> Result<Member, DecodeError> {
     let row = rows::Member::decode(bytes).map_err(DecodeError::of("member"))?;
-    let role = match row.role {
-        1 => Role::Member,
-        2 => Role::Admin,
-        3 => Role::Owner,
-        other => {
-            return Err(DecodeError::new("member.role", format!("unknown role {other}")));
-        }
-    };
-    Ok(Member { role, joined_at: Seq(row.joined_at_seq) })
+    Ok(Member {
+        role: change::role("member.role", row.role)?,
+        joined_at: Seq(row.joined_at_seq),
+        joined_change: ChangeNumber(row.joined_change),
+    })
 }
 
 /// The bytes of a producer. Written with each message, hence without a copy.
@@ -104,6 +104,10 @@ pub fn encode_cursor(cursor: &Cursor) -> Bytes {
     wire::string(&mut out, 1, cursor.user.as_str());
     wire::uint64(&mut out, 2, cursor.delivered.0);
     wire::uint64(&mut out, 3, cursor.read.0);
+    wire::uint64(&mut out, 10, cursor.changes.0);
+    if cursor.shown != cursor.read {
+        wire::uint64_always(&mut out, 11, cursor.shown.0);
+    }
     out.into()
 }
 
@@ -114,5 +118,11 @@ pub fn encode_cursor(cursor: &Cursor) -> Bytes {
 pub fn decode_cursor(bytes: &[u8]) -> Result<Cursor, DecodeError> {
     let row = rows::Cursor::decode(bytes).map_err(DecodeError::of("cursor"))?;
     let user = read::user("cursor.user", &row.user)?;
-    Ok(Cursor { user, delivered: Seq(row.delivered), read: Seq(row.read) })
+    Ok(Cursor {
+        user,
+        delivered: Seq(row.delivered),
+        read: Seq(row.read),
+        shown: Seq(row.shown.unwrap_or(row.read)),
+        changes: ChangeNumber(row.changes),
+    })
 }

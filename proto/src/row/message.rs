@@ -16,6 +16,9 @@ pub fn encode_message(message: &Message) -> Bytes {
     wire::uint64(&mut out, 5, message.at.0);
     wire::nested(&mut out, 6, |out| wire::body(out, &message.body));
     wire::bytes(&mut out, 7, &message.chain.0);
+    if let Some(erased) = &message.erased {
+        wire::bytes(&mut out, 10, &erased.0);
+    }
     out.into()
 }
 
@@ -39,6 +42,7 @@ pub fn decode_message(
         at: Timestamp(row.at_ms),
         body: read::body("message.body", row.body)?,
         chain: read::chain("message.chain", &row.chain)?,
+        erased: read::optional_digest("message.erased", &row.erased)?,
     })
 }
 

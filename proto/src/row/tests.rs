@@ -1,16 +1,16 @@
 //! Rows survive their bytes; what is written by hand is what the generated types write; damage is refused, never a panic.
 
 use chat::{
-    Cursor, DeadLetter, Device, Earlier, Head, History, Kept, Kind, Link, Member, Notice, Order,
-    Owed, Producer, Registration, Role, Storage,
+    ChangeNumber, Cursor, DeadLetter, Device, Earlier, EarlierChange, Head, History, Kept, Kind,
+    Link, Member, Notice, Order, Owed, Producer, Registration, Role, Storage,
 };
 use proptest::prelude::*;
 use prost::Message as _;
 
 use super::*;
 use crate::arbitrary::{
-    asset, conversation, damage, digest, garbage, group, link_to, message, seq, target, text,
-    timestamp, user,
+    asset, change, conversation, damage, digest, garbage, group, link_to, message, overlay, seq,
+    target, text, timestamp, user,
 };
 use crate::rows;
 
@@ -25,13 +25,15 @@ fn kind() -> impl Strategy<Value = Kind> {
 }
 
 fn head() -> impl Strategy<Value = Head> {
-    (kind(), seq(), timestamp(), any::<[u8; 32]>(), timestamp()).prop_map(
-        |(kind, last_seq, last_at, chain, created_at)| Head {
+    (kind(), seq(), timestamp(), any::<[u8; 32]>(), timestamp(), seq(), timestamp()).prop_map(
+        |(kind, last_seq, last_at, chain, created_at, last_change, last_change_at)| Head {
             kind,
             last_seq,
             last_at,
             chain: chat::Chain(chain),
             created_at,
+            last_change: ChangeNumber(last_change.0),
+            last_change_at,
         },
     )
 }
@@ -78,14 +80,34 @@ proptest! {
         digest in digest(),
     ) {
         let role = [Role::Member, Role::Admin, Role::Owner][role];
-        let member = Member { role, joined_at: one };
+        let joined_change = ChangeNumber(other.0);
+        let member = Member { role, joined_at: one, joined_change };
         prop_assert_eq!(decode_member(&encode_member(&member)), Ok(member));
         let producer = Producer { user: user.clone(), last_order: Order(one.0) };
         prop_assert_eq!(decode_producer(&encode_producer(&producer)), Ok(producer));
-        let cursor = Cursor { user, delivered: one, read: other };
-        prop_assert_eq!(decode_cursor(&encode_cursor(&cursor)), Ok(cursor));
+        let changes = ChangeNumber(one.0);
+        for shown in [one, other] {
+            let user = user.clone();
+            let cursor = Cursor { user, delivered: one, read: other, shown, changes };
+            let bytes = encode_cursor(&cursor);
+            let again = rows::Cursor::decode(&bytes[..]).expect("it decodes").encode_to_vec();
+            prop_assert_eq!(&bytes[..], &again[..]);
+            prop_assert_eq!(decode_cursor(&bytes), Ok(cursor));
+        }
         let earlier = Earlier { seq: one, at, order: Order(other.0), digest };
         prop_assert_eq!(decode_earlier(&encode_earlier(&earlier)), Ok(earlier));
+    }
+
+    #[test]
+    fn changes_overlays_and_their_places_survive(
+        change in change(), overlay in overlay(), at in timestamp(), digest in digest(),
+    ) {
+        let bytes = encode_change(&change);
+        let decoded = decode_change(change.conversation, change.number, &bytes);
+        prop_assert_eq!(decoded, Ok(change.clone()));
+        prop_assert_eq!(decode_overlay(&encode_overlay(&overlay)), Ok(overlay));
+        let earlier = EarlierChange { number: change.number, at, digest };
+        prop_assert_eq!(decode_earlier_change(&encode_earlier_change(&earlier)), Ok(earlier));
     }
 
     #[test]
@@ -146,10 +168,11 @@ proptest! {
     #[test]
     fn damage_never_panics(
         head in head(), message in message(), device in device(), owed in owed(),
-        place in any::<usize>(), with in any::<u8>(),
+        change in change(), overlay in overlay(), place in any::<usize>(), with in any::<u8>(),
     ) {
         let good = [
             encode_head(&head), encode_message(&message), encode_device(&device), encode_owed(&owed),
+            encode_change(&change), encode_overlay(&overlay),
         ];
         for bytes in good.iter().flat_map(|good| damage(good, place, with)) {
             decode_all(&bytes);
@@ -167,6 +190,8 @@ fn decode_all(bytes: &[u8]) {
     let _ = (decode_head(bytes), decode_member(bytes), decode_producer(bytes));
     let _ = (decode_cursor(bytes), decode_message(id, chat::Seq(1), bytes));
     let _ = (decode_earlier(bytes), decode_account(bytes), decode_device(bytes));
+    let _ = (decode_change(id, ChangeNumber(1), bytes), decode_overlay(bytes));
+    let _ = (decode_earlier_change(bytes), decode_settings(bytes));
     let _ = (decode_link(bytes), decode_owed(bytes), decode_applied(bytes));
     let _ = (decode_upload(bytes), decode_asset(bytes), decode_storage(bytes), decode_kept(bytes));
     let _ = (decode_registration(bytes), decode_notice(bytes), decode_dead_letter(bytes));
@@ -175,7 +200,7 @@ fn decode_all(bytes: &[u8]) {
 
 #[test]
 fn an_unknown_role_and_a_short_chain_are_named() {
-    let bytes = rows::Member { role: 9, joined_at_seq: 0 }.encode_to_vec();
+    let bytes = rows::Member { role: 9, ..rows::Member::default() }.encode_to_vec();
     assert_eq!(decode_member(&bytes).map_err(|error| error.field), Err("member.role"));
     let direct = rows::Direct { low: "a".into(), high: "b".into() };
     let head = rows::Head {

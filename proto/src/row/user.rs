@@ -75,6 +75,21 @@ pub fn decode_account(bytes: &[u8]) -> Result<Account, DecodeError> {
     })
 }
 
+/// The bytes of a user's settings; nothing when they are all as they are without a row.
+pub fn encode_settings(hide_read: bool) -> Option<Bytes> {
+    let row = rows::Settings { hide_read };
+    hide_read.then(|| row.encode_to_vec().into())
+}
+
+/// Whether the user hides what they read.
+///
+/// # Errors
+/// [`DecodeError`] when the bytes are no settings.
+pub fn decode_settings(bytes: &[u8]) -> Result<bool, DecodeError> {
+    let row = rows::Settings::decode(bytes).map_err(DecodeError::of("settings"))?;
+    Ok(row.hide_read)
+}
+
 /// The bytes of a device.
 pub fn encode_device(device: &Device) -> Bytes {
     let starts = device.starts.iter().map(|(conversation, seq)| rows::Start {

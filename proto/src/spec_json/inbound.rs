@@ -1,9 +1,11 @@
 //! One text frame of a client.
 
-use serde_json::Value;
+use chat::{ConversationId, GroupId, UserId};
+use serde_json::{Map, Value};
 
 use super::PAYLOAD_ITEMS_MAX;
-use super::item::{self, BadItem, BadJson, Item};
+use super::change::{self, BadChange, ChangeItem};
+use super::item::{self, BadItem, BadJson, Item, SentTo};
 
 /// What a client said in one text frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,6 +19,28 @@ pub enum Inbound {
         /// In the order of the payload. A bad item stands where it stood.
         items: Vec<Result<Item, Box<BadItem>>>,
     },
+    /// `{"connection_id","changes":[…]}`, in the order of the list.
+    Changes(Vec<Result<ChangeItem, Box<BadChange>>>),
+    /// `{"connection_id","typing":{…}}`.
+    Typing(TypingIn),
+}
+
+/// The client's user is writing, or no more.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TypingIn {
+    /// Where.
+    pub to: TypingWhere,
+    /// Or no more.
+    pub on: bool,
+}
+
+/// Where somebody is writing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TypingWhere {
+    /// In this conversation.
+    Conversation(ConversationId),
+    /// As a message would be sent.
+    To(SentTo),
 }
 
 /// Reads one text frame.
@@ -33,16 +57,62 @@ pub fn parse(text: &str) -> Result<Inbound, BadJson> {
         return Ok(Inbound::Token(token));
     }
     let connection_id = item::text(&mut fields, "connection_id")?;
+    if !fields.contains_key("payload") {
+        if let Some(changes) = fields.remove("changes") {
+            let items = list("changes", changes)?.into_iter().enumerate();
+            let items = items.map(|(index, value)| change::read(index, value)).collect();
+            return Ok(Inbound::Changes(items));
+        }
+        if let Some(typing) = fields.remove("typing") {
+            return self::typing(typing).map(Inbound::Typing);
+        }
+    }
     match fields.remove("payload") {
         None => Err(BadJson::new("payload", "missing")),
-        Some(Value::Array(items)) if items.len() > PAYLOAD_ITEMS_MAX => {
-            Err(BadJson::new("payload", format!("at most {PAYLOAD_ITEMS_MAX} items")))
-        }
-        Some(Value::Array(items)) => {
-            let items = items.into_iter().enumerate();
+        Some(payload) => {
+            let items = list("payload", payload)?.into_iter().enumerate();
             let items = items.map(|(index, value)| item::read(index, value)).collect();
             Ok(Inbound::Payload { connection_id, items })
         }
-        Some(_) => Err(BadJson::new("payload", "must be a list")),
+    }
+}
+
+fn list(field: &str, value: Value) -> Result<Vec<Value>, BadJson> {
+    match value {
+        Value::Array(items) if items.len() > PAYLOAD_ITEMS_MAX => {
+            Err(BadJson::new(field, format!("at most {PAYLOAD_ITEMS_MAX} items")))
+        }
+        Value::Array(items) => Ok(items),
+        _ => Err(BadJson::new(field, "must be a list")),
+    }
+}
+
+fn typing(value: Value) -> Result<TypingIn, BadJson> {
+    let Value::Object(mut fields) = value else {
+        return Err(BadJson::new("typing", "must be an object"));
+    };
+    let on = item::boolean(&mut fields, "on")?;
+    Ok(TypingIn { to: typing_where(&mut fields)?, on: item::required(on, "on")? })
+}
+
+/// By exactly one of three names.
+fn typing_where(fields: &mut Map<String, Value>) -> Result<TypingWhere, BadJson> {
+    let conversation = item::text(fields, "conversationId")?;
+    let receiver = item::text(fields, "receiverId")?;
+    match (conversation, receiver, item::text(fields, "groupId")?) {
+        (Some(id), None, None) => {
+            let id = item::parsed("conversationId", id.parse::<ConversationId>())?;
+            Ok(TypingWhere::Conversation(id))
+        }
+        (None, Some(user), None) => {
+            let user = item::parsed("receiverId", UserId::parse(&user))?;
+            Ok(TypingWhere::To(SentTo::Receiver(user)))
+        }
+        (None, None, Some(group)) => {
+            let group = item::parsed("groupId", GroupId::parse(&group))?;
+            Ok(TypingWhere::To(SentTo::Group(group)))
+        }
+        (None, None, None) => Err(BadJson::new("conversationId", "missing")),
+        _ => Err(BadJson::new("conversationId", "together with another name")),
     }
 }

@@ -1,6 +1,10 @@
 //! One item of an inbound payload: a message, or a confirmation.
 
-use chat::{Body, ConversationId, GroupId, MessageId, Order, Seq, UserId};
+use std::collections::BTreeSet;
+
+use chat::{
+    Body, CanonicalId, ChangeNumber, ConversationId, GroupId, MessageId, Order, Seq, UserId,
+};
 use serde_json::{Map, Value};
 
 use crate::{Problem, ProblemCode};
@@ -50,6 +54,8 @@ pub enum Item {
     Message(MessageItem),
     /// How far the device has got.
     Confirm(ConfirmItem),
+    /// Which changes the device has: everything up to this number.
+    ConfirmChanges(ConversationId, ChangeNumber),
 }
 
 /// Whom a client sends to.
@@ -74,6 +80,8 @@ pub struct MessageItem {
     pub order: Option<Order>,
     /// What is said.
     pub body: Body,
+    /// The conversations of the messages that it names by their canonical ids: all must be its own.
+    pub within: BTreeSet<ConversationId>,
 }
 
 /// A confirmation: covers everything up to `seq`.
@@ -113,6 +121,7 @@ pub(super) fn read(index: usize, value: Value) -> Result<Item, Box<BadItem>> {
         error: BadJson::new("", ""),
     };
     let read = match is_confirmation(&fields) {
+        true if fields.contains_key("change") => confirm_changes(&mut fields),
         true => confirm(&mut fields),
         false => message(&mut fields),
     };
@@ -125,7 +134,8 @@ pub(super) fn read(index: usize, value: Value) -> Result<Item, Box<BadItem>> {
 /// A confirmation names a place and says nothing. It may repeat other fields of the message it is about.
 fn is_confirmation(fields: &Map<String, Value>) -> bool {
     let has = |field: &str| fields.contains_key(field);
-    (has("sequence") || has("conversationId")) && !has("messageText") && !has("attachmentURI")
+    let names = has("sequence") || has("conversationId") || has("change");
+    names && !has("messageText") && !has("attachmentURI")
 }
 
 fn message(fields: &mut Map<String, Value>) -> Result<Item, BadJson> {
@@ -136,6 +146,10 @@ fn message(fields: &mut Map<String, Value>) -> Result<Item, BadJson> {
     let order = number(fields, "orderNumber")?;
     let uris = uris(fields)?;
     let attachment = boolean(fields, "attachment")?.unwrap_or(!uris.is_empty());
+    let mut within = BTreeSet::new();
+    let reply_to = refers(fields, "replyTo", &mut within)?;
+    let thread = refers(fields, "threadId", &mut within)?;
+    let mentions = mentions(fields)?;
     let said = text(fields, "messageText")?;
     if said.is_none() && uris.is_empty() {
         return Err(BadJson::new("messageText", "missing"));
@@ -159,8 +173,60 @@ fn message(fields: &mut Map<String, Value>) -> Result<Item, BadJson> {
             client_timestamp: text(fields, "timestamp")?.unwrap_or_default(),
             attachment,
             attachment_uris: uris,
+            reply_to,
+            thread,
+            mentions,
         },
+        within,
     }))
+}
+
+/// A message by its sequence or by its canonical id.
+fn refers(
+    fields: &mut Map<String, Value>,
+    field: &str,
+    within: &mut BTreeSet<ConversationId>,
+) -> Result<Option<Seq>, BadJson> {
+    let wrong = || BadJson::new(field, "must be a sequence or a canonicalId");
+    match fields.remove(field) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::Number(number)) => match number.as_u64() {
+            Some(seq) if seq > 0 => Ok(Some(Seq(seq))),
+            _ => Err(wrong()),
+        },
+        Some(Value::String(text)) if text.is_empty() => Ok(None),
+        Some(Value::String(text)) => {
+            let id: CanonicalId = parsed(field, text.parse())?;
+            within.insert(id.conversation);
+            Ok(Some(id.seq))
+        }
+        Some(_) => Err(wrong()),
+    }
+}
+
+fn mentions(fields: &mut Map<String, Value>) -> Result<BTreeSet<UserId>, BadJson> {
+    let wrong = || BadJson::new("mentions", "must be a list of users");
+    match fields.remove("mentions") {
+        None | Some(Value::Null) => Ok(BTreeSet::new()),
+        Some(Value::Array(list)) => {
+            let user = |value| match value {
+                Value::String(user) => parsed("mentions", UserId::parse(&user)),
+                _ => Err(wrong()),
+            };
+            list.into_iter().map(user).collect()
+        }
+        Some(_) => Err(wrong()),
+    }
+}
+
+fn confirm_changes(fields: &mut Map<String, Value>) -> Result<Item, BadJson> {
+    let conversation = required(text(fields, "conversationId")?, "conversationId")?;
+    let change = required(number(fields, "change")?, "change")?;
+    let conversation = parsed("conversationId", conversation.parse::<ConversationId>())?;
+    if boolean(fields, "delivered")? != Some(true) {
+        return Err(BadJson::new("delivered", "must be true"));
+    }
+    Ok(Item::ConfirmChanges(conversation, ChangeNumber(change)))
 }
 
 fn confirm(fields: &mut Map<String, Value>) -> Result<Item, BadJson> {
@@ -190,7 +256,10 @@ pub(super) fn text(
     }
 }
 
-fn boolean(fields: &mut Map<String, Value>, field: &str) -> Result<Option<bool>, BadJson> {
+pub(super) fn boolean(
+    fields: &mut Map<String, Value>,
+    field: &str,
+) -> Result<Option<bool>, BadJson> {
     match fields.remove(field) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Bool(value)) => Ok(Some(value)),
@@ -198,7 +267,7 @@ fn boolean(fields: &mut Map<String, Value>, field: &str) -> Result<Option<bool>,
     }
 }
 
-fn number(fields: &mut Map<String, Value>, field: &str) -> Result<Option<u64>, BadJson> {
+pub(super) fn number(fields: &mut Map<String, Value>, field: &str) -> Result<Option<u64>, BadJson> {
     match fields.remove(field) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Number(number)) if number.is_u64() => Ok(number.as_u64()),
@@ -224,10 +293,10 @@ fn uris(fields: &mut Map<String, Value>) -> Result<Vec<String>, BadJson> {
     Ok(listed.into_iter().filter(|uri| !uri.is_empty()).collect())
 }
 
-fn required<T>(value: Option<T>, field: &str) -> Result<T, BadJson> {
+pub(super) fn required<T>(value: Option<T>, field: &str) -> Result<T, BadJson> {
     value.ok_or_else(|| BadJson::new(field, "missing"))
 }
 
-fn parsed<T>(field: &str, value: Result<T, chat::IdError>) -> Result<T, BadJson> {
+pub(super) fn parsed<T>(field: &str, value: Result<T, chat::IdError>) -> Result<T, BadJson> {
     value.map_err(|error| BadJson::new(field, error.to_string()))
 }

@@ -1,7 +1,11 @@
 //! What a text client is told: answers, pushed status, messages, pages of history.
 
-use chat::{CanonicalId, ConversationId, Message, Order, Seq, Timestamp, UserId};
+use chat::{
+    CanonicalId, Change, ChangeNumber, ConversationId, Message, Order, Overlay, Seq, Timestamp,
+    UserId,
+};
 
+use super::change::{write_change, write_state};
 use super::item::BadItem;
 use super::writer::Writer;
 use crate::{Addressee, Problem};
@@ -149,10 +153,16 @@ impl Payload {
         out.close(b'}');
     }
 
-    /// A message for its recipient: the full entity.
-    pub fn message(&mut self, message: &Message, to: Addressee<'_>, standing: Standing) {
+    /// A message for its recipient: the full entity, as it reads now.
+    pub fn message(
+        &mut self,
+        message: &Message,
+        overlay: Option<&Overlay>,
+        to: Addressee<'_>,
+        standing: Standing,
+    ) {
         self.items += 1;
-        write_message(&mut self.out, message, to, standing);
+        write_message(&mut self.out, Entity { message, overlay, to, standing });
     }
 
     /// A confirmation was taken: where the device stands now.
@@ -183,6 +193,25 @@ impl Payload {
         out.close(b'}');
     }
 
+    /// A confirmation of changes was refused.
+    pub fn changes_not_confirmed(
+        &mut self,
+        conversation: ConversationId,
+        change: ChangeNumber,
+        problem: &Problem,
+    ) {
+        self.items += 1;
+        let out = &mut self.out;
+        out.open(b'{');
+        out.name("conversationId");
+        out.plain(conversation);
+        out.name("change");
+        out.number(change.0);
+        out.name("error");
+        out.json(&problem.to_error_object());
+        out.close(b'}');
+    }
+
     /// The whole frame as text.
     pub fn finish(mut self) -> String {
         self.out.close(b']');
@@ -195,6 +224,19 @@ impl Payload {
     }
 }
 
+/// A message as somebody sees it.
+#[derive(Debug, Clone, Copy)]
+pub struct Entity<'a> {
+    /// The message.
+    pub message: &'a Message,
+    /// What lies over it.
+    pub overlay: Option<&'a Overlay>,
+    /// Whom it is for.
+    pub to: Addressee<'a>,
+    /// How far it has got.
+    pub standing: Standing,
+}
+
 /// Where the next page begins, or that there is none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Paging {
@@ -202,13 +244,12 @@ pub enum Paging {
     After(Option<CanonicalId>),
     /// The page was asked for with `before_id`.
     Before(Option<CanonicalId>),
+    /// The page was asked for with `around_id`: before it, and after it.
+    Around(Option<CanonicalId>, Option<CanonicalId>),
 }
 
 /// The body of `GET /messages/…`: ascending by sequence. `{"messages":[{"payload":[…]}],"next_after_id":…}`.
-pub fn history_page<'a>(
-    messages: impl IntoIterator<Item = (&'a Message, Addressee<'a>, Standing)>,
-    paging: Paging,
-) -> String {
+pub fn history_page<'a>(messages: impl IntoIterator<Item = Entity<'a>>, paging: Paging) -> String {
     let mut messages = messages.into_iter().peekable();
     let mut out = Writer::with_capacity(ITEM_BYTES);
     out.open(b'{');
@@ -218,21 +259,24 @@ pub fn history_page<'a>(
         out.open(b'{');
         out.name("payload");
         out.open(b'[');
-        for (message, to, standing) in messages {
-            write_message(&mut out, message, to, standing);
-        }
+        messages.for_each(|entity| write_message(&mut out, entity));
         out.close(b']');
         out.close(b'}');
     }
     out.close(b']');
-    let (name, next) = match paging {
-        Paging::After(next) => ("next_after_id", next),
-        Paging::Before(next) => ("next_before_id", next),
+    let edges = match paging {
+        Paging::After(next) => [Some(("next_after_id", next)), None],
+        Paging::Before(next) => [Some(("next_before_id", next)), None],
+        Paging::Around(before, after) => {
+            [Some(("next_before_id", before)), Some(("next_after_id", after))]
+        }
     };
-    out.name(name);
-    match next {
-        Some(id) => out.plain(id),
-        None => out.null(),
+    for (name, next) in edges.into_iter().flatten() {
+        out.name(name);
+        match next {
+            Some(id) => out.plain(id),
+            None => out.null(),
+        }
     }
     out.close(b'}');
     out.finish()
@@ -241,21 +285,25 @@ pub fn history_page<'a>(
 /// What `GET /v1/messages/{canonicalId}` tells.
 #[derive(Debug)]
 pub struct MessageDetail<'a> {
-    /// The message.
-    pub message: &'a Message,
-    /// Whom it is for.
-    pub to: Addressee<'a>,
-    /// How far it has got.
-    pub standing: Standing,
+    /// The message, as it reads now.
+    pub entity: Entity<'a>,
+    /// What became of it, change by change; `None` where nobody asked.
+    pub trail: Option<&'a [Change]>,
     /// In a group: who has it, and who has read it.
     pub reached: Option<(Vec<&'a UserId>, Vec<&'a UserId>)>,
 }
 
-/// The body of `GET /v1/messages/{canonicalId}`: the entity, in groups with `deliveredTo` and `readBy`.
+/// The body of `GET /v1/messages/{canonicalId}`: the entity with its `trail`, in groups with `deliveredTo` and `readBy`.
 pub fn message_detail(detail: &MessageDetail<'_>) -> String {
-    let mut out = Writer::with_capacity(ITEM_BYTES + detail.message.body.text.len());
+    let mut out = Writer::with_capacity(ITEM_BYTES + detail.entity.message.body.text.len());
     out.open(b'{');
-    write_message_fields(&mut out, detail.message, detail.to, detail.standing);
+    write_message_fields(&mut out, detail.entity);
+    if let Some(trail) = detail.trail {
+        out.name("trail");
+        out.open(b'[');
+        trail.iter().for_each(|change| write_change(&mut out, change));
+        out.close(b']');
+    }
     if let Some((delivered_to, read_by)) = &detail.reached {
         for (name, users) in [("deliveredTo", delivered_to), ("readBy", read_by)] {
             out.name(name);
@@ -270,18 +318,14 @@ pub fn message_detail(detail: &MessageDetail<'_>) -> String {
     out.finish()
 }
 
-fn write_message(out: &mut Writer, message: &Message, to: Addressee<'_>, standing: Standing) {
+fn write_message(out: &mut Writer, entity: Entity<'_>) {
     out.open(b'{');
-    write_message_fields(out, message, to, standing);
+    write_message_fields(out, entity);
     out.close(b'}');
 }
 
-fn write_message_fields(
-    out: &mut Writer,
-    message: &Message,
-    to: Addressee<'_>,
-    standing: Standing,
-) {
+fn write_message_fields(out: &mut Writer, entity: Entity<'_>) {
+    let Entity { message, overlay, to, standing } = entity;
     let body = &message.body;
     write_echo(out, Echo::of(message, to));
     // The client's own time as it wrote it, beside the server's, which always is.
@@ -301,7 +345,8 @@ fn write_message_fields(
     }
     out.close(b']');
     out.name("messageText");
-    out.text(&body.text);
+    out.text(overlay.and_then(|overlay| overlay.text.as_ref()).unwrap_or(&body.text));
+    write_state(out, message, overlay);
     write_standing(out, standing);
     write_place(out, message.canonical_id(), message.order);
 }

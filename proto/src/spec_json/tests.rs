@@ -1,8 +1,8 @@
 //! The specification's JSON, in examples that read as documentation, and on any text.
 
 use chat::{
-    CanonicalId, ConversationId, DeviceId, GroupId, Message, MessageId, Order, Seq, Timestamp,
-    UserId,
+    CanonicalId, Change, ChangeNumber, ConversationId, DeviceId, GroupId, Message, MessageId,
+    Order, Overlay, Reaction, Seq, Timestamp, UserId, What, Wish,
 };
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -29,7 +29,7 @@ const ALICE_TO_BOB: &str = r#"{
 fn items(text: &str) -> Vec<Result<Item, Box<BadItem>>> {
     match parse(text).expect("a payload") {
         Inbound::Payload { items, .. } => items,
-        Inbound::Token(token) => panic!("a token {token}"),
+        other => panic!("no payload: {other:?}"),
     }
 }
 
@@ -188,6 +188,111 @@ fn hello() -> Message {
         at: Timestamp(1_709_210_096_007),
         body: chat::Body { text: "hi\n\u{1F600}".into(), ..Default::default() },
         chain: Default::default(),
+        erased: None,
+    }
+}
+
+fn entity<'a>(message: &'a Message, to: Addressee<'a>) -> Entity<'a> {
+    Entity { message, overlay: None, to, standing: Standing::default() }
+}
+
+#[test]
+fn a_message_reads_as_what_became_of_it() {
+    let mut message = hello();
+    message.body.reply_to = Some(Seq(3));
+    message.body.mentions = [UserId::parse("bob").expect("legal")].into();
+    let bob = UserId::parse("bob").expect("legal");
+    let reaction = Reaction { text: "+1".into(), change: ChangeNumber(2) };
+    let overlay = Overlay {
+        text: Some("hello".into()),
+        edits: vec![ChangeNumber(1)],
+        edited_at: message.at,
+        deleted: None,
+        reactions: [(bob.clone(), reaction)].into(),
+    };
+    let change = Change {
+        conversation: message.conversation,
+        number: ChangeNumber(1),
+        by: message.sender.clone(),
+        at: message.at,
+        after: Seq(7),
+        what: What::Edited { seq: Seq(7), text: Some("hello".into()) },
+    };
+    let detail = MessageDetail {
+        entity: Entity { overlay: Some(&overlay), ..entity(&message, Addressee::Receiver("bob")) },
+        trail: Some(&[change]),
+        reached: None,
+    };
+    let told: Value = serde_json::from_str(&message_detail(&detail)).expect("JSON");
+    let id = message.conversation.to_string();
+    assert_eq!((&told["messageText"], &told["edited"]), (&json!("hello"), &json!(true)));
+    assert_eq!(told["replyTo"], json!(format!("{id}-3")));
+    assert_eq!((told.get("deleted"), told.get("threadId")), (None, None));
+    assert_eq!(told["reactions"], json!([{"userId": "bob", "reaction": "+1"}]));
+    assert_eq!(told["mentions"], json!(["bob"]));
+    let at = "2024-02-29T12:34:56.007Z";
+    let trail = json!([{"conversationId": id, "sequence": 7, "canonicalId": format!("{id}-7"),
+        "change": 1, "by": "alice", "timestamp": at, "kind": "edited", "messageText": "hello"}]);
+    assert_eq!((&told["editedAt"], &told["trail"]), (&json!(at), &trail));
+}
+
+#[test]
+fn a_wish_names_its_message_in_either_way_and_bad_ones_stand_where_they_stood() {
+    let id = hello().conversation;
+    let frame = json!({"connection_id": "c", "changes": [
+        {"changeId": "a", "conversationId": id.to_string(), "sequence": 7, "kind": "edit",
+         "messageText": "hello"},
+        {"changeId": "b", "canonicalId": format!("{id}-7"), "kind": "react", "reaction": ""},
+        {"changeId": "c", "canonicalId": format!("{id}-7"), "kind": "delete"},
+        {"changeId": "d", "canonicalId": format!("{id}-7"), "kind": "burn"},
+        {"changeId": "e", "canonicalId": "seven", "kind": "delete"},
+        {"canonicalId": format!("{id}-7"), "kind": "delete"},
+        7,
+    ]});
+    let Ok(Inbound::Changes(items)) = parse(&frame.to_string()) else { panic!("changes") };
+    let read: Vec<_> = items
+        .iter()
+        .map(|item| match item {
+            Ok(item) => (item.message.seq.0, Some(item.wish.clone()), ""),
+            Err(bad) => (0, None, bad.error.field.as_str()),
+        })
+        .collect();
+    let wanted = [
+        (7, Some(Wish::Edit("hello".into())), ""),
+        (7, Some(Wish::React(String::new())), ""),
+        (7, Some(Wish::Delete), ""),
+        (0, None, "kind"),
+        (0, None, "canonicalId"),
+        (0, None, "changeId"),
+        (0, None, "changes[6]"),
+    ];
+    assert_eq!(read, wanted);
+    let Err(bad) = &items[3] else { panic!("burn") };
+    let mut changes = Changes::new("c");
+    changes.not_understood(bad);
+    let told: Value = serde_json::from_str(&changes.finish()).expect("JSON");
+    assert_eq!(told["changes"][0]["changeId"], "d");
+    assert_eq!(told["changes"][0]["error"]["field"], "kind");
+}
+
+#[test]
+fn whoever_writes_says_where_in_one_of_three_ways() {
+    let id = hello().conversation;
+    let typing = |fields: Value| parse(&json!({ "typing": fields }).to_string());
+    let Ok(Inbound::Typing(one)) = typing(json!({"conversationId": id.to_string(), "on": true}))
+    else {
+        panic!("typing")
+    };
+    assert_eq!(one, TypingIn { to: TypingWhere::Conversation(id), on: true });
+    assert!(matches!(typing(json!({"receiverId": "bob", "on": false})), Ok(Inbound::Typing(_))));
+    assert!(matches!(typing(json!({"groupId": "team", "on": false})), Ok(Inbound::Typing(_))));
+    for (bad, field) in [
+        (json!({"groupId": "team"}), "on"),
+        (json!({"on": true}), "conversationId"),
+        (json!({"groupId": "team", "receiverId": "bob", "on": true}), "conversationId"),
+        (json!([]), "typing"),
+    ] {
+        assert_eq!(typing(bad).expect_err("it is bad").field, field);
     }
 }
 
@@ -224,7 +329,7 @@ fn recipients_get_the_full_entity() {
     message.body.attachment_uris = vec!["/v1.0/asset/1".into()];
     message.body.attachment = true;
     let mut payload = Payload::catching_up("c");
-    payload.message(&message, Addressee::Receiver("bob"), Standing::default());
+    payload.message(&message, None, Addressee::Receiver("bob"), Standing::default());
     let told: Value = serde_json::from_str(&payload.finish()).expect("JSON");
     let id = message.conversation.to_string();
     let entity = json!({
@@ -242,9 +347,8 @@ fn the_clients_own_timestamp_is_kept() {
     let mut message = hello();
     message.body.client_timestamp = "9:47PM 12-1-2023".into();
     let detail = MessageDetail {
-        message: &message,
-        to: Addressee::Group("team"),
-        standing: Standing::default(),
+        entity: entity(&message, Addressee::Group("team")),
+        trail: None,
         reached: Some((vec![&message.sender], vec![])),
     };
     let told: Value = serde_json::from_str(&message_detail(&detail)).expect("JSON");
@@ -259,7 +363,7 @@ fn pages_of_history_say_where_the_next_begins() {
     let nothing = history_page([], Paging::After(None));
     assert_eq!(nothing, r#"{"messages":[],"next_after_id":null}"#);
     let message = hello();
-    let page = [(&message, Addressee::Receiver("bob"), Standing::default())];
+    let page = [entity(&message, Addressee::Receiver("bob"))];
     let text = history_page(page, Paging::Before(Some(message.canonical_id())));
     let told: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(told["next_before_id"], message.canonical_id().to_string());
@@ -276,7 +380,7 @@ proptest! {
     #[test]
     fn any_message_is_rendered_as_json_that_says_the_same(message in message(), to in text(20)) {
         let mut payload = Payload::new("c");
-        payload.message(&message, Addressee::Receiver(&to), Standing::default());
+        payload.message(&message, None, Addressee::Receiver(&to), Standing::default());
         payload.confirmed(message.conversation, Seq(1), Seq(0));
         payload.not_confirmed(message.conversation, Seq(9), &Problem::of(ProblemCode::BeyondEnd).expecting(8));
         let told: Value = serde_json::from_str(&payload.finish()).expect("JSON");

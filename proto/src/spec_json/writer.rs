@@ -17,6 +17,10 @@ impl Writer {
         Writer { out: Vec::with_capacity(bytes) }
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.out.len()
+    }
+
     pub(super) fn open(&mut self, bracket: u8) {
         debug_assert!(matches!(bracket, b'{' | b'['));
         self.separate();

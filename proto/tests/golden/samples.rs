@@ -8,8 +8,8 @@ mod peer;
 mod rows;
 
 use chat::{
-    Body, Chain, ConversationId, DeviceId, GroupId, Message, MessageId, Order, Seq, Target,
-    Timestamp, UserId,
+    Body, Chain, Change, ChangeNumber, ConversationId, DeviceId, GroupId, Message, MessageId,
+    Order, Overlay, Reaction, Role, Seq, Target, Timestamp, UserId, What,
 };
 
 /// Messages that lie in one place.
@@ -91,6 +91,55 @@ fn body() -> Body {
         client_timestamp: "9:47PM 12-1-2023".into(),
         attachment: true,
         attachment_uris: vec!["/v1.0/asset/1".into(), "/v1.0/asset/2".into()],
+        ..Body::default()
+    }
+}
+
+/// A body that refers to all it can.
+fn referring() -> Body {
+    Body {
+        reply_to: Some(Seq(299)),
+        thread: Some(Seq(7)),
+        mentions: [user("bob"), user("carol")].into(),
+        ..body()
+    }
+}
+
+/// One change of each kind.
+fn changes() -> Vec<(&'static str, What)> {
+    let seq = Seq(300);
+    vec![
+        ("edited", What::Edited { seq, text: Some("Hello!".into()) }),
+        ("edited_emptied", What::Edited { seq, text: None }),
+        ("deleted", What::Deleted { seq }),
+        ("reacted", What::Reacted { seq, reaction: "\u{1F44B}".into() }),
+        ("renamed", What::Renamed { name: "The crew".into() }),
+        ("role_set", What::RoleSet { member: user("bob"), role: Role::Admin }),
+        ("added", What::Added { members: [user("bob"), user("carol")].into() }),
+        ("removed", What::Removed { member: user("bob"), promoted: Some(user("carol")) }),
+    ]
+}
+
+fn change(what: What) -> Change {
+    Change {
+        conversation: direct(),
+        number: ChangeNumber(9),
+        by: user("alice"),
+        at: Timestamp(1_700_000_000_000),
+        after: Seq(300),
+        what,
+    }
+}
+
+fn overlay() -> Overlay {
+    let reaction =
+        |text: &str, change| Reaction { text: text.into(), change: ChangeNumber(change) };
+    Overlay {
+        text: Some("Hello!".into()),
+        edits: vec![ChangeNumber(3), ChangeNumber(200)],
+        edited_at: Timestamp(1_700_000_000_000),
+        deleted: Some(ChangeNumber(201)),
+        reactions: [(user("bob"), reaction("+1", 9)), (user("carol"), reaction("-1", 10))].into(),
     }
 }
 
@@ -105,5 +154,6 @@ fn message() -> Message {
         at: Timestamp(1_700_000_000_000),
         body: body(),
         chain: Chain([7; 32]),
+        erased: None,
     }
 }

@@ -488,6 +488,7 @@ impl Device {
                 limit,
                 consistency: consistency.into(),
                 at_least,
+                around: 0,
             }),
         );
         self.reading = Some(Asked { tag, open, what });

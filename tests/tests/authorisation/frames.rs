@@ -19,7 +19,7 @@ use transport::{ClientTls, Encoding, Link};
 use super::callers::{Rule, Who};
 use super::judge::{Judge, Verdict};
 use super::rest::keeps_secrets;
-use super::world::{GROUP, World};
+use super::world::{GROUP, GROUP_SECRET, World};
 
 /// What clients can say in binary.
 const SCHEMA: &str = include_str!("../../../proto/schema/frames.proto");
@@ -80,7 +80,36 @@ fn rows(world: &World, message: &str) -> Vec<Row> {
             rows.push(row("confirm", format!("{of}"), rule, Frame::Confirm(confirm)));
         }
     }
+    rows.extend(changes(group, direct, message));
     rows.extend(histories(group, direct));
+    rows
+}
+
+fn changes(group: ConversationId, direct: ConversationId, message: &str) -> Vec<Row> {
+    use frames::change_message::Wish;
+    let none = "no_such_conversation";
+    let mut rows = Vec::new();
+    let react = || Wish::React("+1".to_owned());
+    for (n, (of, rule, wish)) in [
+        (group, Rule::Group, react()),
+        (direct, Rule::Direct(none), react()),
+        (group, Rule::Managers, Wish::Edit(GROUP_SECRET.to_owned())),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let (what, change_id) = (format!("{wish:?} in {of}"), format!("{message}-c{n}"));
+        let conversation = id(of);
+        let change =
+            frames::ChangeMessage { tag: 1, conversation, seq: 1, change_id, wish: Some(wish) };
+        let frame = client_frame::Frame::ChangeMessage(change);
+        rows.push(row("change_message", what, rule, frame));
+    }
+    for (of, rule) in [(group, Rule::Group), (direct, Rule::Direct(none))] {
+        let confirm = frames::ConfirmChanges { tag: 1, conversation: id(of), change: 0 };
+        let frame = client_frame::Frame::ConfirmChanges(confirm);
+        rows.push(row("confirm_changes", format!("{of}"), rule, frame));
+    }
     rows
 }
 
@@ -105,6 +134,7 @@ fn histories(group: ConversationId, direct: ConversationId) -> Vec<Row> {
                     limit: 10,
                     consistency: known.expect("a level").into(),
                     at_least: 0,
+                    around: 0,
                 };
                 let what = format!("{of:?} {consistency} before {before}");
                 rows.push(row(
@@ -123,6 +153,8 @@ fn histories(group: ConversationId, direct: ConversationId) -> Vec<Row> {
 fn nothing_is_missing(world: &World) {
     let mut kinds: BTreeSet<String> =
         rows(world, "x").iter().map(|row| row.kind.to_owned()).collect();
+    // Nothing answers it, and nobody who takes no part is passed on: `tests/changes.rs` waits for what follows.
+    kinds.insert("typing".to_owned());
     kinds.insert("hello".to_owned());
     assert_eq!(kinds, oneof(SCHEMA, "ClientFrame", "frame"), "every frame has a row");
     let ways = |names: [&str; 3]| names.map(str::to_owned).into_iter().collect::<BTreeSet<_>>();
@@ -185,10 +217,14 @@ impl Native {
                 },
                 server_frame::Frame::Confirmed(confirmed) => confirmed.problem,
                 server_frame::Frame::HistoryPage(page) => page.problem,
+                server_frame::Frame::Changed(changed) => changed.problem,
+                server_frame::Frame::ChangesConfirmed(confirmed) => confirmed.problem,
                 server_frame::Frame::Problem(problem) => Some(problem),
                 server_frame::Frame::Deliver(_)
                 | server_frame::Frame::Status(_)
                 | server_frame::Frame::GoAway(_)
+                | server_frame::Frame::Changes(_)
+                | server_frame::Frame::Typing(_)
                 | server_frame::Frame::CaughtUp(_) => continue,
             };
             return problem.map_or(Verdict::Allowed, |problem| Verdict::refused(problem.code));
@@ -254,11 +290,12 @@ async fn binary(world: &World, judge: &Judge, who: Who, quic: bool) {
 /// What JSON can say: a new kind of it does not compile here without a row below.
 fn kinds_of_json(inbound: &Inbound) {
     match inbound {
-        Inbound::Token(_) => {}
+        // Answered like the frames of these names, through the same core.
+        Inbound::Token(_) | Inbound::Changes(_) | Inbound::Typing(_) => {}
         Inbound::Payload { items, .. } => {
             for item in items.iter().flatten() {
                 match item {
-                    Item::Message(_) | Item::Confirm(_) => {}
+                    Item::Message(_) | Item::Confirm(_) | Item::ConfirmChanges(..) => {}
                 }
             }
         }

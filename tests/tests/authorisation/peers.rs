@@ -174,6 +174,14 @@ fn requests() -> Vec<(Lane, String, Bytes)> {
             "presence",
             forward_request::Request::Presence(wire::PresenceQuery { user: "az-owner".to_owned() }),
         ),
+        (
+            "typing",
+            forward_request::Request::Typing(wire::Typing {
+                conversation: Bytes::new(),
+                user: "az-owner".to_owned(),
+                on: true,
+            }),
+        ),
         ("asset_read", forward_request::Request::AssetRead(nowhere)),
         ("upload", forward_request::Request::Upload(nothing)),
         ("fault", forward_request::Request::Fault(wire::FaultSwitch { cut: vec![2] })),

@@ -33,6 +33,8 @@ struct Row {
 /// What rows need beside the world.
 struct Made {
     said: [String; 2],
+    /// A message of the owner in the group that may be deleted. It says nothing, so that nobody misses it.
+    doomed: String,
     /// One that was sent to the group, and one that was sent to nobody.
     assets: [String; 2],
     /// Sessions that may be spent.
@@ -66,6 +68,9 @@ fn new_name(who: Who) -> String {
 
 fn rows() -> Vec<Row> {
     let mut rows = accounts();
+    rows.extend(changes());
+    rows.extend(settings());
+    // Who was removed is missed from there on.
     rows.extend(assets());
     rows.extend(pushes());
     // The last of these leave the group without one of its members.
@@ -188,8 +193,54 @@ fn groups() -> Vec<Row> {
             Rule::Nowhere("no_such_user"),
             move |_, _| add("az-nobody"),
         ),
+        row("PATCH", "/v1/groups/{group}", "its name", Rule::Managers, |_, who| {
+            with(format!("/v1/groups/{GROUP}"), json!({ "name": format!("{who:?}'s") }))
+        }),
+        row("PUT", "/v1/groups/{group}/members/{user}", "a role", Rule::Managers, |_, _| {
+            with(format!("/v1/groups/{GROUP}/members/az-temp"), json!({ "role": "member" }))
+        }),
         row("DELETE", "/v1/groups/{group}/members/{user}", "another", Rule::Managers, |_, _| {
             get(format!("/v1/groups/{GROUP}/members/az-temp"))
+        }),
+    ]
+}
+
+/// Whose message it is edits it; in the group the owner has said it, and deletes it. Whoever sees it reacts.
+fn changes() -> Vec<Row> {
+    const ONE: &str = "/v1/messages/{id}";
+    const REACTION: &str = "/v1/messages/{id}/reaction";
+    const CHANGES: &str = "/v1/conversations/{conversation}/changes";
+    let none = "no_such_conversation";
+    let page = |id: &str| {
+        let (conversation, _) = id.rsplit_once('-').expect("a canonical id");
+        get(format!("/v1/conversations/{conversation}/changes"))
+    };
+    let reaction =
+        |id: &str| with(format!("/v1/messages/{id}/reaction"), json!({ "reaction": "+1" }));
+    vec![
+        row("PATCH", ONE, "of the owner in the group", Rule::Managers, |made, _| {
+            let same = json!({ "messageText": GROUP_SECRET });
+            with(format!("/v1/messages/{}", made.said[0]), same)
+        }),
+        row("DELETE", ONE, "of the owner in the group", Rule::Managers, |made, _| {
+            get(format!("/v1/messages/{}", made.doomed))
+        }),
+        row("PUT", REACTION, "in the group", Rule::Group, move |made, _| reaction(&made.said[0])),
+        row("PUT", REACTION, "of two", Rule::Direct(none), move |made, _| reaction(&made.said[1])),
+        row("DELETE", REACTION, "in the group", Rule::Group, |made, _| {
+            get(format!("/v1/messages/{}/reaction", made.said[0]))
+        }),
+        row("GET", CHANGES, "of the group", Rule::Group, move |made, _| page(&made.said[0])),
+        row("GET", CHANGES, "of two", Rule::Direct(none), move |made, _| page(&made.said[1])),
+    ]
+}
+
+fn settings() -> Vec<Row> {
+    const SETTINGS: &str = "/v1/users/me/settings";
+    vec![
+        row("GET", SETTINGS, "mine", Rule::Session, |_, _| get(SETTINGS)),
+        row("PUT", SETTINGS, "mine", Rule::Session, |_, _| {
+            with(SETTINGS, json!({ "hideRead": false }))
         }),
     ]
 }
@@ -353,7 +404,8 @@ pub(crate) async fn judge(world: &World, judge: &Judge) {
     assert_eq!(calls, judged, "every call of the gateway has a row, and every row a call");
     let pushes = [hook(world, "one").await, hook(world, "other").await];
     let (assets, spare) = (files(world).await, spare(world).await);
-    let made = Made { said: world.said.clone(), assets, spare, pushes };
+    let doomed = doomed(world).await;
+    let made = Made { said: world.said.clone(), doomed, assets, spare, pushes };
     let before = world.fingerprint().await;
     for row in &rows {
         if row.method == "GET" || row.rule == Rule::Public {
@@ -375,6 +427,12 @@ pub(crate) async fn judge(world: &World, judge: &Judge) {
     let back = json!({ "members": ["az-temp"] });
     world.owner.granted("POST", &format!("/v1/groups/{GROUP}/members"), Some(&back)).await;
     assert_eq!(world.fingerprint().await, before);
+}
+
+async fn doomed(world: &World) -> String {
+    let mut hers = world.owner.chat().await;
+    let item = hers.to_group(GROUP, "doomed", "");
+    hers.accepted(item).await["canonicalId"].as_str().expect("a name").to_owned()
 }
 
 /// Whoever has no part in a conversation does not learn how far it has got by waiting for a sequence.

@@ -52,10 +52,54 @@ pub(in crate::gateway) const MESSAGE: Schema = Schema::Named(
         field("sequence", Schema::Number(1, EXACT_MAX)),
         field("canonicalId", CANONICAL),
         field("orderNumber", Schema::Number(0, EXACT_MAX)),
+        optional("replyTo", CANONICAL).says("the message that it answers"),
+        optional("threadId", CANONICAL).says("the first message of its thread"),
+        optional("mentions", Schema::List(&NAME, chat::limits::MENTIONS_MAX)),
+        optional("edited", Schema::Flag).says("true, where it reads otherwise than at first"),
+        optional("editedAt", Schema::Time),
+        optional("deleted", Schema::Flag).says("true, where what it said is gone"),
+        optional("reactions", Schema::List(&REACTION, chat::limits::REACTIONS_MAX)),
+        optional("trail", Schema::List(&CHANGE, TRAIL_MAX))
+            .says("of one message that was asked for"),
         optional("deliveredCount", COUNT),
         optional("readCount", COUNT),
         optional("deliveredTo", NAMES),
         optional("readBy", NAMES),
+    ]),
+);
+
+/// The changes that a message is made of: its edits, its deletion, the reactions that stand.
+const TRAIL_MAX: usize = chat::limits::EDITS_MAX + 1 + chat::limits::REACTIONS_MAX;
+
+const REACTION: Schema = Schema::Object(&[field("userId", NAME), field("reaction", REACTING)]);
+/// A user's reaction.
+pub(in crate::gateway) const REACTING: Schema = Schema::Text(chat::limits::REACTION_BYTES_MAX);
+/// What somebody may do in a group.
+pub(in crate::gateway) const ROLE: Schema = Schema::OneOf(&["owner", "admin", "member"]);
+/// The client's own id of a change.
+pub(in crate::gateway) const CHANGE_ID: Schema = Schema::Text(chat::limits::MESSAGE_ID_BYTES_MAX);
+
+/// Something that was changed.
+pub(in crate::gateway) const CHANGE: Schema = Schema::Named(
+    "Change",
+    &Schema::Object(&[
+        field("conversationId", CONVERSATION),
+        field("change", Schema::Number(1, EXACT_MAX)).says("its number there, from 1"),
+        field(
+            "kind",
+            Schema::OneOf(&["edited", "deleted", "reacted", "renamed", "role", "added", "removed"]),
+        ),
+        field("by", NAME),
+        field("timestamp", Schema::Time),
+        optional("sequence", Schema::Number(1, EXACT_MAX)).says("of the message that it is about"),
+        optional("canonicalId", CANONICAL),
+        optional("messageText", TEXT).says("edited; missing when the message was deleted since"),
+        optional("reaction", REACTING).says("reacted; empty: taken back"),
+        optional("name", SHORT).says("renamed"),
+        optional("userId", NAME).says("role, removed"),
+        optional("role", ROLE),
+        optional("members", NAMES).says("added"),
+        optional("promoted", NAME).says("removed: who owns the group after them"),
     ]),
 );
 

@@ -7,7 +7,7 @@ use chat::{ConversationId, DeviceId, Floors, Message, Seq, UserId};
 
 use super::Session;
 use crate::fanout::{Hint, Lag, Moved};
-use crate::session::deliveries::{Position, Step};
+use crate::session::deliveries::{Batch, Pile, Position, Step};
 use crate::session::freshness::hull;
 use crate::session::sends::Sends;
 use crate::session::words::{Action, Marks, News, Say};
@@ -58,8 +58,10 @@ impl Session {
                 let user = who.user.clone();
                 return self.moved(&user, moved);
             }
+            Hint::Change(change) => self.deliveries.offer_change(change),
             Hint::Changed(conversation) => self.deliveries.changed(*conversation),
-            Hint::Wake => Step::Nothing,
+            // Who is writing is for `handle_typing`, which knows the time.
+            Hint::Wake | Hint::Typing(_) => Step::Nothing,
             Hint::Removed(conversation) => {
                 self.deliveries.drop_track(*conversation);
                 // Before the positions are known it may still come back with them.
@@ -70,6 +72,7 @@ impl Session {
         };
         match (step, hint) {
             (Step::Deliver, Hint::Message(delivery)) => self.say(Say::Live(delivery)),
+            (Step::Deliver, Hint::Change(change)) => self.say(Say::Changes(vec![change])),
             (Step::Refresh, hint) => {
                 let conversation =
                     hint.conversation().expect("only a conversation is looked at again");
@@ -96,13 +99,13 @@ impl Session {
     }
 
     /// What [`Action::Read`] found; `None`: the user may not read there any more.
-    pub(crate) fn handle_page(&mut self, conversation: ConversationId, page: Option<Vec<Message>>) {
+    pub(crate) fn handle_page(&mut self, conversation: ConversationId, page: Option<Pile>) {
         let Some(device) = self.who().map(|who| who.device) else { return };
         let sends = &self.sends;
         let is_mine = |message: &Message| is_own(sends, device, message);
         if let Some(batch) = self.deliveries.page(conversation, page, is_mine) {
-            let (kind, messages, catching_up) = (batch.kind, batch.messages, batch.catching_up);
-            self.say(Say::Stored { kind, messages, catching_up });
+            let Batch { kind, messages, overlays, catching_up } = batch;
+            self.say(Say::Stored { kind, messages, overlays, catching_up });
         }
         self.tell_caught_up();
     }

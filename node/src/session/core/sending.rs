@@ -37,8 +37,15 @@ impl Session {
             let problem = Problem::new(ProblemCode::NotAllowed, detail).about("senderId");
             return self.say(refuse(None, problem));
         }
+        let mut outgoing = outgoing;
+        let within = std::mem::take(&mut outgoing.within);
         let proposal = self.proposal(who, outgoing);
         let conversation = proposal.conversation;
+        if within.iter().any(|id| *id != conversation) {
+            let detail = "a message refers to messages of its own conversation";
+            let problem = Problem::new(ProblemCode::NoSuchMessage, detail);
+            return self.say(refuse(Some(conversation), problem));
+        }
         if let Err(too_fast) = budget.take(now) {
             return self.say(refuse(Some(conversation), too_fast.into()));
         }
@@ -90,6 +97,8 @@ impl Session {
             device: who.device,
             seq: round.seq,
             read: round.read,
+            // The driver knows whether the user hides it.
+            hidden: false,
         };
         let proposal = Proposal { conversation: round.conversation, command, must_exist: None };
         let ticket = self.ticket();
@@ -127,6 +136,10 @@ impl Session {
         }
         if self.sends.knows(ticket) {
             return self.sent(ticket, result);
+        }
+        if let Some(wished) = self.wishes.remove(&ticket) {
+            self.wish_ended(wished, result);
+            return None;
         }
         let round = self.confirms.end(ticket).expect("each proposal is answered once");
         self.round_ended(&round, placed(result));
@@ -195,7 +208,7 @@ impl NoOutcome {
 }
 
 /// The place, or what the client is told instead.
-fn placed(result: Result<Outcome, NoOutcome>) -> Result<Place, Problem> {
+pub(super) fn placed(result: Result<Outcome, NoOutcome>) -> Result<Place, Problem> {
     match result {
         Ok(Outcome::Accepted(place) | Outcome::Duplicate(place)) => Ok(place),
         Ok(Outcome::Refused(refusal)) => Err(Problem::from(&refusal)),

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chat::{
-    Body, Chain, Command, ConversationId, DeviceId, Kind, Message, MessageId, Order, Outcome,
-    Place, Refusal, Seq, Timestamp,
+    Body, Chain, ChangeNumber, Command, ConversationId, DeviceId, Kind, Message, MessageId, Order,
+    Outcome, Place, Refusal, Seq, Timestamp,
 };
 use proto::frame::{SendRequest, SendTo};
 
@@ -17,6 +17,7 @@ use crate::shard::Audience;
 
 const DEVICE: DeviceId = DeviceId(1);
 
+mod changing;
 mod delivering;
 
 struct Script {
@@ -52,6 +53,7 @@ fn message(seq: u64, from: &str, device: u64, id: &str) -> Message {
         at: Timestamp(seq),
         body: Body::default(),
         chain: Chain::default(),
+        erased: None,
     }
 }
 
@@ -72,6 +74,8 @@ fn at(next: u64, last: u64) -> Position {
         next: Seq(next),
         last: Seq(last),
         cursor: Marks { delivered: Seq(next - 1), read: Seq(0) },
+        next_change: ChangeNumber(1),
+        last_change: ChangeNumber(0),
     }
 }
 
@@ -138,7 +142,7 @@ impl Script {
         match self.session.poll_action() {
             Some(Action::Read { conversation: id, after: from }) => {
                 assert_eq!((id, from), (conversation(), Seq(after)));
-                self.session.handle_page(id, Some(page.to_vec()));
+                self.session.handle_page(id, Some(page.to_vec().into()));
             }
             other => panic!("expected a read, got {other:?}"),
         }
@@ -170,7 +174,10 @@ impl Script {
             message_id: MessageId::parse(id).expect("legal"),
             body: Body::default(),
         };
-        self.session.handle_ask(self.now, Ask::Send(Outgoing { sender: None, request }));
+        self.session.handle_ask(
+            self.now,
+            Ask::Send(Outgoing { sender: None, within: BTreeSet::new(), request }),
+        );
     }
 
     fn send(&mut self, tag: u64, id: &str) -> Ticket {
@@ -340,7 +347,8 @@ async fn somebody_elses_name_is_not_accepted() {
         message_id: MessageId::parse("m").expect("legal"),
         body: Body::default(),
     };
-    let outgoing = Outgoing { sender: Some("mallory".to_owned()), request };
+    let outgoing =
+        Outgoing { sender: Some("mallory".to_owned()), within: BTreeSet::new(), request };
     script.session.handle_ask(script.now, Ask::Send(outgoing));
     let problem = script.sent(4).expect_err("it is not the user");
     assert_eq!(problem.code, ProblemCode::NotAllowed);

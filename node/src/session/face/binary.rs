@@ -1,19 +1,20 @@
 //! The native face: protobuf frames of `synod/1`.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chat::{Kind, Message, Seq};
+use chat::{Change, ChangeNumber, ConversationId, Kind, Message, Overlay, Seq};
 use proto::frame::{
-    ClientFrame, HistoryOf, HistoryRequest, SendRequest, ServerFrame, decode_client_frame,
-    deliver_frame, encode_server_frame, message_bytes,
+    ChangeRequest, ClientFrame, HistoryOf, HistoryRequest, SendRequest, ServerFrame,
+    changed_message_bytes, decode_client_frame, deliver_frame, encode_server_frame, message_bytes,
 };
 use proto::{Addressee, DecodeError, Problem, ProblemCode, frames};
 
 use super::{BATCH_BYTES_MAX, Out};
 use crate::clock::Clock;
 use crate::history::{Consistency, Cut, Mark, Of, Page, Query};
-use crate::session::words::{Ask, Marks, Outgoing, Say, Stored};
+use crate::session::words::{Altered, Ask, Marks, Outgoing, Say, Stored};
 
 /// Frames in, frames out.
 pub(in crate::session) struct Binary {
@@ -35,6 +36,13 @@ impl Binary {
             ClientFrame::Confirm(confirm) => ask_confirm(&confirm),
             ClientFrame::Ping(ping) => Ask::Ping { tag: ping.tag },
             ClientFrame::ReadHistory(history) => ask_history(history),
+            ClientFrame::ChangeMessage(change) => ask_change(change),
+            ClientFrame::ConfirmChanges(confirm) => ask_confirm_changes(&confirm),
+            ClientFrame::Typing(typing) => match typing_of(&typing) {
+                Some(ask) => ask,
+                // Nothing waits for an answer to it.
+                None => return Ok(()),
+            },
         });
         Ok(())
     }
@@ -42,8 +50,8 @@ impl Binary {
     pub(super) fn utter(&mut self, say: Say, out: &mut Out) {
         let frame = match say {
             Say::Live(delivery) => return out.push(delivery.binary(live_frame)),
-            Say::Stored { kind, messages, catching_up } => {
-                return push_messages(&kind, &messages, catching_up, out);
+            Say::Stored { kind, messages, overlays, catching_up } => {
+                return push_messages(&kind, (&messages, &overlays), catching_up, out);
             }
             Say::Status(news) if !news.floors_moved => return,
             Say::Status(news) => ServerFrame::Status(frames::Status {
@@ -66,6 +74,18 @@ impl Binary {
                     result: Some(sent(result)),
                 })
             }
+            Say::Changes(changes) => return push_changes(&changes, out),
+            Say::Changed { tag, conversation, change_id, result } => {
+                changed(tag, conversation, change_id, result)
+            }
+            Say::ChangesConfirmed { tag, conversation, result } => {
+                changes_confirmed(tag, conversation, result)
+            }
+            Say::Typing(typing) => ServerFrame::Typing(frames::Typing {
+                conversation: id_bytes(typing.conversation),
+                user: typing.user.as_str().to_owned(),
+                on: typing.on,
+            }),
             Say::CaughtUp => ServerFrame::CaughtUp(frames::CaughtUp {}),
             Say::Confirmed { tag, conversation, result } => {
                 let (marks, problem) = match result {
@@ -102,7 +122,9 @@ fn invalid(error: &DecodeError) -> Problem {
 fn ask_send(send: frames::Send) -> Ask {
     let (tag, message_id) = (send.tag, send.message_id.clone());
     match SendRequest::try_from(send) {
-        Ok(request) => Ask::Send(Outgoing { sender: None, request }),
+        Ok(request) => {
+            Ask::Send(Outgoing { sender: None, within: std::collections::BTreeSet::new(), request })
+        }
         Err(error) => {
             let result = Err(invalid(&error));
             Ask::Invalid(Box::new(Say::Sent { tag, conversation: None, message_id, result }))
@@ -123,6 +145,67 @@ fn ask_confirm(confirm: &frames::Confirm) -> Ask {
     }
 }
 
+fn ask_change(change: frames::ChangeMessage) -> Ask {
+    let (tag, change_id) = (change.tag, change.change_id.clone());
+    match ChangeRequest::try_from(change) {
+        Ok(request) => Ask::Change(request),
+        Err(error) => {
+            let result = Err(invalid(&error));
+            Ask::Invalid(Box::new(Say::Changed { tag, conversation: None, change_id, result }))
+        }
+    }
+}
+
+fn ask_confirm_changes(confirm: &frames::ConfirmChanges) -> Ask {
+    let (tag, change) = (confirm.tag, ChangeNumber(confirm.change));
+    match chat::ConversationId::from_bytes(&confirm.conversation) {
+        Ok(conversation) => Ask::ConfirmChanges { tag, conversation, change },
+        Err(error) => {
+            let detail = format!("conversation {error}");
+            let problem = Problem::new(ProblemCode::InvalidRequest, detail).about("conversation");
+            let result = Err(problem);
+            Ask::Invalid(Box::new(Say::ChangesConfirmed { tag, conversation: None, result }))
+        }
+    }
+}
+
+fn typing_of(typing: &frames::Typing) -> Option<Ask> {
+    let conversation = chat::ConversationId::from_bytes(&typing.conversation).ok()?;
+    Some(Ask::Typing { conversation, on: typing.on })
+}
+
+fn changed(
+    tag: u64,
+    conversation: Option<ConversationId>,
+    change_id: String,
+    result: Result<Altered, Problem>,
+) -> ServerFrame {
+    let conversation = conversation.map(id_bytes).unwrap_or_default();
+    let empty = frames::Changed { tag, conversation, change_id, ..Default::default() };
+    ServerFrame::Changed(match result {
+        Ok(altered) => frames::Changed {
+            number: altered.number.0,
+            at_ms: altered.at.0,
+            duplicate: altered.duplicate,
+            ..empty
+        },
+        Err(problem) => frames::Changed { problem: Some(problem.into()), ..empty },
+    })
+}
+
+fn changes_confirmed(
+    tag: u64,
+    conversation: Option<ConversationId>,
+    result: Result<ChangeNumber, Problem>,
+) -> ServerFrame {
+    let conversation = conversation.map(id_bytes).unwrap_or_default();
+    let empty = frames::ChangesConfirmed { tag, conversation, ..Default::default() };
+    ServerFrame::ChangesConfirmed(match result {
+        Ok(change) => frames::ChangesConfirmed { change: change.0, ..empty },
+        Err(problem) => frames::ChangesConfirmed { problem: Some(problem.into()), ..empty },
+    })
+}
+
 fn ask_history(history: frames::ReadHistory) -> Ask {
     let tag = history.tag;
     match HistoryRequest::try_from(history) {
@@ -137,9 +220,10 @@ fn query_of(request: HistoryRequest) -> Query {
             HistoryOf::Peer(name) => Of::Name(name),
             HistoryOf::Conversation(id) => Of::Conversation(id),
         },
-        cut: match request.before {
-            Some(seq) => Cut::Before(Mark::Seq(seq)),
-            None => Cut::After(Some(Mark::Seq(request.after))),
+        cut: match (request.around, request.before) {
+            (Some(seq), _) => Cut::Around(Mark::Seq(seq)),
+            (None, Some(seq)) => Cut::Before(Mark::Seq(seq)),
+            (None, None) => Cut::After(Some(Mark::Seq(request.after))),
         },
         limit: request.limit,
         consistency: match request.consistency {
@@ -169,12 +253,39 @@ fn live_frame(message: &Message, kind: &Kind) -> Bytes {
     deliver_frame(&[message], false)
 }
 
+/// Frames of many changes, each bounded.
+fn push_changes(all: &[Arc<Change>], out: &mut Out) {
+    let mut changes = Vec::new();
+    let mut bytes = 0;
+    let frame = |changes| encode_server_frame(ServerFrame::Changes(frames::Changes { changes }));
+    for change in all.iter().map(|change| frames::Change::from(&**change)) {
+        bytes += prost::Message::encoded_len(&change);
+        changes.push(change);
+        if bytes > BATCH_BYTES_MAX {
+            out.push(frame(std::mem::take(&mut changes)));
+            bytes = 0;
+        }
+    }
+    if !changes.is_empty() {
+        out.push(frame(changes));
+    }
+}
+
 /// Frames of many messages, each frame bounded.
-fn push_messages(kind: &Kind, messages: &[Message], catching_up: bool, out: &mut Out) {
+fn push_messages(
+    kind: &Kind,
+    (messages, overlays): (&[Message], &BTreeMap<Seq, Overlay>),
+    catching_up: bool,
+    out: &mut Out,
+) {
     let mut batch = Vec::new();
     let mut bytes = 0;
     for message in messages {
-        let message = message_bytes(message, Addressee::of(kind, &message.sender));
+        let to = Addressee::of(kind, &message.sender);
+        let message = match overlays.get(&message.seq) {
+            Some(overlay) => changed_message_bytes(message, to, overlay),
+            None => message_bytes(message, to),
+        };
         if bytes + message.len() > BATCH_BYTES_MAX && !batch.is_empty() {
             out.push(deliver_frame(&batch, catching_up));
             batch.clear();
@@ -198,7 +309,8 @@ fn page_frame(tag: u64, result: Result<Page, Problem>) -> frames::HistoryPage {
     };
     let of = |message: &Message| {
         let kind = page.kind.as_ref().expect("a conversation with messages has a kind");
-        frames::Message::of(message, Addressee::of(kind, &message.sender))
+        let overlay = page.overlays.get(&message.seq);
+        frames::Message::of(message, Addressee::of(kind, &message.sender), overlay)
     };
     frames::HistoryPage {
         tag,

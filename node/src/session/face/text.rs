@@ -4,11 +4,13 @@
 //! to one frame go out in one frame, as the specification shows it, unless some of them take too long.
 
 mod answers;
+mod changes;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chat::{CanonicalId, Kind, Message};
+use chat::{CanonicalId, ChangeNumber, ConversationId, Kind, Message, Overlay, Seq};
 use proto::frame::{SendRequest, SendTo};
 use proto::spec_json::{self, BadItem, BadJson, Echo, Inbound, Item, MessageItem, Payload, SentTo};
 use proto::{Addressee, Problem};
@@ -39,6 +41,10 @@ pub(in crate::session) struct Text {
     /// What was stored before the link began, in a frame that is not finished.
     backlog: Option<(Payload, usize)>,
     answers: Answers,
+    /// Wishes to change a message without an answer, by their tags.
+    wishes: BTreeMap<u64, changes::Wish>,
+    /// Confirmations of changes without an answer, likewise.
+    confirming: BTreeMap<u64, (ConversationId, ChangeNumber)>,
 }
 
 impl Text {
@@ -51,6 +57,8 @@ impl Text {
             live: Vec::new(),
             backlog: None,
             answers: Answers::default(),
+            wishes: BTreeMap::new(),
+            confirming: BTreeMap::new(),
         }
     }
 
@@ -61,6 +69,8 @@ impl Text {
         match inbound {
             Ok(Inbound::Token(token)) => asks.push(Ask::Hello { token }),
             Ok(Inbound::Payload { items, .. }) => self.hear_items(items, asks),
+            Ok(Inbound::Changes(items)) => self.hear_changes(items, asks),
+            Ok(Inbound::Typing(typing)) => asks.push(changes::ask_typing(typing)),
             Err(problem) => asks.push(Ask::Invalid(Box::new(Say::Failed(problem)))),
         }
     }
@@ -83,6 +93,11 @@ impl Text {
                     let (conversation, seq, read) = (item.conversation, item.seq, item.read);
                     Ask::Confirm { tag, conversation, seq, read }
                 }
+                Ok(Item::ConfirmChanges(conversation, change)) => {
+                    let tag = frame.tag();
+                    self.confirming.insert(tag, (conversation, change));
+                    Ask::ConfirmChanges { tag, conversation, change }
+                }
                 Err(bad) => {
                     let problem = problem_of(&bad.error);
                     let message_id = bad.message_id.clone().unwrap_or_default();
@@ -98,8 +113,8 @@ impl Text {
     pub(super) fn utter(&mut self, say: Say, now: Instant, out: &mut Out) {
         match say {
             Say::Live(delivery) => return self.live(&delivery, out),
-            Say::Stored { kind, messages, catching_up: true } => {
-                return self.backlog(&kind, &messages, out);
+            Say::Stored { kind, messages, overlays, catching_up: true } => {
+                return self.backlog(&kind, (&messages, &overlays), out);
             }
             _ => self.flush_messages(out),
         }
@@ -112,7 +127,18 @@ impl Text {
                 self.connection_id = connection_id;
                 who.user.as_str().clone_into(&mut self.user);
             }
-            Say::Stored { kind, messages, .. } => self.stored(&kind, &messages, out),
+            Say::Stored { kind, messages, overlays, .. } => {
+                self.stored(&kind, (&messages, &overlays), out);
+            }
+            Say::Changed { tag, result, .. } => self.changed(tag, result, out),
+            Say::Changes(changes) => self.changes(&changes, out),
+            Say::ChangesConfirmed { tag, result, .. } => {
+                self.changes_confirmed(tag, result.err(), out);
+            }
+            Say::Typing(typing) => {
+                let (id, user) = (typing.conversation, &typing.user);
+                out.push(spec_json::typing(&self.connection_id, id, user, typing.on).into());
+            }
             Say::Sent { tag, conversation, result, .. } => {
                 let place = result.map(|stored| {
                     let conversation = conversation.expect("a stored message has a conversation");
@@ -163,12 +189,18 @@ impl Text {
         self.live.extend_from_slice(item);
     }
 
-    fn backlog(&mut self, kind: &Kind, messages: &[Message], out: &mut Out) {
+    fn backlog(
+        &mut self,
+        kind: &Kind,
+        (messages, overlays): (&[Message], &BTreeMap<Seq, Overlay>),
+        out: &mut Out,
+    ) {
         let standings = self.standings(messages.first());
         for message in messages {
             let payload = || (Payload::catching_up(&self.connection_id), 0);
             let (payload, bytes) = self.backlog.get_or_insert_with(payload);
-            payload.message(message, Addressee::of(kind, &message.sender), standings.of(message));
+            let (to, overlay) = (Addressee::of(kind, &message.sender), overlays.get(&message.seq));
+            payload.message(message, overlay, to, standings.of(message));
             *bytes += message.body.text.len();
             if *bytes > BATCH_BYTES_MAX {
                 self.flush_messages(out);
@@ -176,12 +208,18 @@ impl Text {
         }
     }
 
-    fn stored(&self, kind: &Kind, messages: &[Message], out: &mut Out) {
+    fn stored(
+        &self,
+        kind: &Kind,
+        (messages, overlays): (&[Message], &BTreeMap<Seq, Overlay>),
+        out: &mut Out,
+    ) {
         let standings = self.standings(messages.first());
         let mut payload = Payload::new(&self.connection_id);
         let mut bytes = 0;
         for message in messages {
-            payload.message(message, Addressee::of(kind, &message.sender), standings.of(message));
+            let (to, overlay) = (Addressee::of(kind, &message.sender), overlays.get(&message.seq));
+            payload.message(message, overlay, to, standings.of(message));
             bytes += message.body.text.len();
             if bytes > BATCH_BYTES_MAX {
                 let full = std::mem::replace(&mut payload, Payload::new(&self.connection_id));
@@ -328,6 +366,7 @@ fn addressee(to: &SentTo) -> Addressee<'_> {
 fn ask_send(tag: u64, item: MessageItem) -> Ask {
     Ask::Send(Outgoing {
         sender: item.sender.map(|id| id.as_str().to_owned()),
+        within: item.within,
         request: SendRequest {
             tag,
             to: match item.to {
@@ -347,7 +386,7 @@ fn item_of(message: &Message, kind: &Kind) -> Bytes {
     let standing = spec_json::Standing { counts, ..Default::default() };
     let empty = Payload::new("").finish();
     let mut payload = Payload::new("");
-    payload.message(message, Addressee::of(kind, &message.sender), standing);
+    payload.message(message, None, Addressee::of(kind, &message.sender), standing);
     let frame = Bytes::from(payload.finish());
     frame.slice(empty.len() - TAIL.len()..frame.len() - TAIL.len())
 }

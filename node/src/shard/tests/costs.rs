@@ -85,6 +85,71 @@ fn a_message_in_a_known_conversation_reads_one_row_and_writes_five() {
 }
 
 #[test]
+fn a_change_costs_the_messages_around_it_nothing() {
+    let tables = Arc::new(Counting::default());
+    let mut shard = Shard::open(tables.clone());
+    let members = ["bob", "carol", "dave"];
+    shard.run(&[create("team", "alice", &members), add("alice", "erin")]);
+    let in_team = |command| Command::Conversation { id: team(), command };
+    let say = |id| in_team(chat::Command::Send(message("alice", 1, id, None)));
+    shard.run(&[say("m1")]);
+    tables.take();
+    let edit = |id: &str, wish| {
+        let (by, device, seq) = (user("alice"), DeviceId(1), Seq(1));
+        let change_id = MessageId::parse(id).expect("legal");
+        in_team(chat::Command::Change(ChangeMessage { by, device, change_id, seq, wish }))
+    };
+    shard.run(&[edit("c1", Wish::Edit("one".to_owned()))]);
+    let (gets, scans, written) = tables.take();
+    assert_eq!((gets, scans), (3, 0), "its id, the message, what lies over it");
+    assert_eq!(written.len(), 5, "change, place, overlay, head, applied state");
+    shard.run(&[say("m2")]);
+    let (gets, scans, written) = tables.take();
+    assert_eq!((gets, scans, written.len()), (1, 0, 5), "as where nothing was ever changed");
+    shard.run(&[edit("c2", Wish::Delete)]);
+    let (_, _, written) = tables.take();
+    assert_eq!(written.len(), 7, "and the message and its edit without what they said");
+}
+
+#[test]
+fn what_is_said_edited_and_deleted_in_one_batch_is_gone() {
+    let mut shard = Shard::new();
+    let wish = |id: &str, wish| Command::Conversation {
+        id: direct("alice", "bob"),
+        command: chat::Command::Change(ChangeMessage {
+            by: user("alice"),
+            device: DeviceId(1),
+            change_id: MessageId::parse(id).expect("legal"),
+            seq: Seq(1),
+            wish,
+        }),
+    };
+    let outcomes = shard.run(&[
+        say("alice", "bob", 1, "m1", None),
+        wish("c1", Wish::Edit("secret".to_owned())),
+        wish("c2", Wish::Delete),
+        wish("c1", Wish::Edit("secret".to_owned())),
+        wish("c3", Wish::Delete),
+    ]);
+    let kinds: Vec<_> = outcomes
+        .iter()
+        .map(|outcome| match outcome {
+            Outcome::Accepted(place) => ("accepted", place.change.0),
+            Outcome::Duplicate(place) => ("duplicate", place.change.0),
+            other => panic!("{other:?}"),
+        })
+        .collect();
+    let wanted =
+        [("accepted", 0), ("accepted", 1), ("accepted", 2), ("duplicate", 1), ("duplicate", 2)];
+    assert_eq!(kinds, wanted);
+    let held = |text: &str| {
+        let holds = |row: &Row| row.1.windows(text.len()).any(|part| part == text.as_bytes());
+        shard.rows().iter().any(holds)
+    };
+    assert!(!held("secret") && !held("text of m1"), "no row holds what was said");
+}
+
+#[test]
 fn a_device_that_only_catches_up_tells_nobody() {
     let mut shard = Shard::new();
     shard.run(&[say("alice", "bob", 1, "m1", None)]);
@@ -96,6 +161,7 @@ fn a_device_that_only_catches_up_tells_nobody() {
             device: DeviceId(device),
             seq: Seq(1),
             read: false,
+            hidden: false,
         },
     };
     shard.run(&[has(2)]);

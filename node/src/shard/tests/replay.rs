@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use chat::{Conversation, Earlier, Known};
+use chat::{Applied, Conversation, Earlier, EarlierChange, Known, Message, Overlay, Subject};
 
 use super::*;
 
@@ -81,24 +81,14 @@ fn the_shard_answers_like_the_machine_it_drives() {
         let dice = Dice::new(seed);
         let mut shard = Shard::new();
         let mut talks: BTreeMap<ConversationId, Option<Conversation>> = BTreeMap::new();
-        let mut places: BTreeMap<_, Earlier> = BTreeMap::new();
+        let mut memory = Memory::default();
         for at in 0..400 {
             let command = dice.command();
             let Command::Conversation { id, command: inner } = &command else { continue };
-            let place = |send: &SendMessage| (*id, send.device, send.message_id.clone());
-            let earlier = match inner {
-                chat::Command::Send(send) => places.get(&place(send)).copied(),
-                _ => None,
-            };
             let talk = talks.entry(*id).or_default();
-            let known = Known { earlier, name_taken: false };
+            let known = memory.known(*id, inner);
             let expected = chat::apply(talk, *id, Timestamp(at), inner, &known);
-            if let Some(message) = &expected.changed.message {
-                let digest = message.body.digest();
-                let (seq, at, order) = (message.seq, message.at, message.order);
-                let key = (*id, message.device, message.message_id.clone());
-                places.insert(key, Earlier { seq, at, order, digest });
-            }
+            memory.note(*id, inner, &expected);
             let entry = entry(at, std::slice::from_ref(&command));
             let outcomes = shard.apply(&[entry]).expect("the disk is sound");
             assert_eq!(outcomes, [[expected.outcome]], "seed {seed}: {command:?}");
@@ -106,6 +96,56 @@ fn the_shard_answers_like_the_machine_it_drives() {
         for (id, talk) in talks {
             assert_eq!(shard.reader().conversation(id).expect("sound"), talk, "seed {seed}");
         }
+        for ((id, seq), overlay) in memory.overlays {
+            let read = shard.reader().overlays(id, seq, seq).expect("sound");
+            assert_eq!(read.get(&seq), Some(&overlay), "seed {seed}");
+        }
+    }
+}
+
+/// Everything that was ever said or changed.
+#[derive(Default)]
+struct Memory {
+    places: BTreeMap<(ConversationId, DeviceId, MessageId), Earlier>,
+    wishes: BTreeMap<(ConversationId, DeviceId, MessageId), EarlierChange>,
+    messages: BTreeMap<(ConversationId, Seq), Arc<Message>>,
+    overlays: BTreeMap<(ConversationId, Seq), Overlay>,
+}
+
+impl Memory {
+    fn known(&self, id: ConversationId, command: &chat::Command) -> Known {
+        let mut known = Known::default();
+        match command {
+            chat::Command::Send(send) => {
+                let key = (id, send.device, send.message_id.clone());
+                known.earlier = self.places.get(&key).copied();
+            }
+            chat::Command::Change(wish) => {
+                let key = (id, wish.device, wish.change_id.clone());
+                known.change = self.wishes.get(&key).copied();
+                let overlay = self.overlays.get(&(id, wish.seq)).cloned().unwrap_or_default();
+                let message = self.messages.get(&(id, wish.seq)).cloned();
+                known.target = message.map(|message| Subject { message, overlay });
+            }
+            _ => {}
+        }
+        known
+    }
+
+    fn note(&mut self, id: ConversationId, command: &chat::Command, applied: &Applied) {
+        if let (Some(message), Some(place)) = (&applied.changed.message, applied.changed.place) {
+            let key = (id, message.device, message.message_id.clone());
+            self.places.insert(key, place);
+            self.messages.insert((id, message.seq), Arc::clone(message));
+        }
+        let (chat::Command::Change(wish), Some(recorded)) = (command, &applied.changed.change)
+        else {
+            return;
+        };
+        let place = recorded.place.expect("a wish has a place");
+        self.wishes.insert((id, wish.device, wish.change_id.clone()), place);
+        self.overlays.extend(recorded.overlay.clone().map(|overlay| ((id, wish.seq), overlay)));
+        self.messages.extend(recorded.erased.clone().map(|message| ((id, wish.seq), message)));
     }
 }
 

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use chat::Order;
 use proto::{frame, frames};
 
-use super::{Sample, body, direct, message, sample, user};
+use super::{Sample, body, change, changes, direct, message, overlay, referring, sample, user};
 
 pub(super) fn samples() -> Vec<Sample> {
     use frame::ClientFrame;
@@ -34,13 +34,38 @@ pub(super) fn samples() -> Vec<Sample> {
             "read_history",
             ClientFrame::ReadHistory(frames::ReadHistory {
                 tag: 8,
-                of: Some(frames::read_history::Of::Conversation(conversation)),
+                of: Some(frames::read_history::Of::Conversation(conversation.clone())),
                 after: 250,
                 before: 0,
                 limit: 50,
                 consistency: frames::Consistency::AtLeast.into(),
                 at_least: 300,
+                around: 0,
             }),
+        ),
+        ("read_history_around", {
+            let of = Some(frames::read_history::Of::Peer("bob".into()));
+            let around = 300;
+            ClientFrame::ReadHistory(frames::ReadHistory { of, around, ..Default::default() })
+        }),
+        ("send_referring", {
+            let body = Some(referring().into());
+            ClientFrame::Send(frames::Send { tag: 5, body, ..Default::default() })
+        }),
+        ("change_edit", wish(frames::change_message::Wish::Edit("Hello!".into()))),
+        ("change_delete", wish(frames::change_message::Wish::Delete(frames::Nothing {}))),
+        ("change_react", wish(frames::change_message::Wish::React("+1".into()))),
+        (
+            "confirm_changes",
+            ClientFrame::ConfirmChanges(frames::ConfirmChanges {
+                tag: 9,
+                conversation: conversation.clone(),
+                change: 9,
+            }),
+        ),
+        (
+            "typing",
+            ClientFrame::Typing(frames::Typing { conversation, user: String::new(), on: true }),
         ),
     ];
     let client = client.into_iter().map(|(name, value)| {
@@ -49,19 +74,72 @@ pub(super) fn samples() -> Vec<Sample> {
             frame::decode_client_frame(Bytes::copy_from_slice(bytes))
         })
     });
-    let server = server_frames().into_iter().map(|(name, value)| {
+    let heard = |(name, value): (&'static str, frame::ServerFrame)| {
         let bytes = frame::encode_server_frame(value.clone());
         sample(name, Some(value), bytes, |bytes| {
             frame::decode_server_frame(Bytes::copy_from_slice(bytes))
         })
-    });
-    client.chain(server).collect()
+    };
+    let server = server_frames().into_iter().map(heard);
+    let changed = of_changes().into_iter().map(heard);
+    client.chain(server).chain(changed).collect()
+}
+
+fn wish(wish: frames::change_message::Wish) -> frame::ClientFrame {
+    frame::ClientFrame::ChangeMessage(frames::ChangeMessage {
+        tag: 8,
+        conversation: Bytes::copy_from_slice(direct().as_bytes()),
+        seq: 300,
+        change_id: "c1".into(),
+        wish: Some(wish),
+    })
+}
+
+/// What is said of changes.
+fn of_changes() -> Vec<(&'static str, frame::ServerFrame)> {
+    use frame::ServerFrame;
+    let conversation = Bytes::copy_from_slice(direct().as_bytes());
+    let all = changes().into_iter().map(|(_, what)| frames::Change::from(&change(what)));
+    let changed =
+        frames::Message::of(&message(), proto::Addressee::Receiver("bob"), Some(&overlay()));
+    vec![
+        (
+            "changed",
+            ServerFrame::Changed(frames::Changed {
+                tag: 8,
+                conversation: conversation.clone(),
+                change_id: "c1".into(),
+                number: 9,
+                at_ms: 1_700_000_000_000,
+                duplicate: true,
+                problem: None,
+            }),
+        ),
+        ("changes", ServerFrame::Changes(frames::Changes { changes: all.collect() })),
+        (
+            "changes_confirmed",
+            ServerFrame::ChangesConfirmed(frames::ChangesConfirmed {
+                tag: 9,
+                conversation: conversation.clone(),
+                change: 9,
+                problem: None,
+            }),
+        ),
+        (
+            "typing_now",
+            ServerFrame::Typing(frames::Typing { conversation, user: "bob".into(), on: true }),
+        ),
+        (
+            "deliver_changed",
+            ServerFrame::Deliver(frames::Deliver { messages: vec![changed], catching_up: false }),
+        ),
+    ]
 }
 
 fn server_frames() -> Vec<(&'static str, frame::ServerFrame)> {
     use frame::ServerFrame;
     let conversation = Bytes::copy_from_slice(direct().as_bytes());
-    let message = frames::Message::of(&message(), proto::Addressee::Receiver("bob"));
+    let message = frames::Message::of(&message(), proto::Addressee::Receiver("bob"), None);
     let problem = frames::Problem {
         code: "out_of_order".into(),
         detail: "the next order number is 18".into(),

@@ -1,6 +1,6 @@
 //! Keys of rows.
 
-use chat::{AssetId, Seq};
+use chat::{AssetId, ChangeNumber, Seq};
 use proto::keys;
 
 use super::{Sample, direct, message, sample, user};
@@ -24,6 +24,12 @@ pub(super) fn samples() -> Vec<Sample> {
         ("user", Key::User(alice.clone()), keys::user(&alice)),
         ("device", Key::Device(alice.clone(), device), keys::device(&alice, device)),
         ("link", Key::Link(alice.clone(), id), keys::link(&alice, id)),
+        ("settings", Key::Settings(alice.clone()), keys::settings(&alice)),
+        ("change", Key::Change(id, ChangeNumber(9)), keys::change(id, ChangeNumber(9))),
+        ("overlay", Key::Overlay(id, Seq(300)), keys::overlay(id, Seq(300))),
+        ("change_ref", Key::ChangeRef(id, message_id.clone(), device), {
+            keys::change_ref(id, &message_id, device)
+        }),
         ("asset", Key::Asset(file), keys::asset(file)),
         ("storage", Key::Storage(alice.clone()), keys::storage(&alice)),
         ("kept", Key::Kept(alice.clone(), file), keys::kept(&alice, file)),

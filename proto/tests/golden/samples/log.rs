@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use chat::{
-    AssetCommand, AssetId, Conflict, ConversationId, Digest, History, Holder, LinkTo, Order,
-    Outcome, Place, PushCommand, PushId, Refusal, SendMessage, Seq, StorageCommand, Timestamp,
-    UserCommand,
+    AssetCommand, AssetId, ChangeMessage, ChangeNumber, Conflict, ConversationId, Digest, History,
+    Holder, LinkTo, MessageId, Order, Outcome, Place, PushCommand, PushId, Refusal, Role,
+    SendMessage, Seq, StorageCommand, Timestamp, UserCommand, Wish,
 };
 use proto::Command;
 
-use super::{Sample, body, direct, message, sample, team, user};
+use super::{Sample, body, direct, message, referring, sample, team, user};
 
 pub(super) fn samples() -> Vec<Sample> {
     let (alice, bob, device) = (user("alice"), user("bob"), message().device);
@@ -42,7 +42,35 @@ pub(super) fn samples() -> Vec<Sample> {
         refresh: Digest([1; 32]),
         starts: BTreeMap::from([(direct(), Seq(300))]),
     };
-    let confirm = chat::Command::Confirm { user: bob.clone(), device, seq: Seq(300), read: true };
+    let confirm = chat::Command::Confirm {
+        user: bob.clone(),
+        device,
+        seq: Seq(300),
+        read: true,
+        hidden: false,
+    };
+    let hidden = chat::Command::Confirm {
+        user: bob.clone(),
+        device,
+        seq: Seq(300),
+        read: true,
+        hidden: true,
+    };
+    let change = |wish| {
+        let change_id = MessageId::parse("c1").expect("legal");
+        chat::Command::Change(ChangeMessage {
+            by: user("alice"),
+            device,
+            change_id,
+            seq: Seq(300),
+            wish,
+        })
+    };
+    let referring = {
+        let (sender, message_id, body) = (user("alice"), message().message_id, referring());
+        let (receiver, order) = (None, None);
+        chat::Command::Send(SendMessage { sender, device, receiver, order, message_id, body })
+    };
     let link = UserCommand::Link { conversation: direct(), to: LinkTo::Peer(bob.clone()) };
     let link_group = UserCommand::Link {
         conversation: ConversationId::group(&team()),
@@ -105,6 +133,32 @@ pub(super) fn samples() -> Vec<Sample> {
             }),
         ),
         ("outbox_done", Command::OutboxDone(41)),
+        ("send_referring", conversation(referring)),
+        ("confirm_hidden", conversation(hidden)),
+        ("change_edit", conversation(change(Wish::Edit("Hello!".into())))),
+        ("change_delete", conversation(change(Wish::Delete))),
+        ("change_react", conversation(change(Wish::React("+1".into())))),
+        (
+            "rename_group",
+            conversation(chat::Command::RenameGroup { by: user("alice"), name: "The crew".into() }),
+        ),
+        (
+            "set_role",
+            conversation(chat::Command::SetRole {
+                by: user("alice"),
+                member: user("bob"),
+                role: Role::Owner,
+            }),
+        ),
+        (
+            "confirm_changes",
+            conversation(chat::Command::ConfirmChanges {
+                user: user("bob"),
+                device,
+                change: ChangeNumber(9),
+            }),
+        ),
+        ("configure", of_alice(UserCommand::Configure { hide_read: true })),
         ("add_push_webhook", add(None, 0)),
         ("add_push_web_push", add(Some(device), 1)),
         ("add_push_apns", add(Some(device), 2)),
@@ -165,11 +219,16 @@ fn outcomes() -> Vec<Sample> {
         order: Order(17),
         delivered: Seq(299),
         read: Seq(298),
+        change: ChangeNumber(0),
     };
+    let changed = Place { seq: Seq(300), change: ChangeNumber(9), ..Place::default() };
     let refused = |refusal| Outcome::Refused(refusal);
     let outcomes = [
         ("accepted", Outcome::Accepted(place)),
         ("duplicate", Outcome::Duplicate(place)),
+        ("accepted_change", Outcome::Accepted(changed)),
+        ("conflict_change", Outcome::Conflict(Conflict::ChangeIdUsed)),
+        ("refused_deleted", refused(Refusal::MessageDeleted)),
         ("refused", refused(Refusal::NotAMember)),
         ("refused_with_number", refused(Refusal::OutOfOrder { expected: Order(18) })),
         ("conflict", Outcome::Conflict(Conflict::OrderUsed)),

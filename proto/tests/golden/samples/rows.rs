@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use chat::{
-    Asset, Chain, Cursor, DeadLetter, Device, Digest, Earlier, Head, History, Holder, Kept, Kind,
-    Link, LinkTo, Member, Notice, Order, Owed, Producer, Registration, Role, Seq, Storage,
-    Timestamp,
+    Asset, Body, Chain, ChangeNumber, Cursor, DeadLetter, Device, Digest, Earlier, EarlierChange,
+    Head, History, Holder, Kept, Kind, Link, LinkTo, Member, Message, Notice, Order, Owed,
+    Producer, Registration, Role, Seq, Storage, Timestamp,
 };
 use proto::{row, rows};
 
-use super::{Sample, body, direct, message, sample, team, user};
+use super::{
+    Sample, body, change, changes, direct, message, overlay, referring, sample, team, user,
+};
 
 pub(super) fn samples() -> Vec<Sample> {
     let head = |kind| Head {
@@ -19,13 +21,18 @@ pub(super) fn samples() -> Vec<Sample> {
         last_at: message().at,
         chain: Chain([7; 32]),
         created_at: Timestamp(1_600_000_000_000),
+        last_change: ChangeNumber(0),
+        last_change_at: Timestamp(0),
     };
     let direct_head = head(Kind::Direct { low: user("alice"), high: user("bob") });
     let name = "The team".to_owned();
     let group_head = head(Kind::Group { group: team(), name, history: History::SinceJoin });
-    let member = Member { role: Role::Owner, joined_at: Seq(3) };
+    let joined_change = ChangeNumber(0);
+    let member = Member { role: Role::Owner, joined_at: Seq(3), joined_change };
     let producer = Producer { user: user("alice"), last_order: Order(17) };
-    let cursor = Cursor { user: user("bob"), delivered: Seq(300), read: Seq(200) };
+    let changes = ChangeNumber(0);
+    let (delivered, read) = (Seq(300), Seq(200));
+    let cursor = Cursor { user: user("bob"), delivered, read, shown: read, changes };
     let earlier =
         Earlier { seq: Seq(300), at: message().at, order: Order(17), digest: body().digest() };
     let account = row::Account {
@@ -135,4 +142,58 @@ pub(super) fn samples() -> Vec<Sample> {
         sample("kept", kept, row::encode_kept(&kept), row::decode_kept),
         sample("applied", applied.clone(), row::encode_applied(&applied), row::decode_applied),
     ]
+    .into_iter()
+    .chain(of_changes())
+    .collect()
+}
+
+/// Rows that there are once something was changed.
+fn of_changes() -> Vec<Sample> {
+    let head = Head {
+        kind: Kind::Direct { low: user("alice"), high: user("bob") },
+        last_seq: Seq(300),
+        last_at: message().at,
+        chain: Chain([7; 32]),
+        created_at: Timestamp(1_600_000_000_000),
+        last_change: ChangeNumber(9),
+        last_change_at: message().at,
+    };
+    let member = Member { role: Role::Member, joined_at: Seq(3), joined_change: ChangeNumber(9) };
+    let cursor = Cursor {
+        user: user("bob"),
+        delivered: Seq(300),
+        read: Seq(200),
+        shown: Seq(0),
+        changes: ChangeNumber(9),
+    };
+    let erased = Message { erased: Some(Digest([3; 32])), body: Body::default(), ..message() };
+    let referring = Message { body: referring(), ..message() };
+    let read_message = |bytes: &[u8]| row::decode_message(direct(), Seq(300), bytes);
+    let place =
+        EarlierChange { number: ChangeNumber(9), at: message().at, digest: Digest([3; 32]) };
+    let mut samples = vec![
+        sample("head_changed", head.clone(), row::encode_head(&head), row::decode_head),
+        sample("member_added", member, row::encode_member(&member), row::decode_member),
+        sample("cursor_hidden", cursor.clone(), row::encode_cursor(&cursor), row::decode_cursor),
+        sample("message_erased", erased.clone(), row::encode_message(&erased), read_message),
+        sample(
+            "message_referring",
+            referring.clone(),
+            row::encode_message(&referring),
+            read_message,
+        ),
+        sample("overlay", overlay(), row::encode_overlay(&overlay()), row::decode_overlay),
+        sample("change_ref", place, row::encode_earlier_change(&place), row::decode_earlier_change),
+        sample("settings", true, settings(), row::decode_settings),
+    ];
+    samples.extend(changes().into_iter().map(|(name, what)| {
+        let value = change(what);
+        let bytes = row::encode_change(&value);
+        sample(name, value, bytes, |bytes| row::decode_change(direct(), ChangeNumber(9), bytes))
+    }));
+    samples
+}
+
+fn settings() -> Bytes {
+    row::encode_settings(true).expect("it differs from what is without it")
 }

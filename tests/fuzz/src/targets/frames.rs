@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use proto::frame::{
-    ClientFrame, HistoryRequest, SendRequest, decode_client_frame, decode_server_frame,
-    encode_client_frame, encode_server_frame,
+    ChangeRequest, ClientFrame, HistoryRequest, SendRequest, ServerFrame, decode_client_frame,
+    decode_server_frame, encode_client_frame, encode_server_frame,
 };
 use proto::frames;
 use proto::spec_json;
@@ -23,14 +23,28 @@ pub(super) fn client_frame(data: &[u8]) {
             let again = HistoryRequest::try_from(frames::ReadHistory::from(request.clone()));
             assert_eq!(again, Ok(request), "a request is what it was");
         }
-        ClientFrame::Hello(_) | ClientFrame::Confirm(_) | ClientFrame::Ping(_) => {}
+        ClientFrame::ChangeMessage(change) => {
+            let _ = ChangeRequest::try_from(change);
+        }
+        ClientFrame::Hello(_)
+        | ClientFrame::Confirm(_)
+        | ClientFrame::ConfirmChanges(_)
+        | ClientFrame::Typing(_)
+        | ClientFrame::Ping(_) => {}
     }
 }
 
 pub(super) fn server_frame(data: &[u8]) {
     let Ok(Some(frame)) = decode_server_frame(Bytes::copy_from_slice(data)) else { return };
     let again = decode_server_frame(encode_server_frame(frame.clone())).expect("written by us");
-    assert_eq!(again, Some(frame), "a frame is what it was");
+    assert_eq!(again.as_ref(), Some(&frame), "a frame is what it was");
+    if let ServerFrame::Changes(changes) = frame {
+        for change in changes.changes {
+            let Ok(read) = chat::Change::try_from(change) else { continue };
+            let again = chat::Change::try_from(frames::Change::from(&read));
+            assert_eq!(again, Ok(read), "a change is what it was");
+        }
+    }
 }
 
 pub(super) fn spec_json(data: &[u8]) {

@@ -15,6 +15,10 @@ pub(super) fn key(data: &[u8]) {
         Key::User(user) => keys::user(user),
         Key::Device(user, device) => keys::device(user, *device),
         Key::Link(user, id) => keys::link(user, *id),
+        Key::Settings(user) => keys::settings(user),
+        Key::Change(id, number) => keys::change(*id, *number),
+        Key::Overlay(id, seq) => keys::overlay(*id, *seq),
+        Key::ChangeRef(id, change, device) => keys::change_ref(*id, change, *device),
         Key::Asset(id) => keys::asset(*id),
         Key::Storage(user) => keys::storage(user),
         Key::Kept(user, asset) => keys::kept(user, *asset),
@@ -33,6 +37,13 @@ pub(super) fn key(data: &[u8]) {
     assert_eq!(again, data, "{key:?} is what it was");
 }
 
+fn change(data: &[u8]) {
+    let id = chat::ConversationId::from_bytes(&[0; 16]).expect("slot 0");
+    let decode = |bytes: &[u8]| row::decode_change(id, chat::ChangeNumber(1), bytes);
+    let Ok(read) = decode(data) else { return };
+    assert_eq!(decode(&row::encode_change(&read)).expect("written by us"), read);
+}
+
 /// The first byte says which value follows.
 pub(super) fn row(data: &[u8]) {
     let Some((which, data)) = data.split_first() else { return };
@@ -43,7 +54,7 @@ pub(super) fn row(data: &[u8]) {
             assert_eq!($decode(&bytes).expect("written by us"), read, "a row is what it was");
         }};
     }
-    match which % 16 {
+    match which % 20 {
         0 => twice!(row::decode_head, row::encode_head),
         1 => twice!(row::decode_member, row::encode_member),
         2 => twice!(row::decode_producer, row::encode_producer),
@@ -56,6 +67,9 @@ pub(super) fn row(data: &[u8]) {
         10 => twice!(row::decode_asset, row::encode_asset),
         11 => twice!(row::decode_storage, row::encode_storage),
         12 => twice!(row::decode_kept, row::encode_kept),
+        16 => twice!(row::decode_overlay, row::encode_overlay),
+        17 => twice!(row::decode_earlier_change, row::encode_earlier_change),
+        18 => change(data),
         13 => twice!(row::decode_registration, row::encode_registration),
         14 => twice!(row::decode_notice, row::encode_notice),
         15 => twice!(row::decode_dead_letter, row::encode_dead_letter),

@@ -42,6 +42,11 @@ impl Device {
             }
             // The link is about to end; where to next is drawn anyway.
             ServerFrame::Problem(_) | ServerFrame::Pong(_) | ServerFrame::GoAway(_) => {}
+            // Who is added and removed is told as a change, too; nobody here wishes one, types, or confirms any.
+            ServerFrame::Changed(_)
+            | ServerFrame::Changes(_)
+            | ServerFrame::ChangesConfirmed(_)
+            | ServerFrame::Typing(_) => {}
         }
     }
 

@@ -126,7 +126,7 @@ async fn what_was_missed_comes_before_what_is_new_elsewhere() {
     assert!(matches!(script.say(), Say::CaughtUp));
     let read = script.session.poll_action();
     assert!(matches!(read, Some(Action::Read { conversation, .. }) if conversation == other));
-    script.session.handle_page(other, Some(vec![elsewhere]));
+    script.session.handle_page(other, Some(vec![elsewhere].into()));
     script.stored(&[1], false);
     script.quiet();
 }
@@ -176,8 +176,13 @@ fn floors_of(said: u64) -> Floors {
         message_id: MessageId::parse(&format!("a{order}")).expect("an id"),
         body: Body::default(),
     };
-    let read =
-        Command::Confirm { user: user("bob"), device: DeviceId(2), seq: Seq(said), read: true };
+    let read = Command::Confirm {
+        user: user("bob"),
+        device: DeviceId(2),
+        seq: Seq(said),
+        read: true,
+        hidden: false,
+    };
     let mut state = None;
     for command in (1..=said).map(|order| Command::Send(message(order))).chain([read]) {
         let known = chat::Known::default();

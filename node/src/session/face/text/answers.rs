@@ -69,7 +69,8 @@ impl Asked<'_> {
         tag
     }
 
-    fn tag(&mut self) -> u64 {
+    /// A tag of an item that is answered by itself and remembered elsewhere.
+    pub(super) fn tag(&mut self) -> u64 {
         let tag = self.answers.next_tag;
         self.answers.next_tag += 1;
         tag

@@ -125,7 +125,10 @@ async fn a_repetition_on_another_link_is_answered_with_the_present_status() {
     drop(first);
     let id = ConversationId::direct(&alice.user, &bob.user);
     let (user, device) = (bob.user, bob.device);
-    fake.apply(id, &chat::Command::Confirm { user, device, seq: chat::Seq(1), read: true });
+    fake.apply(
+        id,
+        &chat::Command::Confirm { user, device, seq: chat::Seq(1), read: true, hidden: false },
+    );
     let mut second = Talk::begin(&parts, &alice).await;
     let missed = second.next().await;
     assert_eq!(missed["messages"][0]["payload"][0]["read"], true, "{missed}");
@@ -212,7 +215,10 @@ async fn a_group_tells_how_many_have_it() {
     assert_eq!((&answer["groupId"], &answer["deliveredCount"]), (&json!("team"), &json!(0)));
     let confirm = |who: &Identity| {
         let (user, device) = (who.user.clone(), who.device);
-        fake.apply(id, &chat::Command::Confirm { user, device, seq: chat::Seq(1), read: false });
+        fake.apply(
+            id,
+            &chat::Command::Confirm { user, device, seq: chat::Seq(1), read: false, hidden: false },
+        );
     };
     confirm(&bob);
     let status = sender.items().await.remove(0);
