@@ -388,6 +388,39 @@ async fn the_list_of_conversations_counts_what_is_unread() {
 }
 
 #[tokio::test]
+async fn unread_is_exact_for_those_who_wrote_thousands_since_they_read() {
+    let (fake, parts, alice, token) = people();
+    let bob = Identity { user: user("bob"), device: chat::DeviceId(2) };
+    let unread = async || {
+        let all = ask(&parts, "GET", "/v1/conversations", Some(&token), Value::Null).await.body;
+        all["conversations"][0]["unread"].as_u64().expect("a number")
+    };
+    let say = |from: &Identity, to: &str, count: u64, what: &str| {
+        (0..count).map(|n| fake.say(from, to, &format!("{what}{n}"))).last()
+    };
+    say(&bob, "alice", 3, "before");
+    say(&alice, "bob", 1200, "much");
+    say(&bob, "alice", 2, "after");
+    assert_eq!(unread().await, 5, "nothing was read yet");
+
+    let read = say(&alice, "bob", 40, "more").expect("something was said");
+    let id = chat::ConversationId::direct(&alice.user, &bob.user);
+    fake.apply(
+        id,
+        &chat::Command::Confirm {
+            user: alice.user.clone(),
+            device: alice.device,
+            seq: read,
+            read: true,
+            hidden: false,
+        },
+    );
+    say(&bob, "alice", 4, "news");
+    say(&alice, "bob", 1500, "yet more");
+    assert_eq!(unread().await, 4, "what was said before is read");
+}
+
+#[tokio::test]
 async fn presence_is_told_of_those_who_exist() {
     let (fake, parts, alice, token) = people();
     let get = async |path: &str| ask(&parts, "GET", path, Some(&token), Value::Null).await;
