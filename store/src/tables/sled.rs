@@ -19,6 +19,7 @@ use std::io;
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::sled::IVec;
 use bytes::Bytes;
@@ -54,6 +55,41 @@ struct Inner {
     folder: Folder,
 }
 
+/// How often the library's own lock is tried. It belongs to this process: whoever else has the folder is refused before,
+/// by its claim. A database that was closed a moment ago lets go of it from a thread of its own.
+const LOCK_TRIES: u32 = 100;
+/// Between two tries.
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
+/// The database in a claimed folder.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "opening blocks as all of this room does; nothing simulated opens sled"
+)]
+fn open_database(config: &::sled::Config, folder: &Folder) -> Result<::sled::Db, StoreError> {
+    for _ in 1..LOCK_TRIES {
+        match try_open(config, folder)? {
+            Err(::sled::Error::Io(error)) if is_locked(&error) => std::thread::sleep(LOCK_PAUSE),
+            opened => return opened.map_err(|error| failure(folder, error)),
+        }
+    }
+    try_open(config, folder)?.map_err(|error| failure(folder, error))
+}
+
+/// After a loss of power the library finds its own files inconsistent and panics; to us those are bytes from outside.
+fn try_open(
+    config: &::sled::Config,
+    folder: &Folder,
+) -> Result<Result<::sled::Db, ::sled::Error>, StoreError> {
+    std::panic::catch_unwind(AssertUnwindSafe(|| config.open()))
+        .map_err(|_| StoreError::corrupt(folder.path(), 0, "sled cannot recover its files"))
+}
+
+/// The library wraps what the operating system said of its lock into words.
+fn is_locked(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Other && error.to_string().contains("acquire lock")
+}
+
 impl SledTables {
     /// Opens or makes the database in `folder`.
     pub(super) fn open(folder: Folder, options: &TablesOptions) -> Result<Self, StoreError> {
@@ -61,12 +97,7 @@ impl SledTables {
             .path(folder.data())
             .cache_capacity(options.cache_bytes)
             .flush_every_ms(None);
-        // After a loss of power the library finds its own files inconsistent and panics; to us
-        // those are bytes from outside.
-        let opened = std::panic::catch_unwind(AssertUnwindSafe(|| config.open()));
-        let database = opened
-            .map_err(|_| StoreError::corrupt(folder.path(), 0, "sled cannot recover its files"))?
-            .map_err(|error| failure(&folder, error))?;
+        let database = open_database(&config, &folder)?;
         let path = folder.data().join(DATABASE_FILE);
         let file = File::open(&path).map_err(|error| StoreError::io(&path, error))?;
         let inner = Inner {
