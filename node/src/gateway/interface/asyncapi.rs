@@ -4,7 +4,9 @@ use proto::ProblemCode;
 use serde_json::{Map, Value, json};
 
 use super::schema::{EXACT_MAX, Field, Schema, field, optional};
-use super::words::{CANONICAL, CONVERSATION, COUNT, MESSAGE, NAME, SEQUENCE, TEXT};
+use super::words::{
+    CANONICAL, CHANGE, CHANGE_ID, CONVERSATION, COUNT, MESSAGE, NAME, REACTING, SEQUENCE, TEXT,
+};
 
 /// One kind of frame.
 struct Frame {
@@ -72,6 +74,48 @@ const CONFIRMATION: Schema = Schema::Named(
         optional("read", Schema::Flag),
     ]),
 );
+const CHANGES_CONFIRMATION: Schema = Schema::Named(
+    "ChangesConfirmation",
+    &Schema::Object(&[
+        field("conversationId", CONVERSATION),
+        field("change", Schema::Number(1, EXACT_MAX)).says("covers everything up to here"),
+        field("delivered", Schema::Flag),
+    ]),
+);
+/// What a client wants to become of a message.
+const WISH: Schema = Schema::Named(
+    "Wish",
+    &Schema::Object(&[
+        field("changeId", CHANGE_ID).says("repeated under the same id, it happens once"),
+        optional("canonicalId", CANONICAL).says("this, or conversationId and sequence"),
+        optional("conversationId", CONVERSATION),
+        optional("sequence", SEQUENCE),
+        field("kind", Schema::OneOf(&["edit", "delete", "react"])),
+        optional("messageText", TEXT).says("edit"),
+        optional("reaction", REACTING).says("react; empty: taken back"),
+    ]),
+);
+const WISH_ANSWER: Schema = Schema::Named(
+    "WishAnswer",
+    &Schema::Object(&[
+        optional("changeId", CHANGE_ID),
+        optional("conversationId", CONVERSATION),
+        optional("sequence", SEQUENCE),
+        optional("canonicalId", CANONICAL),
+        optional("kind", Schema::OneOf(&["edit", "delete", "react"])),
+        optional("change", Schema::Number(1, EXACT_MAX)),
+        optional("timestamp", Schema::Time),
+        optional("error", ERROR),
+    ]),
+);
+const TYPING_SAID: &[Field] = &[
+    optional("conversationId", CONVERSATION).says("this, or receiverId, or groupId"),
+    optional("receiverId", NAME),
+    optional("groupId", NAME),
+    field("on", Schema::Flag),
+];
+const TYPING_TOLD: &[Field] =
+    &[field("conversationId", CONVERSATION), field("userId", NAME), field("on", Schema::Flag)];
 const ITEMS_MAX: usize = proto::spec_json::PAYLOAD_ITEMS_MAX;
 
 /// What a client says.
@@ -86,10 +130,30 @@ const SAID: &[Frame] = &[
         about: "Messages and confirmations, in any mixture.",
         fields: &[
             optional("connection_id", Schema::Text(64)).says("not compared"),
-            field("payload", Schema::List(&Schema::Either(&[OUTGOING, CONFIRMATION]), ITEMS_MAX)),
+            field("payload", ASKED),
+        ],
+    },
+    Frame {
+        name: "wishes",
+        about: "Edits, deletions for all and reactions; each is answered by itself.",
+        fields: &[
+            optional("connection_id", Schema::Text(64)).says("not compared"),
+            field("changes", Schema::List(&WISH, ITEMS_MAX)),
+        ],
+    },
+    Frame {
+        name: "types",
+        about: "The user is writing, or no more. Never stored.",
+        fields: &[
+            optional("connection_id", Schema::Text(64)).says("not compared"),
+            field("typing", Schema::Object(TYPING_SAID)),
         ],
     },
 ];
+
+/// What a payload of a client holds.
+const ASKED: Schema =
+    Schema::List(&Schema::Either(&[OUTGOING, CONFIRMATION, CHANGES_CONFIRMATION]), ITEMS_MAX);
 
 /// What a node says.
 const TOLD: &[Frame] = &[
@@ -107,6 +171,22 @@ const TOLD: &[Frame] = &[
         name: "items",
         about: "Messages as they are stored, answers, and the same answers again as others get further.",
         fields: &[CONNECTION, field("payload", ITEMS)],
+    },
+    Frame {
+        name: "changes",
+        about: "What was changed, each after the messages that were said before it; and answers to wishes.",
+        fields: &[
+            CONNECTION,
+            field(
+                "changes",
+                Schema::List(&Schema::Either(&[CHANGE, WISH_ANSWER]), usize::MAX >> 16),
+            ),
+        ],
+    },
+    Frame {
+        name: "typing",
+        about: "Somebody is writing, or no more; ends by itself after 6 s without a word.",
+        fields: &[CONNECTION, field("typing", Schema::Object(TYPING_TOLD))],
     },
     Frame {
         name: "error",
