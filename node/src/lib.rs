@@ -19,6 +19,7 @@ mod fanout;
 mod gateway;
 mod history;
 mod hosted;
+mod membership;
 mod operated;
 mod operations;
 mod peers;
