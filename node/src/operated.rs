@@ -45,7 +45,7 @@ impl Operated for Node {
     }
 
     fn groups_expected(&self) -> Option<usize> {
-        self.cluster.get().map(|config| config.groups_of(self.id).len())
+        self.cluster.get().map(|config| config.groups().count())
     }
 
     fn shards(&self) -> Vec<ShardStatus> {
