@@ -25,6 +25,7 @@ use transport::peer::PeerHandler;
 
 use crate::asset::Local;
 use crate::clock::{Clock, Entropy};
+use crate::cluster::Configured;
 use crate::config::Config;
 use crate::gateway::issuers::Issuers;
 use crate::gateway::tokens::Identity;
@@ -181,7 +182,7 @@ pub struct HostView {
     raft: Raft,
     tables: Arc<dyn Tables>,
     reader: Reader,
-    cluster: Arc<OnceLock<Arc<ClusterConfig>>>,
+    cluster: Arc<OnceLock<Configured>>,
 }
 
 impl HostView {
@@ -266,8 +267,9 @@ impl HostView {
     /// # Errors
     /// When the tables cannot be read.
     pub fn rows_of(&self, group: u32) -> Result<Vec<(Bytes, Bytes)>, store::StoreError> {
-        let cluster = self.cluster.get();
-        let Some(shard) = cluster.and_then(|cluster| cluster.shards.get(&GroupId(group))) else {
+        let cluster = self.cluster.get().and_then(|configured| configured.borrow().clone());
+        let Some(shard) = cluster.as_ref().and_then(|cluster| cluster.shards.get(&GroupId(group)))
+        else {
             return Ok(Vec::new());
         };
         let range = keys::slot_range(shard.slots.start, shard.slots.end);

@@ -218,7 +218,7 @@ impl Running {
         self.tasks.spawn(peers.follow(id, known, configured, self.stop.clone()));
         boot::introduce(&council, id, self.identity).await?;
         // Readiness counts the groups of the shard map from here on.
-        assert!(self.node.cluster.set(Arc::clone(&cluster)).is_ok(), "a node joins once");
+        assert!(self.node.cluster.set(council.configured()).is_ok(), "a node joins once");
         let router = self.router(&cluster);
         self.start_shards(&cluster, &router).await?;
         let Node { id: node, raft, peers, .. } = self.node.clone();
