@@ -7,6 +7,7 @@
 //! its voters in `raft`.
 
 mod direct;
+pub(crate) mod explain;
 mod follow;
 #[cfg(test)]
 mod tests;
