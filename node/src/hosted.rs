@@ -25,10 +25,12 @@ use transport::peer::PeerHandler;
 
 use crate::asset::Local;
 use crate::clock::{Clock, Entropy};
+use crate::cluster::Configured;
 use crate::config::Config;
 use crate::gateway::issuers::Issuers;
 use crate::gateway::tokens::Identity;
 use crate::gateway::{self, Parts};
+use crate::identity;
 use crate::peers::{Callee, Peers};
 use crate::plane::Plane;
 use crate::push::Outgoing;
@@ -109,6 +111,8 @@ impl Host {
             entropy,
             outgoing,
             services: Arc::default(),
+            identity: identity::print(&config.node.to_be_bytes()),
+            known: Vec::new(),
             config,
         };
         running.connect(plane);
@@ -136,11 +140,12 @@ impl Host {
     /// Joins the cluster, hands out the client side, and goes on until the node has to stop.
     pub async fn run(mut self, ready: impl FnOnce(Front) + Send) -> Error {
         let serve = async {
-            let (router, configured) = match self.running.join().await {
+            let (router, council) = match self.running.join().await {
                 Ok(joined) => joined,
                 Err(error) => return error,
             };
-            let (parts, sessions) = self.running.front(router, configured, Issuers::default());
+            let (parts, sessions) =
+                self.running.front(router, council.configured(), Issuers::default());
             ready(Front { parts, sessions });
             std::future::pending().await
         };
@@ -177,7 +182,7 @@ pub struct HostView {
     raft: Raft,
     tables: Arc<dyn Tables>,
     reader: Reader,
-    cluster: Arc<OnceLock<Arc<ClusterConfig>>>,
+    cluster: Arc<OnceLock<Configured>>,
 }
 
 impl HostView {
@@ -262,8 +267,8 @@ impl HostView {
     /// # Errors
     /// When the tables cannot be read.
     pub fn rows_of(&self, group: u32) -> Result<Vec<(Bytes, Bytes)>, store::StoreError> {
-        let cluster = self.cluster.get();
-        let Some(shard) = cluster.and_then(|cluster| cluster.shards.get(&GroupId(group))) else {
+        let cluster = self.cluster.get().and_then(|configured| configured.borrow().clone());
+        let Some(shard) = cluster.and_then(|map| map.shards.get(&GroupId(group)).cloned()) else {
             return Ok(Vec::new());
         };
         let range = keys::slot_range(shard.slots.start, shard.slots.end);

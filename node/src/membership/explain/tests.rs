@@ -95,7 +95,9 @@ const FAULTS: &[(&str, &[Option<&str>], Provoke, Show, Verdict, Option<&str>)] =
         "a voter is lost and there is no other node",
         THREE,
         |map| state(map, 3, NodeState::Lost),
-        |picture| drop(picture.heard.remove(&NodeId(3))),
+        |picture| {
+            picture.heard.remove(&NodeId(3));
+        },
         Verdict::LostVoter,
         Some("synod node replace 3"),
     ),
@@ -103,7 +105,9 @@ const FAULTS: &[(&str, &[Option<&str>], Provoke, Show, Verdict, Option<&str>)] =
         "a voter has just fallen silent",
         THREE,
         nothing,
-        |picture| drop(picture.heard.remove(&NodeId(2))),
+        |picture| {
+            picture.heard.remove(&NodeId(2));
+        },
         Verdict::SilentVoter,
         Some("synod node show 2"),
     ),
@@ -143,7 +147,9 @@ const FAULTS: &[(&str, &[Option<&str>], Provoke, Show, Verdict, Option<&str>)] =
         "whoever shall vote is silent",
         FOUR,
         |map| shard(map).moving = Some([1, 2, 4].map(NodeId).to_vec()),
-        |picture| drop(picture.heard.remove(&NodeId(4))),
+        |picture| {
+            picture.heard.remove(&NodeId(4));
+        },
         Verdict::NewcomerSilent,
         Some("synod node show 4"),
     ),
@@ -151,7 +157,9 @@ const FAULTS: &[(&str, &[Option<&str>], Provoke, Show, Verdict, Option<&str>)] =
         "whoever shall vote is behind",
         FOUR,
         |map| shard(map).moving = Some([1, 2, 4].map(NodeId).to_vec()),
-        |picture| drop(picture.behind.insert(NodeId(4), 70_000)),
+        |picture| {
+            picture.behind.insert(NodeId(4), 70_000);
+        },
         Verdict::NewcomerBehind,
         None,
     ),
@@ -167,7 +175,9 @@ const FAULTS: &[(&str, &[Option<&str>], Provoke, Show, Verdict, Option<&str>)] =
         "the group does not vote as the map says",
         FOUR,
         nothing,
-        |picture| drop(picture.voters.remove(&NodeId(3))),
+        |picture| {
+            picture.voters.remove(&NodeId(3));
+        },
         Verdict::NotAsMapped,
         Some("synod node show 1"),
     ),
@@ -191,7 +201,9 @@ const FAULTS: &[(&str, &[Option<&str>], Provoke, Show, Verdict, Option<&str>)] =
         "another replica is slow",
         THREE,
         nothing,
-        |picture| drop(picture.behind.insert(NodeId(3), 50_000)),
+        |picture| {
+            picture.behind.insert(NodeId(3), 50_000);
+        },
         Verdict::ReplicaBehind,
         Some("synod node show 3"),
     ),
