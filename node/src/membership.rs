@@ -7,6 +7,7 @@
 //! its voters in `raft`.
 
 mod direct;
+pub(crate) mod explain;
 mod follow;
 #[cfg(test)]
 mod tests;
@@ -15,11 +16,11 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use cluster_config::{ClusterConfig, Command, Outcome};
-use raft::{Founding, GroupId, NodeId, ProposeError, Raft, Wish};
+use raft::{Founding, GroupId, NodeId, Raft, Wish};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::cluster::Configured;
+use crate::council::Council;
 use crate::peers::Peers;
 
 /// How often is compared what is with what should be, when nothing says that it changed.
@@ -34,8 +35,8 @@ pub(crate) struct Membership {
     pub(crate) raft: Raft,
     /// The others.
     pub(crate) peers: Peers,
-    /// The map.
-    pub(crate) configured: Configured,
+    /// The map, and the way to change it.
+    pub(crate) council: Council,
 }
 
 /// How a group begins here, where it has no log yet. Only those who founded it may found it, and only while nobody else
@@ -90,7 +91,7 @@ impl Membership {
     }
 
     async fn until_removed(&self) {
-        let mut configured = self.configured.clone();
+        let mut configured = self.council.configured();
         let removed = |config: &Option<std::sync::Arc<ClusterConfig>>| {
             config.as_ref().is_some_and(|config| is_removed(config, self.node))
         };
@@ -100,16 +101,9 @@ impl Membership {
         }
     }
 
-    /// Carries a command to group 0's leader. `None`: nobody says what came of it; asking again does no harm.
+    /// Carries a command to group 0. `None`: nobody says what came of it; asking again does no harm.
     async fn propose(&self, command: &Command) -> Option<Outcome> {
-        let command = proto::cluster::encode_cluster_command("system", command);
-        let group = self.raft.group(GroupId::CLUSTER)?;
-        let answer = match group.status().leader {
-            Some(leader) if leader == self.node => group.propose(command).await,
-            Some(leader) => self.peers.forward(leader.0, GroupId::CLUSTER, command).await,
-            None => Err(ProposeError::NotLeader { leader: None }),
-        };
-        let outcome = answer.inspect_err(|error| tracing::debug!(%error, "group 0 did not answer"));
-        proto::cluster::decode_cluster_outcome(&outcome.ok()?).ok()
+        let outcome = self.council.propose("system", command).await;
+        outcome.inspect_err(|error| tracing::debug!(%error, "group 0 did not answer")).ok()
     }
 }

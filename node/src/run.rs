@@ -222,7 +222,7 @@ impl Running {
         let router = self.router(&cluster);
         self.start_shards(&cluster, &router).await?;
         let Node { id: node, raft, peers, .. } = self.node.clone();
-        let membership = Membership { node, raft, peers, configured: council.configured() };
+        let membership = Membership { node, raft, peers, council: council.clone() };
         membership.begin(&mut self.tasks, &self.stop);
         self.tasks.spawn(announce(council.clone(), id, self.stop.clone()));
         Ok((router, council))

@@ -18,7 +18,7 @@ struct Silence(BTreeMap<NodeId, Instant>);
 impl Membership {
     /// Looks after the cluster for ever.
     pub(super) async fn direct(&self) {
-        let mut configured = self.configured.clone();
+        let mut configured = self.council.configured();
         let mut silence = Silence::default();
         loop {
             let config = configured.borrow_and_update().clone();

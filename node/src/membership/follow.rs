@@ -16,7 +16,7 @@ const FAREWELL: Duration = Duration::from_secs(2);
 impl Membership {
     /// Looks after one group for ever.
     pub(super) async fn follow(&self, group: Group) {
-        let mut configured = self.configured.clone();
+        let mut configured = self.council.configured();
         loop {
             let config = configured.borrow_and_update().clone();
             let pause = match config {
@@ -66,8 +66,8 @@ impl Membership {
 
     /// The map, with everything that was decided before this call.
     async fn newest(&self) -> Option<Arc<ClusterConfig>> {
-        self.raft.group(raft::GroupId::CLUSTER)?.linearize().await.ok()?;
-        self.configured.borrow().clone()
+        self.council.linearize().await.ok()?;
+        Some(self.council.config())
     }
 
     /// Says that those who should vote do.

@@ -11,7 +11,7 @@ pub(super) fn refused(refusal: &Refusal) -> Problem {
             ProblemCode::NotFound
         }
         R::NoSuchJoinToken | R::NoSuchClaim => ProblemCode::NotAllowed,
-        R::OutOfBounds { .. } => ProblemCode::InvalidRequest,
+        R::OutOfBounds { .. } | R::EvenVoters => ProblemCode::InvalidRequest,
         R::NameTaken(_) => ProblemCode::NameTaken,
         R::NotFounded
         | R::FoundedAlready
@@ -21,7 +21,6 @@ pub(super) fn refused(refusal: &Refusal) -> Problem {
         | R::NoAuthority
         | R::OtherIdentity(_)
         | R::StalePlan { .. }
-        | R::EvenVoters
         | R::TakesNoReplicas { .. }
         | R::NotMoving(_)
         | R::StillVotes { .. }
