@@ -16,6 +16,7 @@ mod disk;
 #[doc(hidden)]
 pub mod doors;
 mod fanout;
+mod figures;
 mod gateway;
 mod history;
 mod hosted;

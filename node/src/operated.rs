@@ -88,6 +88,10 @@ impl Operated for Node {
         self.faults.then(|| self.peers.cut(nodes))
     }
 
+    fn journal(&self) -> store::JournalStats {
+        self.raft.journal_stats()
+    }
+
     fn letters(&self) -> Option<DeadLetters> {
         self.letters.get().cloned()
     }

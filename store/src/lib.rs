@@ -20,6 +20,7 @@ pub mod disk;
 #[doc(hidden)]
 pub mod doors;
 pub mod error;
+mod figures;
 pub mod journal;
 pub mod seal;
 pub mod tables;

@@ -1,6 +1,8 @@
 //! Claims about the operator's routes: what is answered while the node is well and while it is not.
 //! No socket is opened.
 
+mod metrics;
+
 use axum::body::Body;
 use axum::http::Request;
 use tower::ServiceExt as _;
@@ -34,6 +36,9 @@ impl Operated for Node {
     }
     fn cut(&self, nodes: BTreeSet<u64>) -> Option<()> {
         self.faults.then(|| *self.cut.lock() = nodes)
+    }
+    fn journal(&self) -> store::JournalStats {
+        store::JournalStats { free_bytes: Some(1), ..store::JournalStats::default() }
     }
     fn letters(&self) -> Option<DeadLetters> {
         None

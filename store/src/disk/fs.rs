@@ -6,6 +6,7 @@
 
 use super::{Disk, DiskFile, DiskLock, DiskThread, Pace, Space, Work};
 use crate::error::StoreError;
+use crate::figures::{SYNC_SECONDS, timed};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -92,7 +93,7 @@ impl DiskFile for FsFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        timed(&SYNC_SECONDS, || self.0.sync_data())
     }
 
     fn len(&self) -> io::Result<u64> {
