@@ -20,6 +20,7 @@ mod figures;
 mod gateway;
 mod history;
 mod hosted;
+mod notify;
 mod operated;
 mod operations;
 mod peers;

@@ -12,6 +12,7 @@ use crate::cluster::Configured;
 use crate::gateway::issuers::Issuers;
 use crate::gateway::tokens::{KeySet, TokenKeys, TokenSeed};
 use crate::gateway::{self, Parts, Ports};
+use crate::notify::Notify;
 use crate::push::{self, ApplicationKey, DeadLetters, Pusher};
 use crate::router::Router;
 use crate::session::{Elsewhere, Sessions};
@@ -43,6 +44,8 @@ impl Running {
         let plane =
             client_plane::serve(config, rest, sessions.on_link(), self.stop.clone()).await?;
         tracing::info!(address = %plane.address(), "ready for clients");
+        let notify = Notify::from_environment();
+        self.tasks.spawn(notify.serving(plane.address(), self.stop.clone()));
         // Among the tasks, so that whoever stops this node waits until its links were told and let go of everything.
         self.tasks.spawn(plane.stopped());
         self.stop.cancelled().await;
