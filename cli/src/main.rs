@@ -9,16 +9,21 @@ use clap::Parser as _;
 mod say;
 mod args;
 mod bench;
+mod bundle;
 mod context;
 mod demo;
+mod doctor;
 mod exit;
+mod inspect;
 mod operations;
+mod scrape;
 mod seed;
 mod start;
 mod status;
 mod talk;
+mod top;
 
-use args::{Bench, Command, Config, Node, Shard, Verb};
+use args::{Bench, Command, Config, Debug, Node, Shard, Verb};
 use exit::{Failure, Outcome};
 
 /// Sessions, entries and rows are many small pieces that one thread makes and another drops, for which the system's
@@ -47,6 +52,10 @@ fn run(verb: Verb) -> Outcome {
         Verb::Demo(args) => tool(demo::demo(args)),
         Verb::Status(args) => tool(status::status(args)),
         Verb::Health(args) => tool(status::health(args)),
+        Verb::Top(args) => tool(top::top(args)),
+        Verb::Doctor(args) => tool(doctor::doctor(args)),
+        Verb::Inspect(args) => inspect::inspect(&args),
+        Verb::Debug(Debug::Bundle(args)) => tool(bundle::bundle(args)),
         Verb::Node(Node::Ls(args)) => tool(status::nodes(args)),
         Verb::Shard(Shard::Ls(args)) => tool(status::shards(args)),
         Verb::Register(args) => tool(talk::register(args)),

@@ -8,6 +8,7 @@ use cluster_config::ClusterConfig;
 use futures::future::{BoxFuture, join_all};
 use raft::{NodeId, Raft};
 
+use crate::clock::{Clock as _, SystemClock};
 use crate::fanout::{Directory, Typing};
 use crate::operations::{Operated, PeerStatus, Role, ShardStatus};
 use crate::peers::Peers;
@@ -38,6 +39,10 @@ pub(crate) struct Node {
 impl Operated for Node {
     fn node(&self) -> u64 {
         self.id.0
+    }
+
+    fn now_ms(&self) -> u64 {
+        SystemClock.now().0
     }
 
     fn cluster(&self) -> String {

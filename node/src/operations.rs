@@ -70,6 +70,8 @@ pub(crate) struct PeerStatus {
 pub(crate) trait Operated: Send + Sync + 'static {
     /// This node's id.
     fn node(&self) -> u64;
+    /// Wall time, milliseconds since 1970, for whoever compares clocks.
+    fn now_ms(&self) -> u64;
     /// The cluster's name.
     fn cluster(&self) -> String;
     /// How many groups this node should run; `None` until the shard map is known.
@@ -164,6 +166,7 @@ async fn status(State(port): State<Port>) -> Response {
         "cluster": node.cluster(),
         "node": node.node(),
         "links": node.links(),
+        "now_ms": node.now_ms(),
         "nodes": node.peers(),
         "shards": node.shards(),
     }))

@@ -19,6 +19,9 @@ impl Operated for Node {
     fn node(&self) -> u64 {
         1
     }
+    fn now_ms(&self) -> u64 {
+        77
+    }
     fn cluster(&self) -> String {
         "test".to_owned()
     }

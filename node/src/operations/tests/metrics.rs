@@ -90,6 +90,9 @@ fn sampled() -> Vec<sampled::Sample> {
         fn node(&self) -> u64 {
             1
         }
+        fn now_ms(&self) -> u64 {
+            77
+        }
         fn cluster(&self) -> String {
             "a \"quoted\\ name".to_owned()
         }
