@@ -12,6 +12,7 @@ mod bench;
 mod bundle;
 mod context;
 mod demo;
+mod desk;
 mod doctor;
 mod exit;
 mod inspect;
@@ -47,6 +48,7 @@ fn main() -> std::process::ExitCode {
 
 fn run(verb: Verb) -> Outcome {
     match verb {
+        Verb::Init(args) => desk::init(&args),
         Verb::Start(args) => start::start(&args),
         Verb::Config(Config::Check { config }) => start::check(&config),
         Verb::Demo(args) => tool(demo::demo(args)),
@@ -56,7 +58,12 @@ fn run(verb: Verb) -> Outcome {
         Verb::Doctor(args) => tool(doctor::doctor(args)),
         Verb::Inspect(args) => inspect::inspect(&args),
         Verb::Debug(Debug::Bundle(args)) => tool(bundle::bundle(args)),
-        Verb::Node(Node::Ls(args)) => tool(status::nodes(args)),
+        Verb::Node(Node::Ls(args)) => tool(desk::nodes(args)),
+        Verb::Node(Node::Show(args)) => tool(desk::node(args)),
+        Verb::Node(Node::JoinToken(args)) => tool(desk::join_token(args)),
+        Verb::Operator(args) => tool(desk::operator(args)),
+        Verb::Settings(args) => tool(desk::settings(args)),
+        Verb::Audit(args) => tool(desk::audit(args)),
         Verb::Shard(Shard::Ls(args)) => tool(status::shards(args)),
         Verb::Register(args) => tool(talk::register(args)),
         Verb::Login(args) => tool(talk::login(args)),
