@@ -8,6 +8,7 @@ pub(crate) mod contacts;
 mod replica;
 mod resolve;
 mod standing;
+mod unread;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub(crate) use replica::{Order as Direction, Replica, Span, changes_visible_from
 
 pub(crate) use resolve::{account, seen};
 pub(crate) use standing::Standings;
+pub(crate) use unread::unread;
 
 use crate::gateway::problems;
 use crate::router::Router;
