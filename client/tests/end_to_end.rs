@@ -204,7 +204,7 @@ impl State {
                     conversation,
                     messages: self.messages.iter().skip(after).take(limit).cloned().collect(),
                     last_seq: self.messages.len() as u64,
-                    problem: None,
+                    ..Default::default()
                 })
             }
             ClientFrame::Hello(_) => panic!("said once"),

@@ -24,6 +24,7 @@ mod people;
 pub(crate) mod problems;
 pub(crate) mod propose;
 mod pushes;
+mod retention;
 mod sessions;
 mod settings;
 pub(crate) mod tokens;
@@ -199,6 +200,12 @@ fn routes() -> Vec<Route> {
         Route::put("/v1/groups/{group}/members/{user}", groups::set_role, groups::SET_ROLE),
         Route::post("/v1/groups/{group}/members", groups::add, groups::ADD),
         Route::delete("/v1/groups/{group}/members/{user}", groups::remove, groups::REMOVE),
+        Route::put("/v1/groups/{group}/retention", retention::of_group, retention::OF_GROUP),
+        Route::put(
+            "/v1/conversations/{conversation}/retention",
+            retention::of_conversation,
+            retention::OF_CONVERSATION,
+        ),
         Route::get("/messages/{name}", messages::page, messages::PAGE),
         Route::get("/v1/messages/{id}", messages::one, messages::ONE),
         Route::patch("/v1/messages/{id}", changes::edit, changes::EDIT),

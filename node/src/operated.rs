@@ -13,6 +13,7 @@ use crate::operations::{Operated, PeerStatus, Role, ShardStatus};
 use crate::peers::Peers;
 use crate::presence::OtherNodes;
 use crate::push::{DeadLetters, Hints};
+use crate::retention::Known;
 
 /// The running node as its ports see it. Complete before the cluster is known: the port serves from the first moment.
 #[derive(Clone)]
@@ -31,6 +32,8 @@ pub(crate) struct Node {
     pub(crate) faults: bool,
     /// What the pusher overhears.
     pub(crate) hints: Hints,
+    /// Conversations that do not keep their messages for ever.
+    pub(crate) retained: Known,
     /// What could not be told; set once the pusher runs.
     pub(crate) letters: Arc<OnceLock<DeadLetters>>,
 }

@@ -30,6 +30,7 @@ use crate::operations::{self, Metrics};
 use crate::peers::{Callee, Peers};
 use crate::plane::Plane;
 use crate::push::{Apns, Fcm, Hints, Outgoing, Overheard, Services};
+use crate::retention::{Heard, Known};
 use crate::router::{Replicated, Router};
 use crate::shard::{Outbox, ShardMachine};
 use crate::typing::TypingNews;
@@ -159,6 +160,7 @@ pub(crate) fn node(config: &Config, raft: &Raft, peers: &Peers) -> Node {
         cluster: Arc::new(OnceLock::new()),
         faults: config.faults.enabled,
         hints: Hints::default(),
+        retained: Known::default(),
         letters: Arc::new(OnceLock::new()),
     }
 }
@@ -270,6 +272,7 @@ impl Running {
         router: &Router,
     ) -> Result<(), Error> {
         let fanout = Fanout::new(self.node.directory.clone());
+        let fanout = Heard::new(fanout, self.node.retained.clone());
         let publish = Arc::new(Overheard::new(fanout, self.node.hints.clone()));
         for id in cluster.groups_of(self.node.id).into_iter().filter(|id| !id.is_cluster()) {
             let shard = &cluster.shards[&id];

@@ -11,7 +11,10 @@ mod outbound;
 mod time;
 mod writer;
 
-pub use change::{BadChange, ChangeItem, Changes, changes_page, role_name, role_of, typing};
+pub use change::{
+    BadChange, ChangeItem, Changes, DAY_SECONDS, changes_page, retention_json, role_name, role_of,
+    typing,
+};
 pub use inbound::{Inbound, TypingIn, TypingWhere, parse};
 pub use item::{BadItem, BadJson, ConfirmItem, Item, MessageItem, SentTo};
 pub use outbound::{

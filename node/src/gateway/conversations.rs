@@ -16,7 +16,7 @@ use super::Parts;
 use super::body::{Parameters, invalid};
 use super::caller::Caller;
 use super::interface::words::{
-    CONVERSATION, COUNT, FRESHNESS, LIMIT, MESSAGE, NAME, SEQUENCE, SHORT,
+    CONVERSATION, COUNT, FRESHNESS, LIMIT, MESSAGE, NAME, RETENTION, SEQUENCE, SHORT,
 };
 use super::interface::{Answer, Operation, Schema, field, optional};
 use super::messages::{consistency, limit};
@@ -62,6 +62,8 @@ const CONVERSATION_LINE: Schema = Schema::Named(
         field("unread", COUNT),
         field("delivered", SEQUENCE),
         field("read", SEQUENCE),
+        field("retention", RETENTION),
+        field("expiredUpTo", SEQUENCE).says("what has expired; 0: nothing has"),
     ]),
 );
 
@@ -135,6 +137,8 @@ impl Parts {
             "unread": unread,
             "delivered": best.delivered.0,
             "read": best.read.0,
+            "retention": spec_json::retention_json(conversation.head.retention),
+            "expiredUpTo": conversation.head.expired.0,
         });
         match &conversation.head.kind {
             Kind::Direct { .. } => {

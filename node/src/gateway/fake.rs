@@ -214,6 +214,9 @@ impl Fake {
         if let Some(recorded) = applied.changed.change {
             state.record(id, command, &recorded);
         }
+        if let Some(expired) = applied.changed.expired {
+            state.expire(id, &expired);
+        }
         drop(state);
         self.publish(events);
         for owed in applied.owed {
@@ -294,7 +297,28 @@ impl State {
                     ..Known::default()
                 }
             }
+            chat::Command::Expire { up_to } => {
+                let from = self.conversations.get(&id).map_or(Seq(0), |this| this.head.expired);
+                let due = (from.0 + 1..=up_to.0).filter_map(|seq| {
+                    let message = Arc::new(self.messages.get(&(id, Seq(seq)))?.clone());
+                    let overlay = self.overlays.get(&(id, Seq(seq))).cloned().unwrap_or_default();
+                    Some(Subject { message, overlay })
+                });
+                Known { expiring: due.collect(), ..Known::default() }
+            }
             _ => Known::default(),
+        }
+    }
+
+    fn expire(&mut self, id: ConversationId, expired: &chat::Expired) {
+        for message in &expired.messages {
+            self.messages.insert((id, message.seq), Message::clone(message));
+        }
+        for seq in &expired.laid {
+            self.overlays.remove(&(id, *seq));
+        }
+        for number in &expired.emptied {
+            self.changes.get_mut(&(id, *number)).expect("it was recorded").what.erase();
         }
     }
 

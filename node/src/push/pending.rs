@@ -68,7 +68,10 @@ pub(super) fn is_obsolete(
 ) -> Result<bool, StoreError> {
     let conversation = replica.conversation(notice.conversation)?;
     let waits = conversation.is_some_and(|conversation| {
-        conversation.is_member(user) && conversation.best(user).delivered < notice.seq
+        // A member, to whom it has neither come nor expired.
+        let waits = |from: Seq| from <= notice.seq;
+        conversation.visible_from(user).is_some_and(waits)
+            && conversation.best(user).delivered < notice.seq
     });
     Ok(!waits)
 }

@@ -13,6 +13,7 @@ use crate::gateway::issuers::Issuers;
 use crate::gateway::tokens::{KeySet, TokenKeys, TokenSeed};
 use crate::gateway::{self, Parts, Ports};
 use crate::push::{self, ApplicationKey, DeadLetters, Pusher};
+use crate::retention;
 use crate::router::Router;
 use crate::session::{Elsewhere, Sessions};
 use crate::shard::Reader;
@@ -101,7 +102,8 @@ impl Running {
             key: ApplicationKey::new(configured.clone()),
         }));
         let leads = self.leads(configured.clone());
-        self.push(&parts, leads);
+        self.push(&parts, Arc::clone(&leads));
+        self.retain(&parts, leads);
         let elsewhere = elsewhere(self.config.node, configured);
         let sessions = Sessions::new(Arc::clone(&parts), elsewhere, self.stop.clone());
         (parts, sessions)
@@ -141,6 +143,18 @@ impl Running {
             settings: self.config.push.clone(),
         });
         self.tasks.spawn(pusher.run(self.stop.clone()));
+    }
+
+    /// Erases what has expired in the shards that this node leads.
+    fn retain(&mut self, parts: &Parts, leads: push::Leads) {
+        let worker = retention::Worker {
+            known: self.node.retained.clone(),
+            leads,
+            replica: Arc::clone(&parts.replica),
+            router: parts.router.clone(),
+            clock: Arc::clone(&self.clock),
+        };
+        self.tasks.spawn(worker.run(self.stop.clone()));
     }
 
     /// Keeps the token keys ready for use as group 0 changes them.

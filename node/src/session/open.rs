@@ -153,7 +153,7 @@ fn position_from(
 ) -> Result<Option<Position>, StoreError> {
     let Some(head) = replica.head(id)? else { return Ok(None) };
     let Some(member) = replica.member(id, &who.user)? else { return Ok(None) };
-    let visible_from = history::visible_from(&head.kind, &member);
+    let visible_from = history::visible_from(&head, &member);
     let cursor = replica.cursor(id, who.device)?;
     let cursor = cursor.unwrap_or_else(|| Cursor::of(who.user.clone()));
     let start = starts.get(&id).copied().unwrap_or_default();

@@ -385,7 +385,7 @@ async fn a_token_may_come_in_the_first_frame_and_only_there() {
     let (_fake, parts, alice, _bob) = people();
     let stop = CancellationToken::new();
     let mut client = link(&parts, Encoding::Binary, None, &stop);
-    let hello = frames::Hello { token: token(&parts, &alice), version: 1 };
+    let hello = frames::Hello { token: token(&parts, &alice), version: 1, resume: None };
     client.ask(ClientFrame::Hello(hello)).await;
     assert!(matches!(client.next().await, ServerFrame::Welcome(_)));
 

@@ -248,8 +248,13 @@ pub enum Paging {
     Around(Option<CanonicalId>, Option<CanonicalId>),
 }
 
-/// The body of `GET /messages/…`: ascending by sequence. `{"messages":[{"payload":[…]}],"next_after_id":…}`.
-pub fn history_page<'a>(messages: impl IntoIterator<Item = Entity<'a>>, paging: Paging) -> String {
+/// The body of `GET /messages/…`: ascending by sequence. `{"messages":[{"payload":[…]}],"next_after_id":…}`, and where
+/// messages have `expired`, up to which.
+pub fn history_page<'a>(
+    messages: impl IntoIterator<Item = Entity<'a>>,
+    paging: Paging,
+    expired: Seq,
+) -> String {
     let mut messages = messages.into_iter().peekable();
     let mut out = Writer::with_capacity(ITEM_BYTES);
     out.open(b'{');
@@ -277,6 +282,10 @@ pub fn history_page<'a>(messages: impl IntoIterator<Item = Entity<'a>>, paging: 
             Some(id) => out.plain(id),
             None => out.null(),
         }
+    }
+    if expired > Seq(0) {
+        out.name("expiredUpTo");
+        out.number(expired.0);
     }
     out.close(b'}');
     out.finish()

@@ -360,11 +360,13 @@ fn the_clients_own_timestamp_is_kept() {
 
 #[test]
 fn pages_of_history_say_where_the_next_begins() {
-    let nothing = history_page([], Paging::After(None));
+    let nothing = history_page([], Paging::After(None), Seq(0));
     assert_eq!(nothing, r#"{"messages":[],"next_after_id":null}"#);
+    let expired = history_page([], Paging::After(None), Seq(9));
+    assert_eq!(expired, r#"{"messages":[],"next_after_id":null,"expiredUpTo":9}"#);
     let message = hello();
     let page = [entity(&message, Addressee::Receiver("bob"))];
-    let text = history_page(page, Paging::Before(Some(message.canonical_id())));
+    let text = history_page(page, Paging::Before(Some(message.canonical_id())), Seq(0));
     let told: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(told["next_before_id"], message.canonical_id().to_string());
     assert_eq!(told["messages"][0]["payload"][0]["sequence"], 7);

@@ -219,12 +219,14 @@ impl Native {
                 server_frame::Frame::HistoryPage(page) => page.problem,
                 server_frame::Frame::Changed(changed) => changed.problem,
                 server_frame::Frame::ChangesConfirmed(confirmed) => confirmed.problem,
+                server_frame::Frame::Presence(presence) => presence.problem,
                 server_frame::Frame::Problem(problem) => Some(problem),
                 server_frame::Frame::Deliver(_)
                 | server_frame::Frame::Status(_)
                 | server_frame::Frame::GoAway(_)
                 | server_frame::Frame::Changes(_)
                 | server_frame::Frame::Typing(_)
+                | server_frame::Frame::Resume(_)
                 | server_frame::Frame::CaughtUp(_) => continue,
             };
             return problem.map_or(Verdict::Allowed, |problem| Verdict::refused(problem.code));
@@ -234,7 +236,7 @@ impl Native {
 
 fn hello(world: &World, who: Who) -> Option<client_frame::Frame> {
     let token = world.tokens.get(&who)?.clone();
-    Some(client_frame::Frame::Hello(frames::Hello { token, version: 1 }))
+    Some(client_frame::Frame::Hello(frames::Hello { token, version: 1, resume: None }))
 }
 
 pub(crate) async fn judge(world: &mut World, judge: &Judge) {

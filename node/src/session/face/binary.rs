@@ -38,6 +38,7 @@ impl Binary {
             ClientFrame::ReadHistory(history) => ask_history(history),
             ClientFrame::ChangeMessage(change) => ask_change(change),
             ClientFrame::ConfirmChanges(confirm) => ask_confirm_changes(&confirm),
+            ClientFrame::WatchPresence(_) => return Ok(()),
             ClientFrame::Typing(typing) => match typing_of(&typing) {
                 Some(ask) => ask,
                 // Nothing waits for an answer to it.
@@ -65,6 +66,7 @@ impl Binary {
                 device: who.device.0,
                 node: self.node,
                 at_ms: self.clock.now().0,
+                ..Default::default()
             }),
             Say::Sent { tag, conversation, message_id, result } => {
                 ServerFrame::Sent(frames::Sent {
@@ -104,7 +106,7 @@ impl Binary {
             Say::Failed(problem) => ServerFrame::Problem(problem.into()),
             Say::Pong { tag } => ServerFrame::Pong(frames::Pong { tag }),
             Say::GoAway { addresses } => {
-                ServerFrame::GoAway(frames::GoAway { addresses, after_ms: 0 })
+                ServerFrame::GoAway(frames::GoAway { addresses, after_ms: 0, ..Default::default() })
             }
         };
         out.push(encode_server_frame(frame));
@@ -318,6 +320,7 @@ fn page_frame(tag: u64, result: Result<Page, Problem>) -> frames::HistoryPage {
         messages: page.messages.iter().map(of).collect(),
         last_seq: page.last_seq.0,
         problem: None,
+        expired: page.expired.0,
     }
 }
 
