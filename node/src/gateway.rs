@@ -48,8 +48,9 @@ use crate::asset::Assets;
 use crate::clock::{Clock, Entropy};
 use crate::fanout::Directory;
 use crate::history::{History, Replica};
-use crate::presence::{OtherNodes, Presence};
+use crate::presence::{OtherNodes, Presence, Watches};
 use crate::push::{ApplicationKey, Kinds};
+use crate::resume::Recent;
 use crate::router;
 use crate::typing::TypingNews;
 
@@ -73,6 +74,10 @@ pub(crate) struct Ports {
     pub(crate) directory: Directory,
     /// The other nodes, for presence.
     pub(crate) others: Arc<dyn OtherNodes>,
+    /// Whom the links here watch.
+    pub(crate) watches: Watches,
+    /// Which conversations had news lately.
+    pub(crate) recent: Recent,
     /// Wall time.
     pub(crate) clock: Arc<dyn Clock>,
     /// Randomness.
@@ -98,6 +103,8 @@ pub(crate) struct Parts {
     pub(crate) presence: Presence,
     pub(crate) typing: TypingNews,
     pub(crate) others: Arc<dyn OtherNodes>,
+    pub(crate) watches: Watches,
+    pub(crate) recent: Recent,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) kinds: Kinds,
@@ -117,6 +124,8 @@ impl Parts {
             limits,
             directory,
             others,
+            watches,
+            recent,
             clock,
             entropy,
             kinds,
@@ -139,6 +148,8 @@ impl Parts {
             router,
             typing: TypingNews::new(directory.clone(), Arc::clone(&replica)),
             others,
+            watches,
+            recent,
             replica,
             assets,
             directory,

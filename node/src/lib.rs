@@ -25,6 +25,7 @@ mod peers;
 mod plane;
 mod presence;
 mod push;
+mod resume;
 mod retention;
 mod router;
 mod run;

@@ -29,7 +29,9 @@ use crate::operated::Node;
 use crate::operations::{self, Metrics};
 use crate::peers::{Callee, Peers};
 use crate::plane::Plane;
+use crate::presence::{Departures, Watches};
 use crate::push::{Apns, Fcm, Hints, Outgoing, Overheard, Services};
+use crate::resume::{Noted, Recent};
 use crate::retention::{Heard, Known};
 use crate::router::{Replicated, Router};
 use crate::shard::{Outbox, ShardMachine};
@@ -161,6 +163,8 @@ pub(crate) fn node(config: &Config, raft: &Raft, peers: &Peers) -> Node {
         faults: config.faults.enabled,
         hints: Hints::default(),
         retained: Known::default(),
+        watches: Watches::default(),
+        recent: Recent::default(),
         letters: Arc::new(OnceLock::new()),
     }
 }
@@ -273,7 +277,9 @@ impl Running {
     ) -> Result<(), Error> {
         let fanout = Fanout::new(self.node.directory.clone());
         let fanout = Heard::new(fanout, self.node.retained.clone());
-        let publish = Arc::new(Overheard::new(fanout, self.node.hints.clone()));
+        let fanout = Departures::new(fanout, self.node.watches.clone());
+        let fanout = Overheard::new(fanout, self.node.hints.clone());
+        let publish = Arc::new(Noted::new(fanout, self.node.recent.clone()));
         for id in cluster.groups_of(self.node.id).into_iter().filter(|id| !id.is_cluster()) {
             let shard = &cluster.shards[&id];
             let outbox = Outbox::new(id, Arc::clone(&self.tables), router.clone());

@@ -8,6 +8,7 @@ mod change;
 mod inbound;
 mod item;
 mod outbound;
+mod presence;
 mod time;
 mod writer;
 
@@ -20,6 +21,7 @@ pub use item::{BadItem, BadJson, ConfirmItem, Item, MessageItem, SentTo};
 pub use outbound::{
     Echo, Entity, MessageDetail, Paging, Payload, Standing, connected, history_page, message_detail,
 };
+pub use presence::{SeenItem, presence};
 pub use time::{parse_rfc3339, rfc3339};
 
 /// Most items of one payload: each is a proposal of its own, and a frame is one client's share of a node's attention.

@@ -12,6 +12,7 @@ use crate::cluster::Configured;
 use crate::gateway::issuers::Issuers;
 use crate::gateway::tokens::{KeySet, TokenKeys, TokenSeed};
 use crate::gateway::{self, Parts, Ports};
+use crate::presence::Watcher;
 use crate::push::{self, ApplicationKey, DeadLetters, Pusher};
 use crate::retention;
 use crate::router::Router;
@@ -96,6 +97,8 @@ impl Running {
             limits: gateway::limits::Limits::new(&self.config.limits),
             directory: self.node.directory.clone(),
             others: Arc::new(self.node.clone()),
+            watches: self.node.watches.clone(),
+            recent: self.node.recent.clone(),
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
             kinds: self.config.push.kinds(),
@@ -104,6 +107,7 @@ impl Running {
         let leads = self.leads(configured.clone());
         self.push(&parts, Arc::clone(&leads));
         self.retain(&parts, leads);
+        self.watch(&parts);
         let elsewhere = elsewhere(self.config.node, configured);
         let sessions = Sessions::new(Arc::clone(&parts), elsewhere, self.stop.clone());
         (parts, sessions)
@@ -143,6 +147,19 @@ impl Running {
             settings: self.config.push.clone(),
         });
         self.tasks.spawn(pusher.run(self.stop.clone()));
+    }
+
+    /// Tells links of those whom they watch.
+    fn watch(&mut self, parts: &Parts) {
+        let watcher = Watcher {
+            watches: parts.watches.clone(),
+            directory: parts.directory.clone(),
+            others: Arc::clone(&parts.others),
+            replica: Arc::clone(&parts.replica),
+            router: parts.router.clone(),
+            clock: Arc::clone(&self.clock),
+        };
+        self.tasks.spawn(watcher.run(self.stop.clone()));
     }
 
     /// Erases what has expired in the shards that this node leads.

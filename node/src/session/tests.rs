@@ -18,6 +18,7 @@ use crate::gateway::fake::{Fake, Trouble, user, world};
 use crate::gateway::tokens::Identity;
 
 mod membership;
+mod resume;
 
 /// Virtual time passes at once when nothing else can happen, so this is patience and not a delay.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -197,6 +197,13 @@ impl Draft {
         }
     }
 
+    /// The conversations that somebody has to look at again: those that were changed, and those that came into somebody's
+    /// list or left it.
+    pub(super) fn news(&self) -> BTreeSet<ConversationId> {
+        let linked = self.links.iter().map(|(_, conversation)| *conversation);
+        self.talks.iter().copied().chain(linked).collect()
+    }
+
     /// All rows of the batch, as the values are now.
     pub(super) fn rows(
         &mut self,

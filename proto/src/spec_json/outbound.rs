@@ -52,12 +52,21 @@ pub struct Payload {
     catching_up: bool,
 }
 
-/// `{"connection_id":"…"}`: the first thing a client is told once it is known.
-pub fn connected(connection_id: &str) -> String {
-    let mut out = Writer::with_capacity(connection_id.len() + 24);
+/// `{"connection_id":"…","resume":"…"}`: the first thing a client is told once it is known, and what it is given for its
+/// next link. With `reset`, what it came with says nothing any more.
+pub fn connected(connection_id: &str, resume: &str, reset: bool) -> String {
+    let mut out = Writer::with_capacity(connection_id.len() + resume.len() + 48);
     out.open(b'{');
     out.name("connection_id");
     out.text(connection_id);
+    if !resume.is_empty() {
+        out.name("resume");
+        out.text(resume);
+    }
+    if reset {
+        out.name("reset");
+        out.boolean(true);
+    }
     out.close(b'}');
     out.finish()
 }

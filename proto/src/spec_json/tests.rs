@@ -59,7 +59,7 @@ fn the_request_of_the_specification_is_understood() {
 
 #[test]
 fn a_token_is_a_token() {
-    assert_eq!(parse(r#"{"token":"t"}"#), Ok(Inbound::Token("t".into())));
+    assert_eq!(parse(r#"{"token":"t"}"#), Ok(Inbound::Token { token: "t".into(), resume: None }));
     assert_eq!(parse(r#"{"token":7}"#).map_err(|bad| bad.field), Err("token".into()));
 }
 
@@ -370,7 +370,9 @@ fn pages_of_history_say_where_the_next_begins() {
     let told: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(told["next_before_id"], message.canonical_id().to_string());
     assert_eq!(told["messages"][0]["payload"][0]["sequence"], 7);
-    assert_eq!(connected("a\"b"), r#"{"connection_id":"a\"b"}"#);
+    assert_eq!(connected("a\"b", "", false), r#"{"connection_id":"a\"b"}"#);
+    let reset = r#"{"connection_id":"c","resume":"r","reset":true}"#;
+    assert_eq!(connected("c", "r", true), reset);
 }
 
 proptest! {

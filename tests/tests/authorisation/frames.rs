@@ -155,6 +155,8 @@ fn nothing_is_missing(world: &World) {
         rows(world, "x").iter().map(|row| row.kind.to_owned()).collect();
     // Nothing answers it, and nobody who takes no part is passed on: `tests/changes.rs` waits for what follows.
     kinds.insert("typing".to_owned());
+    // It is answered user by user: `tests/presence.rs` has who is told of whom.
+    kinds.insert("watch_presence".to_owned());
     kinds.insert("hello".to_owned());
     assert_eq!(kinds, oneof(SCHEMA, "ClientFrame", "frame"), "every frame has a row");
     let ways = |names: [&str; 3]| names.map(str::to_owned).into_iter().collect::<BTreeSet<_>>();
@@ -293,7 +295,7 @@ async fn binary(world: &World, judge: &Judge, who: Who, quic: bool) {
 fn kinds_of_json(inbound: &Inbound) {
     match inbound {
         // Answered like the frames of these names, through the same core.
-        Inbound::Token(_) | Inbound::Changes(_) | Inbound::Typing(_) => {}
+        Inbound::Token { .. } | Inbound::Changes(_) | Inbound::Typing(_) | Inbound::Watch(_) => {}
         Inbound::Payload { items, .. } => {
             for item in items.iter().flatten() {
                 match item {

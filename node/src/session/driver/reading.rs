@@ -28,7 +28,7 @@ impl Driver {
             let span = Span { after, before: None, limit: READ_MESSAGES, direction };
             let messages = self.parts.replica.messages(id, span)?;
             let overlays = history::overlays(&*self.parts.replica, id, &head, &messages)?;
-            Ok(Some(Pile { messages, overlays }))
+            Ok(Some(Pile { messages, overlays, visible_from: hidden.next() }))
         };
         match read() {
             Ok(page) => self.session.handle_page(id, page),
