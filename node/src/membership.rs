@@ -58,7 +58,7 @@ fn wish(config: &ClusterConfig, group: GroupId) -> Wish {
 
 /// Whether a node was part of the cluster and is no more. Ids are given once and rise, so whoever has one that was given
 /// and is not there was removed; whoever has a higher one reads an old state and is yet to come in.
-fn is_removed(config: &ClusterConfig, node: NodeId) -> bool {
+pub(crate) fn is_removed(config: &ClusterConfig, node: NodeId) -> bool {
     let newest = config.nodes.keys().next_back().copied().unwrap_or_default();
     !config.nodes.contains_key(&node) && node <= config.last_node.max(newest)
 }

@@ -26,7 +26,7 @@ pub(crate) struct Node {
     pub(crate) peers: Peers,
     /// The sessions here.
     pub(crate) directory: Directory,
-    /// The cluster as this node has applied it; set once it is known.
+    /// The cluster as group 0 has it; set once this node is in it.
     pub(crate) cluster: Arc<OnceLock<Configured>>,
     /// Whether the node's file allows the fault switch.
     pub(crate) faults: bool,
@@ -42,11 +42,11 @@ impl Operated for Node {
     }
 
     fn cluster(&self) -> String {
-        self.map().map_or_else(String::new, |config| config.cluster.to_string())
+        self.config().map_or_else(String::new, |config| config.cluster.to_string())
     }
 
     fn groups_expected(&self) -> Option<usize> {
-        self.map().map(|config| config.groups().count())
+        self.config().map(|config| config.groups().count())
     }
 
     fn shards(&self) -> Vec<ShardStatus> {
@@ -72,7 +72,7 @@ impl Operated for Node {
     }
 
     fn peers(&self) -> Vec<PeerStatus> {
-        let Some(config) = self.map() else { return Vec::new() };
+        let Some(config) = self.config() else { return Vec::new() };
         let status = |(id, node): (&NodeId, &cluster_config::Node)| PeerStatus {
             id: id.0,
             alive: *id == self.id || self.peers.alive(id.0),
@@ -95,13 +95,13 @@ impl Operated for Node {
 }
 
 impl Node {
-    /// The cluster as it is now, as far as this node knows.
-    fn map(&self) -> Option<Arc<ClusterConfig>> {
+    /// The cluster now; `None` before this node is in it.
+    fn config(&self) -> Option<Arc<ClusterConfig>> {
         self.cluster.get()?.borrow().clone()
     }
 
     fn others(&self) -> Vec<u64> {
-        self.map().map_or_else(Vec::new, |config| {
+        self.config().map_or_else(Vec::new, |config| {
             config.nodes.keys().filter(|id| **id != self.id).map(|id| id.0).collect()
         })
     }
