@@ -8,7 +8,7 @@ use raft::{Group, GroupStatus, NodeId, Progress, Wish};
 
 use super::{LOOK_AGAIN, Membership, wish};
 
-/// The pause before a step is tried again that could not be taken: somebody must catch up, or was not heard.
+/// The pause before a step is tried again that could not be taken: somebody must catch up, or leads no more.
 const STEP_AGAIN: Duration = Duration::from_millis(100);
 /// How long a node that was removed is still told what group 0 decides: long enough to hear that it was.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -60,8 +60,8 @@ impl Membership {
         tracing::debug!(group = %group.id(), ?step, "membership");
         match step {
             Ok(Progress::Stepped | Progress::Done) => Duration::ZERO,
-            Ok(Progress::CatchingUp(_) | Progress::Unheard(_)) | Err(_) => STEP_AGAIN,
-            Ok(Progress::HandedOver(_)) => LOOK_AGAIN,
+            Ok(Progress::CatchingUp(_)) | Err(_) => STEP_AGAIN,
+            Ok(Progress::Unheard(_) | Progress::HandedOver(_)) => LOOK_AGAIN,
         }
     }
 
