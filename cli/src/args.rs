@@ -4,9 +4,11 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod look;
 mod moving;
 mod operators;
 
+pub(crate) use look::{Bundle, Debug, Doctor, Inspect, Top};
 pub(crate) use moving::{
     ChangeNode, Decommission, FreezeShard, OneShard, Rebalance, ReplaceNode, TransferShard,
 };
@@ -37,6 +39,15 @@ pub(crate) enum Verb {
     Status(Operations),
     /// Whether the cluster serves and could lose a node (exit 0, 10 unhealthy, 11 degraded)
     Health(Operations),
+    /// Nodes, hot groups, links and queues, live
+    Top(Top),
+    /// Whether this machine will do, before and after a start (exit 0, 10 failed, 11 warnings)
+    Doctor(Doctor),
+    /// What lies in the data folder of a node that does not run
+    Inspect(Inspect),
+    /// For those who help
+    #[command(subcommand)]
+    Debug(Debug),
     /// Nodes
     #[command(subcommand)]
     Node(Node),

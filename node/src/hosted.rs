@@ -268,8 +268,7 @@ impl HostView {
     /// When the tables cannot be read.
     pub fn rows_of(&self, group: u32) -> Result<Vec<(Bytes, Bytes)>, store::StoreError> {
         let cluster = self.cluster.get().and_then(|configured| configured.borrow().clone());
-        let Some(shard) = cluster.as_ref().and_then(|cluster| cluster.shards.get(&GroupId(group)))
-        else {
+        let Some(shard) = cluster.and_then(|map| map.shards.get(&GroupId(group)).cloned()) else {
             return Ok(Vec::new());
         };
         let range = keys::slot_range(shard.slots.start, shard.slots.end);

@@ -8,12 +8,15 @@ use cluster_config::ClusterConfig;
 use futures::future::{BoxFuture, join_all};
 use raft::{NodeId, Raft};
 
+use crate::clock::{Clock as _, SystemClock};
 use crate::cluster::Configured;
 use crate::fanout::{Directory, Typing};
 use crate::operations::{Operated, PeerStatus, Role, ShardStatus};
 use crate::peers::Peers;
-use crate::presence::OtherNodes;
+use crate::presence::{OtherNodes, Watches};
 use crate::push::{DeadLetters, Hints};
+use crate::resume::Recent;
+use crate::retention::Known;
 
 /// The running node as its ports see it. Complete before the cluster is known: the port serves from the first moment.
 #[derive(Clone)]
@@ -26,12 +29,18 @@ pub(crate) struct Node {
     pub(crate) peers: Peers,
     /// The sessions here.
     pub(crate) directory: Directory,
-    /// The cluster as group 0 has it; set once this node is in it.
+    /// The cluster as this node has applied it; set once it is known.
     pub(crate) cluster: Arc<OnceLock<Configured>>,
     /// Whether the node's file allows the fault switch.
     pub(crate) faults: bool,
     /// What the pusher overhears.
     pub(crate) hints: Hints,
+    /// Which conversations had news lately.
+    pub(crate) recent: Recent,
+    /// Whom the links here watch.
+    pub(crate) watches: Watches,
+    /// Conversations that do not keep their messages for ever.
+    pub(crate) retained: Known,
     /// What could not be told; set once the pusher runs.
     pub(crate) letters: Arc<OnceLock<DeadLetters>>,
 }
@@ -41,12 +50,16 @@ impl Operated for Node {
         self.id.0
     }
 
+    fn now_ms(&self) -> u64 {
+        SystemClock.now().0
+    }
+
     fn cluster(&self) -> String {
-        self.config().map_or_else(String::new, |config| config.cluster.to_string())
+        self.map().map_or_else(String::new, |config| config.cluster.to_string())
     }
 
     fn groups_expected(&self) -> Option<usize> {
-        self.config().map(|config| config.groups().count())
+        self.map().map(|config| config.groups().count())
     }
 
     fn shards(&self) -> Vec<ShardStatus> {
@@ -72,7 +85,7 @@ impl Operated for Node {
     }
 
     fn peers(&self) -> Vec<PeerStatus> {
-        let Some(config) = self.config() else { return Vec::new() };
+        let Some(config) = self.map() else { return Vec::new() };
         let status = |(id, node): (&NodeId, &cluster_config::Node)| PeerStatus {
             id: id.0,
             alive: *id == self.id || self.peers.alive(id.0),
@@ -89,19 +102,23 @@ impl Operated for Node {
         self.faults.then(|| self.peers.cut(nodes))
     }
 
+    fn journal(&self) -> store::JournalStats {
+        self.raft.journal_stats()
+    }
+
     fn letters(&self) -> Option<DeadLetters> {
         self.letters.get().cloned()
     }
 }
 
 impl Node {
-    /// The cluster now; `None` before this node is in it.
-    fn config(&self) -> Option<Arc<ClusterConfig>> {
+    /// The cluster as it is now, as far as this node knows.
+    fn map(&self) -> Option<Arc<ClusterConfig>> {
         self.cluster.get()?.borrow().clone()
     }
 
     fn others(&self) -> Vec<u64> {
-        self.config().map_or_else(Vec::new, |config| {
+        self.map().map_or_else(Vec::new, |config| {
             config.nodes.keys().filter(|id| **id != self.id).map(|id| id.0).collect()
         })
     }
@@ -112,6 +129,18 @@ impl OtherNodes for Node {
         let (peers, others, typing) = (self.peers.clone(), self.others(), typing.clone());
         Box::pin(async move {
             join_all(others.into_iter().map(|node| peers.typing(node, &typing))).await;
+        })
+    }
+
+    fn which_online(
+        &self,
+        users: Arc<[UserId]>,
+    ) -> BoxFuture<'static, Vec<(u64, Option<Vec<bool>>)>> {
+        let (peers, others) = (self.peers.clone(), self.others());
+        Box::pin(async move {
+            let asked =
+                others.into_iter().map(async |node| (node, peers.presences(node, &users).await));
+            join_all(asked).await
         })
     }
 
