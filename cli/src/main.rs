@@ -16,6 +16,7 @@ mod desk;
 mod doctor;
 mod exit;
 mod inspect;
+mod moving;
 mod operations;
 mod scrape;
 mod seed;
@@ -61,10 +62,19 @@ fn run(verb: Verb) -> Outcome {
         Verb::Node(Node::Ls(args)) => tool(desk::nodes(args)),
         Verb::Node(Node::Show(args)) => tool(desk::node(args)),
         Verb::Node(Node::JoinToken(args)) => tool(desk::join_token(args)),
+        Verb::Node(Node::Drain(args)) => tool(moving::drain(args)),
+        Verb::Node(Node::Undrain(args)) => tool(moving::undrain(args)),
+        Verb::Node(Node::Decommission(args)) => tool(moving::decommission(args)),
+        Verb::Node(Node::Replace(args)) => tool(moving::replace(args)),
         Verb::Operator(args) => tool(desk::operator(args)),
         Verb::Settings(args) => tool(desk::settings(args)),
         Verb::Audit(args) => tool(desk::audit(args)),
         Verb::Shard(Shard::Ls(args)) => tool(status::shards(args)),
+        Verb::Shard(Shard::Show(args)) => tool(moving::shard(args)),
+        Verb::Shard(Shard::Explain(args)) => tool(moving::explain(args)),
+        Verb::Shard(Shard::Transfer(args)) => tool(moving::transfer(args)),
+        Verb::Shard(Shard::Freeze(args)) => tool(moving::freeze(args)),
+        Verb::Rebalance(args) => tool(moving::rebalance(args)),
         Verb::Register(args) => tool(talk::register(args)),
         Verb::Login(args) => tool(talk::login(args)),
         Verb::Send(args) => tool(talk::send(args)),

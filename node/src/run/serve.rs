@@ -44,8 +44,8 @@ impl Running {
             tls: identity,
             limits: Limits::default(),
         };
-        let peers = self.node.peers.clone();
-        let desk = Desk { parts: Arc::clone(&parts), council, peers };
+        let (peers, raft) = (self.node.peers.clone(), self.node.raft.clone());
+        let desk = Desk { parts: Arc::clone(&parts), council, peers, raft };
         let rest = gateway::router(parts).merge(operators::router(Arc::new(desk)));
         let plane =
             client_plane::serve(config, rest, sessions.on_link(), self.stop.clone()).await?;
