@@ -30,6 +30,8 @@ mod peers;
 mod plane;
 mod presence;
 mod push;
+mod resume;
+mod retention;
 mod router;
 mod run;
 mod session;

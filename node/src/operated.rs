@@ -13,8 +13,10 @@ use crate::cluster::Configured;
 use crate::fanout::{Directory, Typing};
 use crate::operations::{Operated, PeerStatus, Role, ShardStatus};
 use crate::peers::Peers;
-use crate::presence::OtherNodes;
+use crate::presence::{OtherNodes, Watches};
 use crate::push::{DeadLetters, Hints};
+use crate::resume::Recent;
+use crate::retention::Known;
 
 /// The running node as its ports see it. Complete before the cluster is known: the port serves from the first moment.
 #[derive(Clone)]
@@ -33,6 +35,12 @@ pub(crate) struct Node {
     pub(crate) faults: bool,
     /// What the pusher overhears.
     pub(crate) hints: Hints,
+    /// Which conversations had news lately.
+    pub(crate) recent: Recent,
+    /// Whom the links here watch.
+    pub(crate) watches: Watches,
+    /// Conversations that do not keep their messages for ever.
+    pub(crate) retained: Known,
     /// What could not be told; set once the pusher runs.
     pub(crate) letters: Arc<OnceLock<DeadLetters>>,
 }
@@ -121,6 +129,18 @@ impl OtherNodes for Node {
         let (peers, others, typing) = (self.peers.clone(), self.others(), typing.clone());
         Box::pin(async move {
             join_all(others.into_iter().map(|node| peers.typing(node, &typing))).await;
+        })
+    }
+
+    fn which_online(
+        &self,
+        users: Arc<[UserId]>,
+    ) -> BoxFuture<'static, Vec<(u64, Option<Vec<bool>>)>> {
+        let (peers, others) = (self.peers.clone(), self.others());
+        Box::pin(async move {
+            let asked =
+                others.into_iter().map(async |node| (node, peers.presences(node, &users).await));
+            join_all(asked).await
         })
     }
 

@@ -31,7 +31,10 @@ use crate::operated::Node;
 use crate::operations::{self, Metrics};
 use crate::peers::{Callee, Peers};
 use crate::plane::Plane;
+use crate::presence::{Departures, Watches};
 use crate::push::{Apns, Fcm, Hints, Outgoing, Overheard, Services};
+use crate::resume::{Noted, Recent};
+use crate::retention::{Heard, Known};
 use crate::router::{Replicated, Router};
 use crate::shard::{Outbox, ShardMachine};
 use crate::typing::TypingNews;
@@ -173,6 +176,9 @@ pub(crate) fn node(config: &Config, raft: &Raft, peers: &Peers) -> Node {
         cluster: Arc::new(OnceLock::new()),
         faults: config.faults.enabled,
         hints: Hints::default(),
+        retained: Known::default(),
+        watches: Watches::default(),
+        recent: Recent::default(),
         letters: Arc::new(OnceLock::new()),
     }
 }
@@ -295,7 +301,10 @@ impl Running {
         router: &Router,
     ) -> Result<(), Error> {
         let fanout = Fanout::new(self.node.directory.clone());
-        let publish = Arc::new(Overheard::new(fanout, self.node.hints.clone()));
+        let fanout = Heard::new(fanout, self.node.retained.clone());
+        let fanout = Departures::new(fanout, self.node.watches.clone());
+        let fanout = Overheard::new(fanout, self.node.hints.clone());
+        let publish = Arc::new(Noted::new(fanout, self.node.recent.clone()));
         for (id, shard) in &cluster.shards {
             let outbox = Outbox::new(*id, Arc::clone(&self.tables), router.clone());
             let machine = ShardMachine::open(

@@ -219,6 +219,15 @@ impl Mailbox {
         self.hints.recv_many(into, most).await
     }
 
+    /// Moves every hint that was posted by now into `into`.
+    pub(crate) fn take_all(&mut self, into: &mut Vec<Hint>) {
+        // What is posted meanwhile comes after those, and is for the next turn.
+        for _ in 0..self.hints.max_capacity() {
+            let Ok(hint) = self.hints.try_recv() else { return };
+            into.push(hint);
+        }
+    }
+
     /// The next hint, if one waits.
     #[cfg(test)]
     pub(crate) fn try_receive(&mut self) -> Option<Hint> {
