@@ -133,6 +133,7 @@ const RAFT: &[Metric] = &[
     gauge("raft_groups_led", "Groups that this node leads."),
     counter("raft_role_changes_total", "Times a group here began or ceased to lead."),
     counter("raft_leader_changes_total", "Times a replica here came to know another leader."),
+    counter("raft_membership_changes_total", "Steps that groups led here took to other voters."),
     counter("raft_campaigns_total", "Campaigns that this node began."),
     counter("raft_transfers_total", "Leaderships that this node handed over."),
     counter("raft_membership_changes_total", "Steps of membership changes that were committed."),
