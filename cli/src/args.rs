@@ -32,7 +32,7 @@ pub(crate) enum Verb {
     Init(Init),
     /// Run a node
     Start(Start),
-    /// Check a node's file without starting anything
+    /// A node's file: what may stand in it, whether it is good, what holds
     #[command(subcommand)]
     Config(Config),
     /// What the cluster is, node by node
@@ -128,6 +128,26 @@ pub(crate) enum Config {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Print a file in which every key is told and commented out
+    Default {
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print every value that holds for a node's file
+    Show {
+        /// The node's file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Say of each value where it comes from
+        #[arg(long)]
+        origin: bool,
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the JSON Schema of a node's file
+    Schema,
 }
 
 #[derive(Debug, Subcommand)]

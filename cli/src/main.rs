@@ -10,6 +10,7 @@ mod say;
 mod args;
 mod bench;
 mod bundle;
+mod config;
 mod context;
 mod demo;
 mod desk;
@@ -52,6 +53,9 @@ fn run(verb: Verb) -> Outcome {
         Verb::Init(args) => desk::init(&args),
         Verb::Start(args) => start::start(&args),
         Verb::Config(Config::Check { config }) => start::check(&config),
+        Verb::Config(Config::Default { json }) => config::default(json),
+        Verb::Config(Config::Show { config, origin, json }) => config::show(&config, origin, json),
+        Verb::Config(Config::Schema) => config::schema(),
         Verb::Demo(args) => tool(demo::demo(args)),
         Verb::Status(args) => tool(status::status(args)),
         Verb::Health(args) => tool(status::health(args)),

@@ -8,10 +8,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use cluster_config::{ClusterId, Fingerprint, REPLICATION_MAX};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 mod auth;
+mod describe;
 mod limits;
 mod push;
 mod suggest;
@@ -19,11 +21,12 @@ mod suggest;
 use crate::identity;
 
 pub use auth::{Auth, ISSUERS_MAX, Issuer};
+pub use describe::{Key, Origin, default_file, keys, origins, schema};
 pub use limits::{Limits, Quota, Rate};
 pub use push::{Apns, Fcm, Push};
 
 /// A node's configuration file.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// This node's id; one of `cluster.nodes`. Never reused for another disk. Without `cluster.nodes` the cluster gives
@@ -72,7 +75,7 @@ pub struct Config {
 }
 
 /// Addresses to bind.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listen {
     /// Clients: TCP (HTTPS, HTTP/2, WebSocket) and UDP (QUIC) on the same port.
@@ -98,7 +101,7 @@ impl Default for Listen {
 }
 
 /// How a node is known to the others.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Advertise {
     /// `host:port` where clients reach it; by default where it listens, at an address of this machine.
@@ -120,7 +123,7 @@ impl Default for Advertise {
 }
 
 /// Certificates and keys. Without `cluster.nodes` those that the cluster gave, in the data folder.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tls {
     /// The cluster's own authority: signs every node, and here also the client plane.
@@ -138,7 +141,7 @@ pub struct Tls {
 }
 
 /// The cluster at its first start.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cluster {
     /// The cluster's name: part of every certificate and of every file header.
@@ -161,7 +164,7 @@ impl Default for Cluster {
 }
 
 /// One of the first nodes.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Member {
     /// Its id.
@@ -175,7 +178,7 @@ pub struct Member {
 }
 
 /// The disk.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Storage {
     /// `fjall`, `sled` or `memory`.
@@ -187,7 +190,7 @@ pub struct Storage {
 }
 
 /// A table engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
     /// The default.
@@ -205,7 +208,7 @@ impl Default for Storage {
 }
 
 /// Files that messages refer to. Nodes may disagree: each upload is judged by the node that takes it.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Assets {
     /// Largest asset, bytes.
@@ -226,7 +229,7 @@ impl Default for Assets {
 }
 
 /// Threads.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Runtime {
     /// Threads of the client and peer planes; 0: one per core.
@@ -236,7 +239,7 @@ pub struct Runtime {
 }
 
 /// Logs.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// A filter such as `info` or `info,node::session=debug`.
@@ -252,7 +255,7 @@ impl Default for Log {
 }
 
 /// Fault switches.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Faults {
     /// Serve `POST /fault` on the operations port.
