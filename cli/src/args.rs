@@ -4,8 +4,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod look;
 mod operators;
 
+pub(crate) use look::{Bundle, Debug, Doctor, Inspect, Top};
 pub(crate) use operators::{
     Audit, Desk, Init, ListNodes, MakeJoinToken, Operator, Settings, ShowNode,
 };
@@ -33,6 +35,15 @@ pub(crate) enum Verb {
     Status(Operations),
     /// Whether the cluster serves and could lose a node (exit 0, 10 unhealthy, 11 degraded)
     Health(Operations),
+    /// Nodes, hot groups, links and queues, live
+    Top(Top),
+    /// Whether this machine will do, before and after a start (exit 0, 10 failed, 11 warnings)
+    Doctor(Doctor),
+    /// What lies in the data folder of a node that does not run
+    Inspect(Inspect),
+    /// For those who help
+    #[command(subcommand)]
+    Debug(Debug),
     /// Nodes
     #[command(subcommand)]
     Node(Node),

@@ -182,6 +182,7 @@ impl State {
             }
             ClientFrame::ChangeMessage(_)
             | ClientFrame::ConfirmChanges(_)
+            | ClientFrame::WatchPresence(_)
             | ClientFrame::Typing(_) => unreachable!("this client says no such thing"),
             ClientFrame::Ping(ping) => ServerFrame::Pong(frames::Pong { tag: ping.tag }),
             ClientFrame::Confirm(confirm) => {

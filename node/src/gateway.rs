@@ -48,6 +48,7 @@ use self::tokens::{TokenKeys, Tokens};
 use crate::asset::Assets;
 use crate::clock::{Clock, Entropy};
 use crate::fanout::Directory;
+use crate::figures::CallFigures;
 use crate::history::{History, Replica};
 use crate::presence::{OtherNodes, Presence, Watches};
 use crate::push::{ApplicationKey, Kinds};
@@ -260,7 +261,8 @@ pub(crate) fn router(parts: Arc<Parts>) -> Router {
     routes()
         .into_iter()
         .fold(Router::new(), |router, route| {
-            let metered = (Arc::clone(&parts), route.call.class());
+            let figures = CallFigures::of(&format!("{} {}", route.call.method, route.call.path));
+            let metered = (Arc::clone(&parts), route.call.class(), Arc::new(figures));
             let meter = middleware::from_fn_with_state(metered, meter::meter);
             router.route(route.call.path, route.handler.route_layer(meter))
         })

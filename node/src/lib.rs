@@ -17,11 +17,13 @@ mod disk;
 #[doc(hidden)]
 pub mod doors;
 mod fanout;
+mod figures;
 mod gateway;
 mod history;
 mod hosted;
 pub mod identity;
 mod membership;
+mod notify;
 mod operated;
 mod operations;
 mod peers;

@@ -8,6 +8,7 @@ use cluster_config::ClusterConfig;
 use futures::future::{BoxFuture, join_all};
 use raft::{NodeId, Raft};
 
+use crate::clock::{Clock as _, SystemClock};
 use crate::cluster::Configured;
 use crate::fanout::{Directory, Typing};
 use crate::operations::{Operated, PeerStatus, Role, ShardStatus};
@@ -47,6 +48,10 @@ pub(crate) struct Node {
 impl Operated for Node {
     fn node(&self) -> u64 {
         self.id.0
+    }
+
+    fn now_ms(&self) -> u64 {
+        SystemClock.now().0
     }
 
     fn cluster(&self) -> String {
@@ -95,6 +100,10 @@ impl Operated for Node {
 
     fn cut(&self, nodes: BTreeSet<u64>) -> Option<()> {
         self.faults.then(|| self.peers.cut(nodes))
+    }
+
+    fn journal(&self) -> store::JournalStats {
+        self.raft.journal_stats()
     }
 
     fn letters(&self) -> Option<DeadLetters> {

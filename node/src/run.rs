@@ -95,6 +95,8 @@ pub enum Error {
 /// # Errors
 /// When the node cannot start, or had to stop by itself; the reason says what to do.
 pub async fn run(mut config: Config, stop: CancellationToken) -> Result<(), Error> {
+    // Before anything counts.
+    let metrics = Metrics::install();
     let known = identity::adopt(&mut config)?;
     let outgoing = Arc::new(outgoing(&config.push).await?);
     let services = Arc::new(services(&config.push).await?);
@@ -123,7 +125,7 @@ pub async fn run(mut config: Config, stop: CancellationToken) -> Result<(), Erro
         config,
     };
     let ended = tokio::select! {
-        served = running.serve() => served,
+        served = running.serve(metrics) => served,
         fatal = raft.stopped() => Err(Error::Fatal(fatal)),
         () = stop.cancelled() => Ok(()),
     };
@@ -203,8 +205,7 @@ pub(crate) struct Running {
 
 impl Running {
     /// Joins the cluster, starts what this node carries, serves. Returns only with an error.
-    async fn serve(&mut self) -> Result<(), Error> {
-        let metrics = Metrics::install();
+    async fn serve(&mut self, metrics: Metrics) -> Result<(), Error> {
         self.tasks.spawn(operations::upkeep(metrics.clone(), self.stop.clone()));
         self.listen_for_operators(metrics).await?;
         self.listen_for_peers().await?;

@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Hint;
+use crate::figures;
 use crate::gateway::tokens::Identity;
 
 /// Hints that may wait for one session. A session that is behind by more reads history instead, which costs less.
@@ -53,7 +54,7 @@ impl Post {
         if sent || planted::bug(planted::Bug::LagForgotten) {
             return;
         }
-        metrics::counter!("synod_hints_dropped_total").increment(1);
+        figures::HINTS_DROPPED.increment(1);
         let mut lag = self.lag.lock();
         match (lag.get_or_insert_with(|| Lag::Some(BTreeSet::new())), hint.conversation()) {
             (Lag::Some(conversations), Some(id)) if conversations.len() < LAGGING_MAX => {

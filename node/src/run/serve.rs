@@ -14,6 +14,7 @@ use crate::gateway::issuers::Issuers;
 use crate::gateway::operators::{self, Desk};
 use crate::gateway::tokens::{KeySet, TokenKeys, TokenSeed};
 use crate::gateway::{self, Parts, Ports};
+use crate::notify::Notify;
 use crate::presence::Watcher;
 use crate::push::{self, ApplicationKey, DeadLetters, Pusher};
 use crate::retention;
@@ -49,6 +50,8 @@ impl Running {
         let plane =
             client_plane::serve(config, rest, sessions.on_link(), self.stop.clone()).await?;
         tracing::info!(address = %plane.address(), "ready for clients");
+        let notify = Notify::from_environment();
+        self.tasks.spawn(notify.serving(plane.address(), self.stop.clone()));
         // Among the tasks, so that whoever stops this node waits until its links were told and let go of everything.
         self.tasks.spawn(plane.stopped());
         self.stop.cancelled().await;

@@ -11,7 +11,7 @@ mod watching;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -32,6 +32,7 @@ use super::line::Line;
 use super::open::{self, Admission, Began, Opened};
 use super::words::{Action, Ask, Proposal, Say, Ticket};
 use crate::fanout::{Hint, Mailbox};
+use crate::figures;
 use crate::gateway::tokens::Identity;
 use crate::gateway::{Parts, problems};
 use crate::history::{self, Page};
@@ -45,14 +46,6 @@ const FRAMES_PER_TURN: usize = 64;
 const HINTS_PER_TURN: usize = 256;
 /// Bytes gathered before they are written, so that a long catch-up does not pile up here.
 const WRITE_BYTES: usize = 512 << 10;
-
-/// Answered messages, and how long a quorum took.
-static ACK_SECONDS: LazyLock<metrics::Histogram> =
-    LazyLock::new(|| metrics::histogram!("synod_ack_seconds"));
-static SENT: LazyLock<metrics::Counter> =
-    LazyLock::new(|| metrics::counter!("synod_messages_sent_total"));
-static DELIVERED: LazyLock<metrics::Counter> =
-    LazyLock::new(|| metrics::counter!("synod_messages_delivered_total"));
 
 /// How long the answer to a repetition waits for this node to know what its first answer led to.
 const REPEATED_PATIENCE: Duration = Duration::from_millis(500);
@@ -360,10 +353,12 @@ impl Driver {
 
     fn outcome(&mut self, ticket: Ticket, result: Result<Outcome, NoOutcome>) {
         let stored = matches!(result, Ok(Outcome::Accepted(_)));
-        let since = self.session.handle_outcome(ticket, result);
-        if let Some(since) = since.filter(|_| stored) {
-            SENT.increment(1);
-            ACK_SECONDS.record(since.elapsed().as_secs_f64());
+        let sends = figures::sends(&result);
+        let Some(since) = self.session.handle_outcome(ticket, result) else { return };
+        sends.increment(1);
+        if stored {
+            figures::SENT.increment(1);
+            figures::ACK_SECONDS.record(since.elapsed().as_secs_f64());
         }
     }
 
@@ -442,9 +437,9 @@ impl Driver {
 
     fn say(&mut self, say: Say) {
         match &say {
-            Say::Live(_) => DELIVERED.increment(1),
             Say::CaughtUp => self.begin_bookmarks(),
-            Say::Stored { messages, .. } => DELIVERED.increment(messages.len() as u64),
+            Say::Live(_) => figures::DELIVERED.increment(1),
+            Say::Stored { messages, .. } => figures::DELIVERED.increment(messages.len() as u64),
             _ => {}
         }
         self.face.utter(say, Instant::now(), &mut self.out);
