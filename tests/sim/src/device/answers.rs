@@ -46,7 +46,9 @@ impl Device {
             ServerFrame::Changed(_)
             | ServerFrame::Changes(_)
             | ServerFrame::ChangesConfirmed(_)
-            | ServerFrame::Typing(_) => {}
+            | ServerFrame::Typing(_)
+            | ServerFrame::Presence(_)
+            | ServerFrame::Resume(_) => {}
         }
     }
 
