@@ -55,6 +55,7 @@ fn kind(key: &Key) -> &'static str {
         Key::Notice(..) => "notice",
         Key::PushMark(..) => "push-mark",
         Key::DeadLetter(..) => "dead-letter",
+        Key::Retained(_) => "retained",
         Key::Applied(_) => "applied",
         Key::Outbox(..) => "outbox",
         Key::Staging(..) => "staging",

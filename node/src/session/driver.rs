@@ -437,8 +437,8 @@ impl Driver {
 
     fn say(&mut self, say: Say) {
         match &say {
-            Say::CaughtUp => self.begin_bookmarks(),
             Say::Live(_) => figures::DELIVERED.increment(1),
+            Say::CaughtUp => self.begin_bookmarks(),
             Say::Stored { messages, .. } => figures::DELIVERED.increment(messages.len() as u64),
             _ => {}
         }
