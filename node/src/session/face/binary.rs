@@ -244,6 +244,24 @@ fn changed(
     })
 }
 
+fn confirmed(
+    tag: u64,
+    conversation: Option<ConversationId>,
+    result: Result<Marks, Problem>,
+) -> ServerFrame {
+    let (marks, problem) = match result {
+        Ok(marks) => (marks, None),
+        Err(problem) => (Marks::default(), Some(problem.into())),
+    };
+    ServerFrame::Confirmed(frames::Confirmed {
+        tag,
+        conversation: conversation.map(id_bytes).unwrap_or_default(),
+        delivered: marks.delivered.0,
+        read: marks.read.0,
+        problem,
+    })
+}
+
 fn changes_confirmed(
     tag: u64,
     conversation: Option<ConversationId>,
