@@ -1,6 +1,8 @@
 //! The machine of group 0: total, synchronous, the same on every node. It neither reads a clock nor draws a key:
 //! time and secrets arrive with the command.
 
+mod entering;
+
 use std::collections::BTreeMap;
 
 use crate::config::{
@@ -30,7 +32,7 @@ pub fn apply(
             Some(Event::Founded)
         }),
         (None, _) => Err(Refusal::NotFounded),
-        (Some(config), command) => change(config, command),
+        (Some(config), command) => change(config, at_ms, command),
     };
     let applied = match (decided, this.as_mut()) {
         (Ok(Some(event)), Some(config)) => {
@@ -49,7 +51,8 @@ pub fn apply(
 }
 
 fn found(command: &Command) -> Result<ClusterConfig, Refusal> {
-    let Command::Bootstrap { cluster, nodes, shards, replication, token_key } = command else {
+    let Command::Bootstrap { cluster, nodes, shards, replication, token_key, door } = command
+    else {
         unreachable!("called for Bootstrap alone");
     };
     within((1..=NODES_MAX).contains(&nodes.len()), "nodes")?;
@@ -57,29 +60,33 @@ fn found(command: &Command) -> Result<ClusterConfig, Refusal> {
     within((1..=REPLICATION_MAX).contains(replication), "replication")?;
     within(!token_key.retired, "token_key")?;
     for founder in nodes.values() {
-        within(founder.weight >= 1, "weight")?;
-        within(founder.zone.as_ref().is_none_or(|zone| is_name(zone)), "zone")?;
-        check_addresses(&founder.addresses)?;
+        check_founder(founder)?;
     }
     let node = |founder: &crate::Founder| Node {
         addresses: founder.addresses.clone(),
         zone: founder.zone.clone(),
         weight: founder.weight,
         state: NodeState::Ready,
+        identity: None,
     };
     let nodes: BTreeMap<NodeId, Node> = nodes.iter().map(|(id, f)| (*id, node(f))).collect();
     let shards = place(&nodes, *shards, *replication);
-    Ok(ClusterConfig {
+    let config = ClusterConfig {
         cluster: cluster.clone(),
         epoch: 0,
         voters: voters(&nodes),
+        last_node: NodeId::default(),
+        replication: *replication,
         nodes,
         shards,
         settings: Settings::default(),
         keys: vec![token_key.clone()],
         push_key: None,
+        door: door.clone(),
         audit: Vec::new(),
-    })
+    };
+    entering::check_door(&config)?;
+    Ok(config)
 }
 
 /// The voters of group 0: spread like one shard's replicas, an odd number unless there are but two nodes.
@@ -90,7 +97,11 @@ fn voters(nodes: &BTreeMap<NodeId, Node>) -> Vec<NodeId> {
 }
 
 /// `None`: it was so already.
-fn change(config: &mut ClusterConfig, command: &Command) -> Result<Option<Event>, Refusal> {
+fn change(
+    config: &mut ClusterConfig,
+    at_ms: u64,
+    command: &Command,
+) -> Result<Option<Event>, Refusal> {
     match command {
         Command::Bootstrap { .. } => Err(Refusal::FoundedAlready),
         Command::SetNodeState { node, state } => set_node_state(config, *node, *state),
@@ -118,6 +129,16 @@ fn change(config: &mut ClusterConfig, command: &Command) -> Result<Option<Event>
             config.push_key = Some(key.clone());
             Ok(Some(Event::PushKeySet))
         }
+        Command::AddJoinToken(token) => entering::add_join_token(config, at_ms, token),
+        Command::Admit { secret, identity, node } => {
+            entering::admit(config, at_ms, *secret, *identity, node)
+        }
+        Command::Introduce { node, identity } => entering::introduce(config, *node, *identity),
+        Command::AddClaim(claim) => entering::add_claim(config, at_ms, claim),
+        Command::Claim { secret, name, token } => {
+            entering::claim(config, at_ms, *secret, name, *token)
+        }
+        Command::RemoveOperator { name } => entering::remove_operator(config, name),
     }
 }
 
@@ -201,7 +222,25 @@ fn describe(event: &Event, config: &ClusterConfig) -> String {
         Event::TokenKeyAdded(id) => format!("token key {id} added"),
         Event::TokenKeyRetired(id) => format!("token key {id} retired"),
         Event::PushKeySet => "push key set".to_owned(),
+        Event::JoinTokenAdded { uses, replaces: None } => format!("join token for {uses} nodes"),
+        Event::JoinTokenAdded { replaces: Some(old), .. } => {
+            format!("join token for a node in the place of {old}")
+        }
+        Event::NodeAdmitted { node, replaces: None } => format!("node {node} admitted"),
+        Event::NodeAdmitted { node, replaces: Some(old) } => {
+            format!("node {node} admitted in the place of {old}, which leaves")
+        }
+        Event::NodeIntroduced { node } => format!("node {node} is known by its key"),
+        Event::ClaimAdded => "claim for one operator".to_owned(),
+        Event::OperatorAdded(name) => format!("operator {name} added"),
+        Event::OperatorRemoved(name) => format!("operator {name} removed"),
     }
+}
+
+fn check_founder(founder: &crate::Founder) -> Result<(), Refusal> {
+    within(founder.weight >= 1, "weight")?;
+    within(founder.zone.as_ref().is_none_or(|zone| is_name(zone)), "zone")?;
+    check_addresses(&founder.addresses)
 }
 
 fn check_addresses(addresses: &crate::Addresses) -> Result<(), Refusal> {

@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Addresses, ClusterId, NodeId, NodeState, PushKey, Setting, TokenKey};
+use crate::{
+    Addresses, Claim, ClusterId, Door, Fingerprint, JoinToken, NodeId, NodeState, PushKey, Setting,
+    TokenKey,
+};
 
-/// A node as it is named when the cluster is founded.
+/// A node as it is named when the cluster is founded, or when it asks to be let in.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Founder {
     /// Where it listens.
@@ -33,6 +36,9 @@ pub enum Command {
         replication: u32,
         /// The first key.
         token_key: TokenKey,
+        /// Who may come in.
+        #[serde(default, skip_serializing_if = "Door::is_empty")]
+        door: Door,
     },
     /// Moves a node along its life.
     SetNodeState {
@@ -59,6 +65,40 @@ pub enum Command {
     },
     /// Sets the key by which push services know the cluster: once, for ever.
     SetPushKey(PushKey),
+    /// Makes a join token good.
+    AddJoinToken(JoinToken),
+    /// Lets a node in; it gets the next id, which [`ClusterConfig::node_of`](crate::ClusterConfig::node_of) tells.
+    Admit {
+        /// Of the token that it shows.
+        secret: Fingerprint,
+        /// Of its public key.
+        identity: Fingerprint,
+        /// Where it listens and what it can carry.
+        node: Founder,
+    },
+    /// A founder says by which key it is known from now on.
+    Introduce {
+        /// Which node.
+        node: NodeId,
+        /// Of its public key.
+        identity: Fingerprint,
+    },
+    /// Opens a claim.
+    AddClaim(Claim),
+    /// Makes an operator.
+    Claim {
+        /// Of the claim's secret.
+        secret: Fingerprint,
+        /// Who it will be.
+        name: String,
+        /// Of the token that they will show.
+        token: Fingerprint,
+    },
+    /// Ends an operator's rights.
+    RemoveOperator {
+        /// Whose.
+        name: String,
+    },
 }
 
 /// What a command came to.
@@ -111,6 +151,35 @@ pub enum Refusal {
         /// Where it was to go.
         to: NodeState,
     },
+    /// Nobody here can sign for a node.
+    #[error(
+        "the cluster does not hold its authority's key, so no node can join by token: \
+         it was founded without tls.authority_key"
+    )]
+    NoAuthority,
+    /// No such join token.
+    #[error(
+        "the join token is unknown, used up or expired: make another with `synod node join-token`"
+    )]
+    NoSuchJoinToken,
+    /// The node is known by another key.
+    #[error(
+        "node {0} is known by another key: this is not its disk. An id is never used again; \
+         replace the node with `synod node replace {0}`"
+    )]
+    OtherIdentity(NodeId),
+    /// No such claim.
+    #[error("the claim is unknown, used or expired")]
+    NoSuchClaim,
+    /// An operator of this name exists.
+    #[error("there is an operator {0} already, or the token is another's")]
+    NameTaken(String),
+    /// No such operator.
+    #[error("there is no operator {0}")]
+    NoSuchOperator(String),
+    /// The last operator stays.
+    #[error("the last operator cannot be removed: let another in first")]
+    LastOperator,
     /// A number or text lies outside its documented bounds.
     #[error("{what} is out of bounds")]
     OutOfBounds {
@@ -146,6 +215,31 @@ pub enum Event {
     TokenKeyRetired(u64),
     /// Push services know the cluster by a key from now on.
     PushKeySet,
+    /// Nodes may come in.
+    JoinTokenAdded {
+        /// How many.
+        uses: u32,
+        /// In whose place.
+        replaces: Option<NodeId>,
+    },
+    /// A node came in.
+    NodeAdmitted {
+        /// Its id.
+        node: NodeId,
+        /// In whose place; that node leaves.
+        replaces: Option<NodeId>,
+    },
+    /// A founder is known by its key.
+    NodeIntroduced {
+        /// Which node.
+        node: NodeId,
+    },
+    /// Somebody may become an operator.
+    ClaimAdded,
+    /// An operator came in.
+    OperatorAdded(String),
+    /// An operator has no rights any more.
+    OperatorRemoved(String),
 }
 
 /// An outcome with its event. There is an event exactly when the outcome is `Accepted`.

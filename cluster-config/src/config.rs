@@ -6,7 +6,9 @@ use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{ClusterId, GroupId, Node, NodeId, PushKey, SLOTS, Settings, Slot, TokenKey};
+use crate::{
+    ClusterId, Door, Fingerprint, GroupId, Node, NodeId, PushKey, SLOTS, Settings, Slot, TokenKey,
+};
 
 /// Most nodes of one cluster. A planning pass is quadratic in it and everything here is copied to each of them.
 pub const NODES_MAX: usize = 256;
@@ -61,6 +63,12 @@ pub struct ClusterConfig {
     pub voters: Vec<NodeId>,
     /// Shards by their group, 1 to N, in the order of their slots.
     pub shards: BTreeMap<GroupId, Shard>,
+    /// Voters that each shard should have, where there are so many nodes.
+    #[serde(default = "replication_before", skip_serializing_if = "is_replication_before")]
+    pub replication: u32,
+    /// The highest id that was given to a node which came in, or had a node that is gone.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub last_node: NodeId,
     /// Replicated settings.
     pub settings: Settings,
     /// Token-signing keys, oldest first; the last one that is not retired signs.
@@ -68,11 +76,40 @@ pub struct ClusterConfig {
     /// The key by which push services know the cluster; `None` until a node has made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub push_key: Option<PushKey>,
+    /// Who may come in.
+    #[serde(default, skip_serializing_if = "Door::is_empty")]
+    pub door: Door,
     /// The latest changes, oldest first, at most [`AUDIT_RECORDS_MAX`].
     pub audit: Vec<AuditRecord>,
 }
 
+/// What every cluster had before it was written down.
+fn replication_before() -> u32 {
+    3
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_replication_before(replication: &u32) -> bool {
+    *replication == replication_before()
+}
+
+fn is_zero(node: &NodeId) -> bool {
+    *node == NodeId::default()
+}
+
 impl ClusterConfig {
+    /// The node that is known by this key.
+    pub fn node_of(&self, identity: Fingerprint) -> Option<NodeId> {
+        let mut nodes = self.nodes.iter();
+        nodes.find(|(_, node)| node.identity == Some(identity)).map(|(id, _)| *id)
+    }
+
+    /// The id that the next node gets: above all that were ever given.
+    pub(crate) fn next_node(&self) -> NodeId {
+        let here = self.nodes.keys().next_back().copied().unwrap_or_default();
+        NodeId(self.last_node.max(here).0 + 1)
+    }
+
     /// The group that owns a slot.
     ///
     /// # Panics
@@ -124,6 +161,7 @@ impl ClusterConfig {
             next = shard.slots.end;
         }
         assert_eq!(next, SLOTS, "shards cover all slots");
+        assert!(self.door.is_within_bounds(), "rights to come in are bounded");
         assert!(self.keys.iter().any(|key| !key.retired), "one key signs");
         assert!(self.keys.len() <= TOKEN_KEYS_MAX && self.audit.len() <= AUDIT_RECORDS_MAX);
     }

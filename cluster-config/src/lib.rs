@@ -9,6 +9,7 @@
 mod apply;
 mod command;
 mod config;
+mod door;
 mod ids;
 mod node;
 mod place;
@@ -21,6 +22,10 @@ pub use command::{Applied, Command, Event, Founder, Outcome, Refusal};
 pub use config::{
     AUDIT_RECORDS_MAX, AuditRecord, CLUSTER_VOTERS_MAX, ClusterConfig, NODES_MAX, REPLICATION_MAX,
     SHARDS_MAX, Shard, TOKEN_KEYS_MAX,
+};
+pub use door::{
+    AuthorityKey, Claim, Door, Fingerprint, FingerprintError, JOIN_TOKEN_USES_MAX, JoinToken,
+    Operator,
 };
 pub use ids::{CLUSTER_ID_BYTES_MAX, ClusterId, ClusterIdError, GroupId, NodeId, SLOTS, Slot};
 pub use node::{Addresses, Node, NodeState};

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Fingerprint;
+
 /// Where a node listens, each `host:port`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Addresses {
@@ -24,6 +26,9 @@ pub struct Node {
     pub weight: u32,
     /// Where it stands in its life.
     pub state: NodeState,
+    /// Of its public key; `None` until a founder has introduced itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Fingerprint>,
 }
 
 /// Where a node stands in its life.

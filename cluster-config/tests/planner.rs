@@ -9,7 +9,7 @@ use proptest::prelude::*;
 fn node(zone: Option<String>, weight: u32, state: NodeState) -> Node {
     let at = || "h:1".to_owned();
     let addresses = Addresses { client: at(), peer: at(), operations: at() };
-    Node { addresses, zone, weight, state }
+    Node { addresses, zone, weight, state, identity: None }
 }
 
 fn plain(count: u64) -> BTreeMap<NodeId, Node> {

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cluster_config::{
-    Addresses, ClusterConfig, ClusterId, Command, Founder, GroupId, NodeId, NodeState, Setting,
-    Slot, TokenKey, apply,
+    Addresses, AuthorityKey, Claim, ClusterConfig, ClusterId, Command, Door, Fingerprint, Founder,
+    GroupId, JoinToken, NodeId, NodeState, Setting, Slot, TokenKey, apply,
 };
 
 fn scripts() -> Vec<PathBuf> {
@@ -64,6 +64,10 @@ impl World {
         if let ["show", what @ ..] = words.as_slice() {
             return self.show(what);
         }
+        if let ["wait", hours] = words.as_slice() {
+            self.at_ms += 3_600_000 * number::<u64>(hours.strip_prefix("hours=").expect("hours="));
+            return format!("{} ms since 1970", self.at_ms);
+        }
         let command = command(&words);
         self.at_ms += 1_000;
         let applied = apply(&mut self.config, self.at_ms, "operator", &command);
@@ -94,6 +98,10 @@ impl World {
                 .iter()
                 .map(|r| format!("{} at {} by {}: {}", r.epoch, r.at_ms, r.actor, r.what))
                 .collect(),
+            ["operators"] => {
+                let operators = config.door.operators.iter();
+                operators.map(|who| format!("{} since {}", who.name, who.created_at_ms)).collect()
+            }
             ["owner", slot] => vec![config.shard_of(Slot(number(slot))).to_string()],
             ["groups", node] => {
                 let groups = config.groups_of(NodeId(number(node)));
@@ -125,7 +133,30 @@ fn command(words: &[&str]) -> Command {
             shards: number(shards.strip_prefix("shards=").expect("shards=")),
             replication: number(replication.strip_prefix("replication=").expect("replication=")),
             token_key: key("1"),
+            door: Door { authority: Some(authority()), ..Door::default() },
         },
+        ["join-token", secret, uses, hours, replaces @ ..] => Command::AddJoinToken(JoinToken {
+            secret: print(secret),
+            uses: number(uses.strip_prefix("uses=").expect("uses=")),
+            expires_at_ms: 3_600_000 * number::<u64>(hours.strip_prefix("hours=").expect("hours=")),
+            replaces: replaces.first().map(|node| NodeId(number(node))),
+        }),
+        ["admit", secret, identity, node] => Command::Admit {
+            secret: print(secret),
+            identity: print(identity),
+            node: founder(node).1,
+        },
+        ["introduce", node, identity] => {
+            Command::Introduce { node: NodeId(number(node)), identity: print(identity) }
+        }
+        ["open-claim", secret, hours] => Command::AddClaim(Claim {
+            secret: print(secret),
+            expires_at_ms: 3_600_000 * number::<u64>(hours.strip_prefix("hours=").expect("hours=")),
+        }),
+        ["claim", secret, name, token] => {
+            Command::Claim { secret: print(secret), name: (*name).to_owned(), token: print(token) }
+        }
+        ["remove-operator", name] => Command::RemoveOperator { name: (*name).to_owned() },
         ["node", node, state] => {
             Command::SetNodeState { node: NodeId(number(node)), state: node_state(state) }
         }
@@ -170,6 +201,17 @@ fn setting(name: &str, value: &str) -> Setting {
         "open_registration" => Setting::OpenRegistration(number(value)),
         other => panic!("no such setting: {other}"),
     }
+}
+
+fn authority() -> AuthorityKey {
+    AuthorityKey { certificate: "certificate".to_owned(), key: "key".to_owned() }
+}
+
+/// A fingerprint that begins with these letters.
+fn print(text: &str) -> Fingerprint {
+    let mut bytes = [0; 32];
+    bytes[..text.len()].copy_from_slice(text.as_bytes());
+    Fingerprint(bytes)
 }
 
 fn key(id: &str) -> TokenKey {

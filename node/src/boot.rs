@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use cluster_config::{Addresses, ClusterConfig, ClusterId, Command, Founder, TokenKey};
+use cluster_config::{Addresses, ClusterConfig, ClusterId, Command, Door, Founder, TokenKey};
 use raft::{GroupId, NodeId, Raft};
 use store::tables::Tables;
 
@@ -70,6 +70,7 @@ fn founding(config: &Config, clock: &dyn Clock, entropy: &dyn Entropy) -> Result
         shards: config.cluster.shards,
         replication: config.cluster.replication,
         token_key: TokenKey { id: entropy.number(), seed, created_at_ms, retired: false },
+        door: Door::default(),
     })
 }
 

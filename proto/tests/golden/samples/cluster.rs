@@ -8,8 +8,8 @@ use super::{Sample, sample};
 
 pub(super) fn samples() -> Vec<Sample> {
     use cluster_config::{
-        Addresses, ClusterId, Command, Founder, NodeId, NodeState, PushKey, Setting, TokenKey,
-        apply,
+        Addresses, AuthorityKey, Claim, ClusterId, Command, Door, Fingerprint, Founder, JoinToken,
+        NodeId, NodeState, Operator, PushKey, Setting, TokenKey, apply,
     };
     let addresses = |port: u16| Addresses {
         client: format!("127.0.0.1:{port}"),
@@ -27,6 +27,20 @@ pub(super) fn samples() -> Vec<Sample> {
         created_at_ms: 1_700_000_000_000,
         retired: false,
     };
+    let print = |byte| Fingerprint([byte; 32]);
+    let token = |replaces| JoinToken {
+        secret: print(1),
+        uses: 1,
+        expires_at_ms: 1_800_000_000_000,
+        replaces,
+    };
+    let claim = Claim { secret: print(2), expires_at_ms: 1_800_000_000_000 };
+    let door = Door {
+        authority: Some(AuthorityKey { certificate: "c".to_owned(), key: "k".to_owned() }),
+        join_tokens: vec![token(None)],
+        claims: vec![claim.clone()],
+        operators: vec![Operator { name: "ada".to_owned(), token: print(3), created_at_ms: 1 }],
+    };
     let bootstrap = Command::Bootstrap {
         cluster: ClusterId::parse("demo").expect("legal"),
         nodes: BTreeMap::from([
@@ -37,9 +51,21 @@ pub(super) fn samples() -> Vec<Sample> {
         shards: 4,
         replication: 3,
         token_key: key(1),
+        door: Door::default(),
     };
+    let mut with_door = bootstrap.clone();
+    if let Command::Bootstrap { door: empty, replication, .. } = &mut with_door {
+        (*empty, *replication) = (door, 2);
+    }
     let push_key = PushKey { private: vec![1, 2, 3], public: vec![4; 65] };
     let ttl = Setting::AccessTokenTtl(std::time::Duration::from_secs(60));
+    let mut entered = None;
+    for command in [&with_door, &Command::Introduce { node: NodeId(2), identity: print(5) }] {
+        apply(&mut entered, 1_700_000_000_000, "system", command);
+    }
+    let admit = Command::Admit { secret: print(1), identity: print(4), node: founder("a", 7440) };
+    apply(&mut entered, 1_700_000_000_001, "system", &admit);
+    let entered = entered.expect("founded");
     let mut config = None;
     let accepted = apply(&mut config, 1_700_000_000_000, "system", &bootstrap).outcome;
     let config = config.expect("founded");
@@ -52,6 +78,13 @@ pub(super) fn samples() -> Vec<Sample> {
         ("add_token_key", Command::AddTokenKey(key(2))),
         ("retire_token_key", Command::RetireTokenKey { id: 1 }),
         ("set_push_key", Command::SetPushKey(push_key.clone())),
+        ("add_join_token", Command::AddJoinToken(token(Some(NodeId(2))))),
+        ("bootstrap_with_door", with_door),
+        ("admit", admit),
+        ("introduce", Command::Introduce { node: NodeId(2), identity: print(5) }),
+        ("add_claim", Command::AddClaim(claim)),
+        ("claim", Command::Claim { secret: print(2), name: "bob".to_owned(), token: print(6) }),
+        ("remove_operator", Command::RemoveOperator { name: "bob".to_owned() }),
     ];
     let commands = commands.into_iter().map(|(name, command)| {
         let bytes = cluster::encode_cluster_command("operator", &command);
@@ -67,6 +100,8 @@ pub(super) fn samples() -> Vec<Sample> {
     let config = sample("config", config, bytes, cluster::decode_cluster_config);
     let bytes = cluster::encode_cluster_config(&with_key);
     let with_key = sample("config_with_push_key", with_key, bytes, cluster::decode_cluster_config);
+    let bytes = cluster::encode_cluster_config(&entered);
+    let entered = sample("config_with_door", entered, bytes, cluster::decode_cluster_config);
     let outcomes = [outcome("accepted", accepted), outcome("refused", refused)];
-    commands.chain(outcomes).chain([config, with_key]).collect()
+    commands.chain(outcomes).chain([config, with_key, entered]).collect()
 }
