@@ -14,6 +14,7 @@ mod ids;
 mod node;
 mod place;
 mod push_key;
+mod refound;
 mod settings;
 mod token_key;
 
@@ -31,5 +32,6 @@ pub use ids::{CLUSTER_ID_BYTES_MAX, ClusterId, ClusterIdError, GroupId, NodeId, 
 pub use node::{Addresses, Node, NodeState};
 pub use place::place;
 pub use push_key::PushKey;
+pub use refound::Refounding;
 pub use settings::{Setting, Settings};
 pub use token_key::TokenKey;

@@ -5,5 +5,6 @@ mod failover;
 mod harness;
 mod propose;
 mod reads;
+mod refounding;
 mod restart;
 mod snapshots;

@@ -185,5 +185,5 @@ mod tests {
     }
 
     const GOLDEN_NAME: &str = "e347e75036fec003629e0c492399f8ffad5a13a20612875c591ffe09424e9605";
-    const GOLDEN_SEALED: &str = "";
+    const GOLDEN_SEALED: &str = "011ecdbc8353384304b58db986492551d65e830aaa5ebf";
 }
