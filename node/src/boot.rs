@@ -74,7 +74,7 @@ fn founding(config: &Config, clock: &dyn Clock, entropy: &dyn Entropy) -> Result
     })
 }
 
-fn founder(member: &Member) -> (NodeId, Founder) {
+pub(crate) fn founder(member: &Member) -> (NodeId, Founder) {
     let addresses = Addresses {
         client: member.client.to_string(),
         peer: member.peer.to_string(),

@@ -11,11 +11,13 @@ use serde::Deserialize;
 use thiserror::Error;
 
 mod auth;
+mod backup;
 mod limits;
 mod push;
 mod suggest;
 
 pub use auth::{Auth, ISSUERS_MAX, Issuer};
+pub use backup::Backup;
 pub use limits::{Limits, Quota, Rate};
 pub use push::{Apns, Fcm, Push};
 
@@ -57,6 +59,9 @@ pub struct Config {
     /// Telling users who are away.
     #[serde(default)]
     pub push: Push,
+    /// Backups.
+    #[serde(default)]
+    pub backup: Backup,
 }
 
 /// Addresses to bind.
@@ -277,7 +282,8 @@ impl Config {
             &mut self.data,
         ];
         let others = self.storage.node_key.as_mut().into_iter().chain(self.auth.files());
-        for file in files.into_iter().chain(others).chain(self.push.files()) {
+        let more = self.push.files().chain(self.backup.files());
+        for file in files.into_iter().chain(others).chain(more) {
             *file = base.join(&*file);
         }
     }
@@ -286,6 +292,7 @@ impl Config {
         self.auth.check()?;
         self.limits.check()?;
         self.push.check()?;
+        self.backup.check()?;
         let ids: BTreeSet<u64> = self.cluster.nodes.iter().map(|member| member.id).collect();
         require(
             ids.len() == self.cluster.nodes.len(),

@@ -8,6 +8,7 @@ use cluster_config::ClusterConfig;
 use futures::future::{BoxFuture, join_all};
 use raft::{NodeId, Raft};
 
+use crate::backup::Backups;
 use crate::fanout::{Directory, Typing};
 use crate::operations::{Operated, PeerStatus, Role, ShardStatus};
 use crate::peers::Peers;
@@ -33,6 +34,8 @@ pub(crate) struct Node {
     pub(crate) hints: Hints,
     /// What could not be told; set once the pusher runs.
     pub(crate) letters: Arc<OnceLock<DeadLetters>>,
+    /// The backups that are made here; set once the cluster is known.
+    pub(crate) backups: Arc<OnceLock<Backups>>,
 }
 
 impl Operated for Node {
@@ -90,6 +93,10 @@ impl Operated for Node {
 
     fn letters(&self) -> Option<DeadLetters> {
         self.letters.get().cloned()
+    }
+
+    fn backups(&self) -> Option<Backups> {
+        self.backups.get().cloned()
     }
 }
 

@@ -19,6 +19,7 @@ use transport::outgoing;
 use transport::peer::{self, Identity, PeerPlane};
 
 use crate::asset::{Local, WeakAssets};
+use crate::backup::{self, Backups};
 use crate::boot;
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::cluster::Configured;
@@ -160,6 +161,7 @@ pub(crate) fn node(config: &Config, raft: &Raft, peers: &Peers) -> Node {
         faults: config.faults.enabled,
         hints: Hints::default(),
         letters: Arc::new(OnceLock::new()),
+        backups: Arc::new(OnceLock::new()),
     }
 }
 
@@ -187,7 +189,25 @@ impl Running {
         self.listen_for_operators(metrics).await?;
         self.listen_for_peers().await?;
         let (router, configured) = self.join().await?;
+        self.back_up(configured.clone());
         self.listen_for_clients(router, configured).await
+    }
+
+    /// Makes backups when it is time, or somebody asks.
+    fn back_up(&mut self, configured: Configured) {
+        let backups = Backups::new(backup::Ports {
+            config: self.config.clone(),
+            raft: self.node.raft.clone(),
+            configured,
+            assets: Arc::clone(&self.uploads),
+            clock: Arc::clone(&self.clock),
+            stop: self.stop.clone(),
+        });
+        assert!(self.node.backups.set(backups.clone()).is_ok(), "a node joins once");
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            stop.run_until_cancelled(backups.schedule()).await;
+        });
     }
 
     /// Joins the cluster and starts what this node carries.
