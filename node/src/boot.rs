@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster_config::{Addresses, ClusterConfig, ClusterId, Command, Door, Founder, TokenKey};
-use raft::{GroupId, NodeId, Raft};
+use raft::{Founding, GroupId, NodeId, Raft};
 use store::tables::Tables;
 
 use crate::clock::{Clock, Entropy};
@@ -29,8 +29,8 @@ pub(crate) async fn form(
     let founding = founding(config, clock, entropy)?;
     let voters = voters(configured.borrow().as_deref(), config);
     let preferred = *voters.first().expect("a configuration names at least one node");
-    let members = voters.iter().copied().collect();
-    let group = raft.start(GroupId::CLUSTER, Box::new(machine), &members, preferred).await?;
+    let members = Founding::Members(voters.iter().copied().collect());
+    let group = raft.start(GroupId::CLUSTER, Box::new(machine), members, preferred).await?;
     loop {
         let decided = configured.borrow_and_update().clone();
         if let Some(decided) = decided {

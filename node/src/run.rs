@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use cluster_config::ClusterConfig;
-use raft::{Fatal, NodeId, Raft};
+use raft::{Fatal, Founding, NodeId, Raft};
 use store::StoreError;
 use store::tables::Tables;
 use thiserror::Error;
@@ -301,9 +301,9 @@ impl Running {
                 publish.clone(),
                 outbox.wake(),
             )?;
-            let members = shard.replicas.iter().copied().collect();
+            let founding = Founding::Members(shard.replicas.iter().copied().collect());
             let preferred = *shard.replicas.first().expect("a shard has replicas");
-            let group = self.node.raft.start(id, Box::new(machine), &members, preferred).await?;
+            let group = self.node.raft.start(id, Box::new(machine), founding, preferred).await?;
             self.tasks.spawn(outbox.run(group, self.stop.clone()));
         }
         Ok(())

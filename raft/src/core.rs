@@ -5,7 +5,7 @@ use std::{
     collections::BTreeSet,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
@@ -18,6 +18,7 @@ use crate::{
     lead::Lead,
     line::{Line, Role},
     log::LogFacts,
+    members::observers,
     read::Rounds,
     seat::Seat,
     stop::Stop,
@@ -28,7 +29,8 @@ use crate::{
 pub(crate) struct Core {
     pub(crate) id: GroupId,
     pub(crate) node: NodeId,
-    pub(crate) preferred: NodeId,
+    /// The number of the node that should lead.
+    pub(crate) preferred: AtomicU64,
     pub(crate) config: Arc<Config>,
     pub(crate) engine: Engine,
     pub(crate) line: Arc<Line>,
@@ -39,6 +41,8 @@ pub(crate) struct Core {
     pub(crate) status: watch::Sender<GroupStatus>,
     pub(crate) rounds: Rounds,
     pub(crate) lead: Lead,
+    /// Held while a step towards another membership is taken.
+    pub(crate) stepping: tokio::sync::Mutex<()>,
     pub(crate) stop: Stop,
     /// `shutdown` was called: the end of the engine is no failure.
     pub(crate) closing: AtomicBool,
@@ -58,6 +62,8 @@ pub(crate) struct View {
     pub(crate) vote: Vote,
     pub(crate) last_index: Option<u64>,
     pub(crate) voters: BTreeSet<NodeId>,
+    pub(crate) observers: BTreeSet<NodeId>,
+    pub(crate) changing: bool,
 }
 
 impl View {
@@ -79,7 +85,14 @@ impl Core {
             vote: metrics.vote,
             last_index: metrics.last_log_index,
             voters: voters(&metrics.membership_config),
+            observers: observers(&metrics.membership_config),
+            changing: metrics.membership_config.membership().get_joint_config().len() > 1,
         }
+    }
+
+    /// Who should lead while it is alive.
+    pub(crate) fn preferred(&self) -> NodeId {
+        NodeId(self.preferred.load(Ordering::Acquire))
     }
 
     /// The detector's opinion; this node is alive to itself.
@@ -130,6 +143,8 @@ impl Core {
             last_index: view.last_index,
             applied_index: self.seat.applied_index(),
             voters: view.voters,
+            observers: view.observers,
+            changing: view.changing,
         };
         self.status.send_if_modified(|known| {
             let changed = *known != status && !self.ended.load(Ordering::Acquire);

@@ -1,11 +1,11 @@
 //! One group of this node, as the rest of the node sees it.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fmt,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     task::{Context, Poll},
 };
 
@@ -13,8 +13,8 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::{
-    AppliedState, Error, GroupId, NodeId, ProposeError, ReadError, Rows, core::Core,
-    line::AnswerReceiver,
+    AppliedState, Error, GroupId, NodeId, Progress, ProposeError, ReadError, Rows, Wish,
+    core::Core, line::AnswerReceiver,
 };
 
 /// How a group stands on this node.
@@ -30,8 +30,12 @@ pub struct GroupStatus {
     pub last_index: Option<u64>,
     /// The last index applied here.
     pub applied_index: Option<u64>,
-    /// The voters in force.
+    /// The voters in force: those of both sets while a change goes on.
     pub voters: BTreeSet<NodeId>,
+    /// Those who have the log and do not vote.
+    pub observers: BTreeSet<NodeId>,
+    /// A joint change of the voters goes on.
+    pub changing: bool,
 }
 
 /// A handle on one group. Cheap to clone.
@@ -120,5 +124,27 @@ impl Group {
         let core = self.0.clone();
         let transfer = self.0.runtime.spawn(async move { core.transfer(to).await });
         transfer.await.unwrap_or(Err(Error::Stopped))
+    }
+
+    /// One step towards a wished membership; to be called until it is [`Progress::Done`], by whoever leads. Learners
+    /// come first, then a joint change of the voters, and old voters stay as observers if they are wished as such.
+    ///
+    /// # Errors
+    /// When this replica does not lead, another step is being taken, or the change is not committed in time. Asking
+    /// again is always safe: what was begun is seen and gone on with.
+    pub async fn set_members(&self, wish: Wish) -> Result<Progress, Error> {
+        let core = self.0.clone();
+        let step = self.0.runtime.spawn(async move { core.set_members(&wish).await });
+        step.await.unwrap_or(Err(Error::Stopped))
+    }
+
+    /// Who should lead this group from now on, while it is alive and votes.
+    pub fn prefer(&self, node: NodeId) {
+        self.0.preferred.store(node.0, Ordering::Release);
+    }
+
+    /// Entries that each other replica is known to be behind this one. Empty unless this replica leads.
+    pub fn behind(&self) -> BTreeMap<NodeId, u64> {
+        self.0.behind()
     }
 }

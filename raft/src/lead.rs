@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::{
     Error, NodeId,
     core::{Core, View},
+    members::CAUGHT_UP_ENTRIES,
     types::{LeaderId, TransferRequest},
 };
 
@@ -34,8 +35,6 @@ const CAMPAIGNS_MAX: u32 = 8;
 const LEADERLESS_MAX: Duration = Duration::from_millis(300);
 /// How long a handed-over leadership may take to be taken up before a third replica campaigns.
 const TAKE_UP_MAX: Duration = Duration::from_millis(300);
-/// How far the preferred leader may be behind when its group is given back: less than a busy round.
-const CAUGHT_UP_ENTRIES: u64 = 64;
 
 /// What is known about this group's leadership besides what the engine knows.
 #[derive(Default)]
@@ -143,7 +142,8 @@ impl Core {
     /// This replica's place among the live voters; the same on every node that sees the same.
     fn rank(&self, view: &View) -> Option<u32> {
         let mut live: Vec<_> = view.voters.iter().filter(|node| self.alive(**node)).collect();
-        live.sort_by_key(|node| (**node != self.preferred, self.weight(**node)));
+        let preferred = self.preferred();
+        live.sort_by_key(|node| (**node != preferred, self.weight(**node)));
         let rank = live.iter().position(|node| **node == self.node)?;
         u32::try_from(rank).ok()
     }
@@ -236,7 +236,7 @@ impl Core {
     }
 
     fn preferred_is_ready(&self) -> bool {
-        let preferred = self.preferred;
+        let preferred = self.preferred();
         if preferred == self.node || !self.alive(preferred) {
             return false;
         }

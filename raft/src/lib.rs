@@ -13,7 +13,7 @@
 //!
 //! Read on: [`Raft`] holds all groups of a node; `line` is how commands wait, `driver` how committed
 //! entries reach the machine, `lead` who leads and how fast somebody else does, `inbox` and `peers` the
-//! two ends of a call, `steward` what happens from time to time.
+//! two ends of a call, `steward` what happens from time to time, `members` who belongs to a group.
 
 mod clock;
 mod codec;
@@ -30,6 +30,7 @@ mod lead;
 mod line;
 mod log;
 mod machine;
+mod members;
 mod network;
 mod peers;
 mod raft;
@@ -50,6 +51,7 @@ pub use config::Config;
 pub use error::{Certainty, Error, Fatal, NetworkError, ProposeError, ReadError, Retry};
 pub use group::{Group, GroupStatus, Pending};
 pub use machine::{AppliedState, CommittedEntry, Machine, Payload, Position, Rows};
+pub use members::{Founding, Progress, Wish};
 pub use network::Network;
 pub use raft::Raft;
 pub use refound::{found_after, founding_state};

@@ -15,7 +15,8 @@ use parking_lot::Mutex;
 use tokio::{sync::Semaphore, task::JoinHandle};
 
 use crate::{
-    Clock, Config, Error, Fatal, Group, GroupId, Machine, Network, NetworkError, NodeId, codec,
+    Clock, Config, Error, Fatal, Founding, Group, GroupId, Machine, Network, NetworkError, NodeId,
+    codec,
     core::Core,
     inbox,
     line::Beat,
@@ -91,8 +92,7 @@ impl Raft {
         Ok(Self { inner: Arc::new(inner) })
     }
 
-    /// Starts one group. `members` is the first membership and is used only if the log is empty; every
-    /// node must name the same. `preferred` should lead while it is alive; on a new group it begins to
+    /// Starts one group. `founding` says how it begins if the log is empty. `preferred` should lead while it is alive; on a new group it begins to
     /// campaign at once.
     ///
     /// # Errors
@@ -101,7 +101,7 @@ impl Raft {
         &self,
         group: GroupId,
         machine: Box<dyn Machine>,
-        members: &BTreeSet<NodeId>,
+        founding: Founding,
         preferred: NodeId,
     ) -> Result<Group, Error> {
         let free = self.group(group).is_none() && self.inner.starting.lock().insert(group);
@@ -109,13 +109,7 @@ impl Raft {
             return Err(Error::StartedTwice(group));
         }
         let runtime = self.inner.threads.of(group);
-        let start = start::Start {
-            group,
-            machine,
-            members: members.clone(),
-            preferred,
-            runtime: runtime.clone(),
-        };
+        let start = start::Start { group, machine, founding, preferred, runtime: runtime.clone() };
         let inner = self.inner.clone();
         let started = runtime.spawn(async move { start.run(&inner).await }).await;
         self.inner.starting.lock().remove(&group);
@@ -123,6 +117,16 @@ impl Raft {
             Err(Fatal::new(format!("group {group} could not start: {error}")).into())
         })?;
         Ok(Group(core))
+    }
+
+    /// Ends one group and leaves its log and state as they are: this node was removed from it. Calls of others are
+    /// answered as if it had never run here. Nothing happens when it does not run.
+    pub async fn leave(&self, group: GroupId) {
+        let core = self.inner.groups.write().remove(&group);
+        if let Some(core) = core {
+            // Its only error is that the task panicked, which `follow` has noticed.
+            let _ = end(core).await;
+        }
     }
 
     /// The handle of a started group.
@@ -191,16 +195,18 @@ impl Raft {
     pub async fn shutdown(&self) {
         self.inner.steward.abort();
         let cores = std::mem::take(&mut *self.inner.groups.write());
-        let ends = cores.into_values().map(|core: Arc<Core>| {
-            core.closing.store(true, Ordering::Release);
-            core.end();
-            let runtime = core.runtime.clone();
-            runtime.spawn(async move {
-                // Its only error is that the engine's task panicked, which `follow` has noticed.
-                let _ = core.engine.shutdown().await;
-            })
-        });
-        join_all(ends.collect::<Vec<_>>()).await;
+        join_all(cores.into_values().map(end).collect::<Vec<_>>()).await;
         self.inner.threads.close().await;
     }
+}
+
+/// Ends one group, on its own runtime.
+fn end(core: Arc<Core>) -> JoinHandle<()> {
+    core.closing.store(true, Ordering::Release);
+    core.end();
+    let runtime = core.runtime.clone();
+    runtime.spawn(async move {
+        // Its only error is that the engine's task panicked, which `follow` has noticed.
+        let _ = core.engine.shutdown().await;
+    })
 }

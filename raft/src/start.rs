@@ -1,9 +1,13 @@
 //! How a group begins: a new one is founded by the same first entry on every node, so that no two
-//! nodes ever disagree about it; one that was here before is only opened.
+//! nodes ever disagree about it; one that was here before is only opened; and whoever joins has nothing until the
+//! group's leader sends it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, atomic::AtomicBool},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64},
+    },
 };
 
 use openraft::EmptyNode;
@@ -11,7 +15,7 @@ use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::watch};
 
 use crate::{
-    Error, Fatal, GroupId, GroupStatus, Machine, NodeId, Position,
+    Error, Fatal, Founding, GroupId, GroupStatus, Machine, NodeId, Position,
     core::Core,
     driver::Driver,
     eager,
@@ -32,7 +36,7 @@ const FOUNDING: Position = Position { term: 0, node: 0, index: 0 };
 pub(crate) struct Start {
     pub(crate) group: GroupId,
     pub(crate) machine: Box<dyn Machine>,
-    pub(crate) members: BTreeSet<NodeId>,
+    pub(crate) founding: Founding,
     pub(crate) preferred: NodeId,
     pub(crate) runtime: Handle,
 }
@@ -49,7 +53,9 @@ impl Start {
                 let text = format!("group {group}: its machine has a state but its log is gone");
                 return Err(Fatal::new(text).into());
             }
-            store.found(first_entry(&self.members)?).await.map_err(Fatal::from)?;
+            if let Founding::Members(members) = &self.founding {
+                store.found(first_entry(members)?).await.map_err(Fatal::from)?;
+            }
         }
         let line = Line::new(&config, inner.clock.clone(), inner.beat, inner.stop.clone());
         let driver = Driver::open(config.node.0, seat.clone(), log.clone(), line.clone())?;
@@ -67,7 +73,7 @@ impl Start {
         let core = Arc::new(Core {
             id: group,
             node: config.node,
-            preferred: self.preferred,
+            preferred: AtomicU64::new(self.preferred.0),
             config,
             engine,
             line,
@@ -78,6 +84,7 @@ impl Start {
             status: watch::Sender::new(GroupStatus::default()),
             rounds: Rounds::default(),
             lead: Lead::default(),
+            stepping: tokio::sync::Mutex::default(),
             stop: inner.stop.clone(),
             closing: AtomicBool::new(false),
             ended: AtomicBool::new(false),
@@ -87,7 +94,7 @@ impl Start {
         core.seat.run();
         core.engine.run();
         core.runtime.spawn(core.clone().follow());
-        if core.preferred == core.node {
+        if core.preferred() == core.node {
             core.campaign(None);
         }
         Ok(core)

@@ -62,7 +62,7 @@ fn give_back(cores: &[Arc<Core>], now: Instant) {
     };
     let core = core.clone();
     core.runtime.clone().spawn(async move {
-        if let Err(error) = core.transfer(core.preferred).await {
+        if let Err(error) = core.transfer(core.preferred()).await {
             tracing::debug!(group = %core.id, %error, "the preferred leader did not take over");
         }
     });

@@ -3,6 +3,7 @@
 
 mod failover;
 mod harness;
+mod members;
 mod propose;
 mod reads;
 mod refounding;

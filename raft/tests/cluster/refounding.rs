@@ -16,7 +16,7 @@ fn restored() -> Vec<Bytes> {
 
 #[tokio::test]
 async fn a_group_goes_on_from_the_state_that_its_founders_were_given() {
-    let mut cluster = Cluster::prepare(1, SMALL_SEGMENT, |_| {});
+    let mut cluster = Cluster::prepare(&ALL, 1, SMALL_SEGMENT, |_| {});
     for node in ALL {
         cluster.refound(node, GROUP, 700, restored());
     }
@@ -41,7 +41,7 @@ async fn a_group_goes_on_from_the_state_that_its_founders_were_given() {
 
 #[tokio::test]
 async fn who_begins_empty_beside_them_gets_the_state_and_not_a_log_that_lacks_it() {
-    let mut cluster = Cluster::prepare(1, SMALL_SEGMENT, |_| {});
+    let mut cluster = Cluster::prepare(&ALL, 1, SMALL_SEGMENT, |_| {});
     let [one, other, empty] = ALL;
     for node in [one, other] {
         cluster.refound(node, GROUP, 700, restored());

@@ -1,7 +1,7 @@
 //! Nodes that can be started, killed, cut off and restarted.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -10,7 +10,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use raft::{Certainty, Clock, Config, Group, GroupId, NodeId, ProposeError, Raft};
+use raft::{
+    Certainty, Clock, Config, Founding, Group, GroupId, NodeId, Progress, ProposeError, Raft, Wish,
+};
 use store::{Journal, JournalConfig, MemoryDisk, disk::Pace};
 
 use super::{
@@ -38,9 +40,10 @@ struct Node {
     tables: BTreeMap<GroupId, Table>,
     raft: Option<Raft>,
     journal: Option<Journal>,
+    founding: Founding,
 }
 
-/// Three nodes and the groups that run on all of them.
+/// Nodes and the groups that run on all of them.
 pub(crate) struct Cluster {
     pub(crate) wire: Arc<Wire>,
     nodes: BTreeMap<NodeId, Node>,
@@ -72,22 +75,35 @@ impl Cluster {
         segment_bytes: u64,
         adjust: fn(&mut Config),
     ) -> Self {
-        let mut cluster = Self::prepare(groups, segment_bytes, adjust);
-        for node in ALL {
-            cluster.boot(node).await;
+        Self::found(&ALL, groups, segment_bytes, adjust).await
+    }
+
+    /// Starts these nodes as the founders of all groups.
+    pub(crate) async fn found(
+        founders: &[NodeId],
+        groups: u32,
+        segment_bytes: u64,
+        adjust: fn(&mut Config),
+    ) -> Self {
+        let mut cluster = Self::prepare(founders, groups, segment_bytes, adjust);
+        for node in founders {
+            cluster.boot(*node).await;
         }
         cluster
     }
 
-    /// Three nodes with empty disks, none of which runs.
-    pub(crate) fn prepare(groups: u32, segment_bytes: u64, adjust: fn(&mut Config)) -> Self {
+    /// The founders of all groups with empty disks, none of which runs.
+    pub(crate) fn prepare(
+        founders: &[NodeId],
+        groups: u32,
+        segment_bytes: u64,
+        adjust: fn(&mut Config),
+    ) -> Self {
         let (wire, nodes) = Default::default();
         let mut cluster = Self { wire, nodes, groups, segment_bytes, adjust };
-        for node in ALL {
-            let disk = MemoryDisk::new(Pace::Inline);
-            cluster
-                .nodes
-                .insert(node, Node { disk, tables: BTreeMap::new(), raft: None, journal: None });
+        let founding = Founding::Members(founders.iter().copied().collect());
+        for node in founders {
+            cluster.place(*node, founding.clone());
         }
         cluster
     }
@@ -108,6 +124,29 @@ impl Cluster {
         journal.close();
     }
 
+    /// Starts a node that nobody has added to anything yet.
+    pub(crate) async fn join(&mut self, id: NodeId) {
+        self.place(id, Founding::Join);
+        self.boot(id).await;
+    }
+
+    fn place(&mut self, id: NodeId, founding: Founding) {
+        let disk = MemoryDisk::new(Pace::Inline);
+        let node = Node { disk, tables: BTreeMap::new(), raft: None, journal: None, founding };
+        self.nodes.insert(id, node);
+    }
+
+    /// Asks whoever leads for one step after the other until the group is as wished, however often the leader changes.
+    pub(crate) async fn reach(&self, group: GroupId, wish: &Wish) {
+        let reached = || async {
+            let leads = |id: &NodeId| self.group(*id, group).status().is_leader;
+            let Some(leader) = self.running().into_iter().find(leads) else { return false };
+            let step = self.group(leader, group).set_members(wish.clone()).await;
+            matches!(step, Ok(Progress::Done))
+        };
+        eventually("the group is as wished", reached).await;
+    }
+
     /// Starts or restarts a node on what its disks hold.
     pub(crate) async fn boot(&mut self, id: NodeId) {
         let mut config = config(id);
@@ -126,8 +165,8 @@ impl Cluster {
         for number in 1..=self.groups {
             let group = GroupId(number);
             let table = node.tables.entry(group).or_default();
-            let members = BTreeSet::from(ALL);
-            let started = raft.start(group, table.machine(), &members, preferred(group)).await;
+            let founding = node.founding.clone();
+            let started = raft.start(group, table.machine(), founding, preferred(group)).await;
             started.expect("a group starts");
         }
         node.raft = Some(raft);
@@ -152,7 +191,7 @@ impl Cluster {
     }
 
     pub(crate) fn running(&self) -> Vec<NodeId> {
-        ALL.into_iter().filter(|id| self.nodes[id].raft.is_some()).collect()
+        self.nodes.iter().filter(|(_, node)| node.raft.is_some()).map(|(id, _)| *id).collect()
     }
 
     /// Ends a node without a word to the others: its process is gone, its disks stay.
@@ -198,7 +237,7 @@ impl Cluster {
 
     /// Nothing reaches this node or leaves it. No detector notices by itself.
     pub(crate) fn isolate(&self, id: NodeId) {
-        for other in ALL.into_iter().filter(|other| *other != id) {
+        for other in self.nodes.keys().copied().filter(|other| *other != id) {
             self.wire.cut(id, other);
             self.wire.cut(other, id);
         }
