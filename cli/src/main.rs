@@ -8,6 +8,7 @@ use clap::Parser as _;
 #[macro_use]
 mod say;
 mod args;
+mod backup;
 mod bench;
 mod context;
 mod demo;
@@ -18,7 +19,7 @@ mod start;
 mod status;
 mod talk;
 
-use args::{Bench, Command, Config, Node, Shard, Verb};
+use args::{Backup, Bench, Command, Config, Node, Shard, Verb};
 use exit::{Failure, Outcome};
 
 /// Sessions, entries and rows are many small pieces that one thread makes and another drops, for which the system's
@@ -49,6 +50,10 @@ fn run(verb: Verb) -> Outcome {
         Verb::Health(args) => tool(status::health(args)),
         Verb::Node(Node::Ls(args)) => tool(status::nodes(args)),
         Verb::Shard(Shard::Ls(args)) => tool(status::shards(args)),
+        Verb::Backup(Backup::Now(args)) => tool(backup::now(args)),
+        Verb::Backup(Backup::Ls(args)) => tool(backup::list(args)),
+        Verb::Backup(Backup::Verify(args)) => backup::verify(&args),
+        Verb::Restore(args) => backup::restore(&args),
         Verb::Register(args) => tool(talk::register(args)),
         Verb::Login(args) => tool(talk::login(args)),
         Verb::Send(args) => tool(talk::send(args)),

@@ -60,7 +60,7 @@ pub(crate) fn check(path: &Path) -> Outcome {
     Ok(Exit::Ok)
 }
 
-fn load(path: &Path) -> Result<Config, Failure> {
+pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
     Config::load(path).map_err(|error| match error {
         ConfigError::Unreadable { .. } => Failure::new(Exit::NotFound, error),
         ConfigError::Invalid { .. } => Failure::usage(error),

@@ -47,7 +47,8 @@ impl Health {
     }
 }
 
-async fn ask(args: &Operations) -> Result<Answers, Failure> {
+/// The operations ports that the command line means; at least one.
+pub(crate) fn addresses(args: &Operations) -> Result<Vec<SocketAddr>, Failure> {
     let addresses = match args.operations.is_empty() {
         false => args.operations.clone(),
         true => context::load(&args.ctx)?.operations,
@@ -55,6 +56,11 @@ async fn ask(args: &Operations) -> Result<Answers, Failure> {
     if addresses.is_empty() {
         return Err(Failure::usage("this context names no operations ports: say --operations"));
     }
+    Ok(addresses)
+}
+
+async fn ask(args: &Operations) -> Result<Answers, Failure> {
+    let addresses = addresses(args)?;
     let asked = addresses.iter().map(|address| operations::status(*address));
     let answers = futures::future::join_all(asked).await;
     let nodes: Vec<_> = addresses.into_iter().zip(answers).collect();

@@ -97,7 +97,8 @@ impl Check<'_> {
             Err(error) => Err(error),
         };
         if let Err(error) = looked {
-            self.problem(format_args!("a row of slot {} does not decode: {error}", self.slot));
+            let slot = self.slot;
+            self.problem(format_args!("a row of slot {slot} does not decode: {error}"));
         }
         Ok(())
     }

@@ -28,7 +28,7 @@ pub enum Error {
     },
     /// No room for more.
     #[error(
-        "the disk of {} has less than a tenth free: free space, keep fewer backups (backup.keep) or name \
+        "the disk of {} has neither a tenth nor 2 GiB free: free space, keep fewer backups (backup.keep) or name \
          another folder (backup.folder)", path.display()
     )]
     NoRoom {

@@ -111,7 +111,7 @@ impl Take {
             of_users.extend(&writer.chunks);
             part.chunks.append(&mut writer.chunks);
         }
-        let (mut writer, assets) = self.assets(of_users, writer, &mut pace).await?;
+        let (writer, assets) = self.assets(of_users, writer, &mut pace).await?;
         let (state, reading) = self.read(GroupId::CLUSTER, |_| true, writer).await?;
         let mut writer = stream(reading, &mut pace).await?;
         let none = Shard::clone(self.config.shards.values().next().expect("there are shards"));

@@ -27,8 +27,10 @@ const MANIFEST: &str = "manifest.json";
 const MARK: &str = "manifest.mark";
 /// Ends the name of what is being written.
 const PART: &str = ".part";
-/// A backup leaves this part of its disk to others: it may be the disk that messages are written to.
+/// A backup leaves this part of its disk to others, which may be the disk that messages are written to: twice as much as
+/// the journal calls low, or as much as a busy hour writes.
 const FREE_ONE_IN: u64 = 10;
+const FREE_BYTES: u64 = 2 << 30;
 
 /// A folder of backups and the key to it.
 pub(super) struct Vault {
@@ -166,7 +168,9 @@ impl Vault {
 
     fn check_room(&self) -> Result<(), Error> {
         let disk = FsDisk::open_anywhere(&self.root)?;
-        let tight = |space: store::disk::Space| space.free_bytes < space.total_bytes / FREE_ONE_IN;
+        let tight = |space: store::disk::Space| {
+            space.free_bytes < FREE_BYTES.min(space.total_bytes / FREE_ONE_IN)
+        };
         if disk.space().is_some_and(tight) {
             return Err(Error::NoRoom { path: self.root.clone() });
         }

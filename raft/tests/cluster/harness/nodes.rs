@@ -111,7 +111,7 @@ impl Cluster {
     /// Gives a node that never ran a state to begin with, as restoring a backup does.
     pub(crate) fn refound(&mut self, id: NodeId, group: GroupId, index: u64, list: Vec<Bytes>) {
         let node = self.nodes.get_mut(&id).expect("one of all");
-        let applied = raft::founding_state(&BTreeSet::from(ALL), index).expect("they are three");
+        let applied = raft::founding_state(&ALL.into(), index).expect("they are three");
         let state = State { applied: applied.clone(), list };
         let table = node.tables.entry(group).or_default();
         *table.memory.lock().expect("not poisoned") = state.clone();
