@@ -4,6 +4,12 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod operators;
+
+pub(crate) use operators::{
+    Audit, Desk, Init, ListNodes, MakeJoinToken, Operator, Settings, ShowNode,
+};
+
 /// Synod: a messenger whose conversations are consensus logs. Server, tools and client in one.
 #[derive(Debug, Parser)]
 #[command(name = "synod", version, arg_required_else_help = true, propagate_version = true)]
@@ -16,6 +22,8 @@ pub(crate) struct Command {
 pub(crate) enum Verb {
     /// Three real nodes on this machine, bots that chat, faults, and a verdict
     Demo(Demo),
+    /// Prepare the first node of a new cluster, and print what lets the others and you in
+    Init(Init),
     /// Run a node
     Start(Start),
     /// Check a node's file without starting anything
@@ -28,6 +36,15 @@ pub(crate) enum Verb {
     /// Nodes
     #[command(subcommand)]
     Node(Node),
+    /// Who may change the cluster
+    #[command(subcommand)]
+    Operator(Operator),
+    /// Settings that all nodes share
+    #[command(subcommand)]
+    Settings(Settings),
+    /// Who changed what
+    #[command(subcommand)]
+    Audit(Audit),
     /// Shards
     #[command(subcommand)]
     Shard(Shard),
@@ -78,6 +95,10 @@ pub(crate) struct Start {
     /// The node's file
     #[arg(long, value_name = "FILE")]
     pub(crate) config: PathBuf,
+    /// Join a cluster first, unless this node has: what `synod init` or `synod node join-token` printed, or
+    /// `@FILE` that holds it
+    #[arg(long, value_name = "TOKEN")]
+    pub(crate) join: Option<String>,
     /// Stop when stdin ends: whoever started this node holds the other end
     #[arg(long, hide = true)]
     pub(crate) until_stdin_ends: bool,
@@ -99,7 +120,11 @@ pub(crate) enum Config {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Node {
     /// List the nodes
-    Ls(Operations),
+    Ls(ListNodes),
+    /// All about one node
+    Show(ShowNode),
+    /// Make a token that lets nodes in
+    JoinToken(MakeJoinToken),
 }
 
 #[derive(Debug, Subcommand)]

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     args::{BackupLs, BackupNow, BackupVerify, Restore, WhichBackup},
+    desk,
     exit::{Exit, Failure, Outcome},
     operations, start, status,
 };
@@ -181,15 +182,17 @@ pub(crate) fn restore(args: &Restore) -> Outcome {
             "cluster": restored.cluster,
             "history_epoch": restored.history_epoch,
             "data": restored.data,
+            "ca": restored.founded.as_ref().map(|founded| &founded.authority),
+            "joinToken": restored.founded.as_ref().map(|founded| founded.join.reveal()),
+            "claim": restored.founded.as_ref().map(|founded| &founded.claim),
             "found": found_to_json(&restored.found),
         });
         say!("{told}");
         return Ok(Exit::Ok);
     }
     say!(
-        "{} holds node {} of cluster {} with the state of {} (cluster {}, history epoch {}): {}",
+        "{} holds a node of cluster {} with the state of {} (cluster {}, history epoch {}): {}",
         restored.data.display(),
-        config.node,
         restored.cluster,
         restored.manifest.id,
         restored.manifest.cluster,
@@ -203,6 +206,10 @@ pub(crate) fn restore(args: &Restore) -> Outcome {
         .filter(|member| member.id != config.node)
         .map(|member| member.id.to_string())
         .collect();
+    if let Some(founded) = &restored.founded {
+        say!("");
+        desk::tell_next(founded, &args.config.display(), "16");
+    }
     if !others.is_empty() {
         say!(
             "restore the same backup ({}) with the files of nodes {} too, before you start any of them",

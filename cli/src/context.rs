@@ -121,6 +121,16 @@ fn session_file(name: &str) -> Result<PathBuf, Failure> {
     Ok(file(name)?.with_extension("session.json"))
 }
 
+/// Where an operator's token is kept.
+pub(crate) fn operator_file(name: &str) -> Result<PathBuf, Failure> {
+    Ok(file(name)?.with_extension("operator"))
+}
+
+/// Writes what only its owner may read.
+pub(crate) fn write_secret(path: &Path, secret: &str) -> Result<(), Failure> {
+    write_private(path, secret.as_bytes()).map_err(|e| not_written(path, &e))
+}
+
 fn not_written(path: &Path, error: &io::Error) -> Failure {
     Failure::new(Exit::NotAllowed, format!("{}: {error}", path.display()))
 }

@@ -12,6 +12,7 @@ mod backup;
 mod bench;
 mod context;
 mod demo;
+mod desk;
 mod exit;
 mod operations;
 mod seed;
@@ -43,12 +44,18 @@ fn main() -> std::process::ExitCode {
 
 fn run(verb: Verb) -> Outcome {
     match verb {
+        Verb::Init(args) => desk::init(&args),
         Verb::Start(args) => start::start(&args),
         Verb::Config(Config::Check { config }) => start::check(&config),
         Verb::Demo(args) => tool(demo::demo(args)),
         Verb::Status(args) => tool(status::status(args)),
         Verb::Health(args) => tool(status::health(args)),
-        Verb::Node(Node::Ls(args)) => tool(status::nodes(args)),
+        Verb::Node(Node::Ls(args)) => tool(desk::nodes(args)),
+        Verb::Node(Node::Show(args)) => tool(desk::node(args)),
+        Verb::Node(Node::JoinToken(args)) => tool(desk::join_token(args)),
+        Verb::Operator(args) => tool(desk::operator(args)),
+        Verb::Settings(args) => tool(desk::settings(args)),
+        Verb::Audit(args) => tool(desk::audit(args)),
         Verb::Shard(Shard::Ls(args)) => tool(status::shards(args)),
         Verb::Backup(Backup::Now(args)) => tool(backup::now(args)),
         Verb::Backup(Backup::Ls(args)) => tool(backup::list(args)),

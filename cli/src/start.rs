@@ -8,6 +8,7 @@ use std::{
 };
 
 use node::config::{Config, ConfigError, Log};
+use node::identity::{self, IdentityError, JoinToken, Joined};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing_subscriber::EnvFilter;
@@ -48,15 +49,22 @@ pub(crate) fn start(args: &Start) -> Outcome {
 /// Says whether a node could start with this file.
 pub(crate) fn check(path: &Path) -> Outcome {
     let config = load(path)?;
-    say!(
-        "{}: node {} of cluster {}, {} founders, {} shards, {} replicas",
-        path.display(),
-        config.node,
-        config.cluster.id,
-        config.cluster.nodes.len(),
-        config.cluster.shards,
-        config.cluster.replication
-    );
+    let (cluster, file) = (&config.cluster, path.display());
+    if config.is_formed_by_file() {
+        say!(
+            "{file}: node {} of cluster {}, {} founders, {} shards, {} replicas",
+            config.node,
+            cluster.id,
+            cluster.nodes.len(),
+            cluster.shards,
+            cluster.replication
+        );
+    } else {
+        say!(
+            "{file}: a node that founds a cluster or joins one, data in {}",
+            config.data.display()
+        );
+    }
     Ok(Exit::Ok)
 }
 
@@ -75,7 +83,42 @@ fn logs(log: &Log) -> Result<(), Failure> {
     begun.map_err(|e| Failure::internal(format!("cannot write logs: {e}")))
 }
 
+/// Comes in with the token of the command line, unless this node is in already.
+async fn join(config: &Config, token: &str) -> Result<(), Failure> {
+    let token = match token.strip_prefix('@') {
+        Some(file) => std::fs::read_to_string(file)
+            .map_err(|e| Failure::new(Exit::NotFound, format!("{file}: {e}")))?,
+        None => token.to_owned(),
+    };
+    let token = JoinToken::parse(&token).map_err(|error| unknown(&error))?;
+    match identity::join(config, &token).await.map_err(|error| unknown(&error))? {
+        Joined::Now { node, cluster } => tracing::info!(node, cluster, "joined"),
+        Joined::Before { node, cluster } => {
+            tracing::info!(node, cluster, "joined before: the token was not used");
+        }
+    }
+    Ok(())
+}
+
+/// The exit code of a node that is nobody, or not who it should be.
+pub(crate) fn unknown(error: &IdentityError) -> Failure {
+    let exit = match error {
+        IdentityError::File { .. } => Exit::NotFound,
+        IdentityError::Malformed { .. } | IdentityError::Certificate(_) => Exit::Internal,
+        IdentityError::Nobody(_)
+        | IdentityError::FormedByFile
+        | IdentityError::Token(_)
+        | IdentityError::Advertise(_) => Exit::Usage,
+        IdentityError::Known { .. } | IdentityError::Refused(_) => Exit::Rejected,
+        IdentityError::Unreachable(_) => Exit::Unavailable,
+    };
+    Failure::new(exit, error)
+}
+
 async fn run(args: &Start, config: Config) -> Outcome {
+    if let Some(token) = &args.join {
+        join(&config, token).await?;
+    }
     let stop = CancellationToken::new();
     let node = node::run(config, stop.clone());
     tokio::pin!(node);
@@ -109,6 +152,7 @@ async fn run(args: &Start, config: Config) -> Outcome {
 /// The exit code of a node that could not start or had to stop.
 fn failure(error: &node::Error) -> Failure {
     let exit = match error {
+        node::Error::Identity(error) => return unknown(error),
         node::Error::Config(_) | node::Error::Tls(_) => Exit::Usage,
         node::Error::File { .. } => Exit::NotFound,
         node::Error::Store(store::StoreError::Locked { .. }) => Exit::Rejected,

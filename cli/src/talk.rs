@@ -256,7 +256,7 @@ fn read_stdin(bytes_max: u64) -> Result<String, Failure> {
     Ok(text)
 }
 
-fn call(error: &CallError) -> Failure {
+pub(crate) fn call(error: &CallError) -> Failure {
     let exit = match error {
         CallError::Refused { status, .. } => exit_of_status(*status),
         CallError::Unavailable(_) | CallError::Unknown(_) => Exit::Unavailable,

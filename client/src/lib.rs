@@ -15,6 +15,7 @@ mod entropy;
 mod error;
 mod inbox;
 mod message;
+mod operations;
 mod rest;
 mod task;
 
@@ -26,3 +27,4 @@ pub use inbox::Inbox;
 pub use message::{
     Consistency, Group, HistoryQuery, Incoming, Outgoing, Page, Receipt, Standing, To,
 };
+pub use operations::Operations;

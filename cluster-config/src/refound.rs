@@ -19,6 +19,8 @@ pub struct Refounding {
     pub nodes: BTreeMap<NodeId, Founder>,
     /// Voters of each shard; with fewer nodes, all of them.
     pub replication: u32,
+    /// Who may come in, besides the operators of the state, who go on.
+    pub door: Door,
     /// The time for the audit log: the same for every founder, hence that of the state and not of the clock.
     pub at_ms: u64,
 }
@@ -49,11 +51,12 @@ impl ClusterConfig {
             replication: by.replication,
             nodes,
             shards,
-            door: Door { operators: self.door.operators.clone(), ..Door::default() },
+            door: Door { operators: self.door.operators.clone(), ..by.door.clone() },
             ..self.clone()
         };
         let what =
             format!("cluster {} founded with the state of cluster {}", by.cluster, self.cluster);
+        within(config.door.is_within_bounds(), "door")?;
         record(&mut config, by.at_ms, "restore", what);
         config.assert_sound();
         Ok(config)
@@ -74,6 +77,11 @@ mod tests {
 
     fn id(name: &str) -> ClusterId {
         ClusterId::parse(name).expect("legal")
+    }
+
+    fn by(nodes: &[u64], replication: u32) -> Refounding {
+        let (nodes, door) = (founders(nodes), Door::default());
+        Refounding { cluster: id("new"), nodes, replication, door, at_ms: 9 }
     }
 
     fn three() -> ClusterConfig {

@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
+use cluster_config::{ClusterId, Fingerprint, REPLICATION_MAX};
 use serde::Deserialize;
 use thiserror::Error;
 
@@ -15,6 +16,8 @@ mod backup;
 mod limits;
 mod push;
 mod suggest;
+
+use crate::identity;
 
 pub use auth::{Auth, ISSUERS_MAX, Issuer};
 pub use backup::Backup;
@@ -25,15 +28,24 @@ pub use push::{Apns, Fcm, Push};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
-    /// This node's id; one of `cluster.nodes`. Never reused for another disk.
+    /// This node's id; one of `cluster.nodes`. Never reused for another disk. Without `cluster.nodes` the cluster gives
+    /// the id, and it is kept in the data folder.
+    #[serde(default)]
     pub node: u64,
     /// The data folder. Everything durable is below it.
+    #[serde(default = "data_default")]
     pub data: PathBuf,
     /// Where this node listens.
+    #[serde(default)]
     pub listen: Listen,
+    /// Where others reach this node, and what it can carry.
+    #[serde(default)]
+    pub advertise: Advertise,
     /// Certificates and keys, PEM files.
+    #[serde(default)]
     pub tls: Tls,
     /// How the cluster is formed at its first start; ignored once group 0 has a state.
+    #[serde(default)]
     pub cluster: Cluster,
     /// Issuers of tokens that are trusted besides the cluster itself.
     #[serde(default)]
@@ -66,7 +78,7 @@ pub struct Config {
 
 /// Addresses to bind.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Listen {
     /// Clients: TCP (HTTPS, HTTP/2, WebSocket) and UDP (QUIC) on the same port.
     pub client: SocketAddr,
@@ -78,12 +90,48 @@ pub struct Listen {
     pub plain: Option<SocketAddr>,
 }
 
-/// Certificates and keys.
+impl Default for Listen {
+    fn default() -> Self {
+        let everywhere = |port| SocketAddr::from(([0, 0, 0, 0], port));
+        Self {
+            client: everywhere(7400),
+            peer: everywhere(7401),
+            operations: SocketAddr::from(([127, 0, 0, 1], 7402)),
+            plain: None,
+        }
+    }
+}
+
+/// How a node is known to the others.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
+pub struct Advertise {
+    /// `host:port` where clients reach it; by default where it listens, at an address of this machine.
+    pub client: Option<String>,
+    /// `host:port` where other nodes reach it.
+    pub peer: Option<String>,
+    /// `host:port` where operators reach it.
+    pub operations: Option<String>,
+    /// What fails together with it, such as a rack; replicas are spread over zones.
+    pub zone: Option<String>,
+    /// How much it should carry relative to others.
+    pub weight: u32,
+}
+
+impl Default for Advertise {
+    fn default() -> Self {
+        Self { client: None, peer: None, operations: None, zone: None, weight: 1 }
+    }
+}
+
+/// Certificates and keys. Without `cluster.nodes` those that the cluster gave, in the data folder.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct Tls {
     /// The cluster's own authority: signs every node, and here also the client plane.
     pub authority: PathBuf,
+    /// The authority's key. Taken into group 0 at the founding, so that nodes can join by token; not read afterwards.
+    pub authority_key: Option<PathBuf>,
     /// Chain for the client plane.
     pub client_certificate: PathBuf,
     /// Key of `client_certificate`.
@@ -96,18 +144,25 @@ pub struct Tls {
 
 /// The cluster at its first start.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Cluster {
     /// The cluster's name: part of every certificate and of every file header.
     pub id: String,
     /// Shards to create.
-    #[serde(default = "shards_default")]
     pub shards: u32,
     /// Replicas of each shard.
-    #[serde(default = "replication_default")]
     pub replication: u32,
-    /// The first nodes, the same list in every file.
+    /// SHA-256, in hexadecimal, of a secret that makes its holder the first operator, once.
+    pub claim: Option<String>,
+    /// The first nodes, the same list in every file. Empty: `synod init` founds the cluster, or this node joins one.
     pub nodes: Vec<Member>,
+}
+
+impl Default for Cluster {
+    fn default() -> Self {
+        let id = "synod".to_owned();
+        Self { id, shards: 16, replication: 3, claim: None, nodes: Vec::new() }
+    }
 }
 
 /// One of the first nodes.
@@ -197,7 +252,7 @@ pub struct Log {
 
 impl Default for Log {
     fn default() -> Self {
-        Self { filter: "info".to_owned(), json: false }
+        Self { filter: "info,openraft=warn".to_owned(), json: false }
     }
 }
 
@@ -218,12 +273,8 @@ pub const SEGMENT_BYTES_MAX: u64 = 1 << 30;
 
 const _: () = assert!(SEGMENT_BYTES_MIN < SEGMENT_BYTES_MAX);
 
-fn shards_default() -> u32 {
-    16
-}
-
-fn replication_default() -> u32 {
-    3
+fn data_default() -> PathBuf {
+    PathBuf::from("/var/lib/synod")
 }
 
 /// Why a configuration file cannot be used.
@@ -271,19 +322,28 @@ impl Config {
         Ok(config)
     }
 
+    /// Whether the first nodes are named in files, so that none of them was let in by another.
+    #[must_use]
+    pub fn is_formed_by_file(&self) -> bool {
+        !self.cluster.nodes.is_empty()
+    }
+
     fn resolve(&mut self, base: &Path) {
+        self.data = base.join(&self.data);
+        let given = identity::Files::below(&self.data);
         let tls = &mut self.tls;
-        let files = [
-            &mut tls.authority,
-            &mut tls.client_certificate,
-            &mut tls.client_key,
-            &mut tls.peer_certificate,
-            &mut tls.peer_key,
-            &mut self.data,
-        ];
+        for (file, given) in [
+            (&mut tls.authority, given.authority),
+            (&mut tls.client_certificate, given.client_certificate),
+            (&mut tls.client_key, given.key.clone()),
+            (&mut tls.peer_certificate, given.peer_certificate),
+            (&mut tls.peer_key, given.key),
+        ] {
+            *file = if file.as_os_str().is_empty() { given } else { base.join(&*file) };
+        }
         let others = self.storage.node_key.as_mut().into_iter().chain(self.auth.files());
-        let more = self.push.files().chain(self.backup.files());
-        for file in files.into_iter().chain(others).chain(more) {
+        let others = others.chain(self.tls.authority_key.as_mut());
+        for file in others.chain(self.push.files()).chain(self.backup.files()) {
             *file = base.join(&*file);
         }
     }
@@ -293,30 +353,8 @@ impl Config {
         self.limits.check()?;
         self.push.check()?;
         self.backup.check()?;
-        let ids: BTreeSet<u64> = self.cluster.nodes.iter().map(|member| member.id).collect();
-        require(
-            ids.len() == self.cluster.nodes.len(),
-            "cluster.nodes: two nodes have the same id",
-        )?;
-        require(!ids.contains(&0), "cluster.nodes: ids begin at 1")?;
-        require(ids.contains(&self.node), "node: this id is not among cluster.nodes")?;
-        require(!self.cluster.id.is_empty(), "cluster.id: must not be empty")?;
-        require(
-            self.cluster
-                .id
-                .bytes()
-                .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-'),
-            "cluster.id: only a-z, 0-9 and '-', since it is part of a certificate's name",
-        )?;
-        require(
-            (1..=SHARDS_MAX).contains(&self.cluster.shards),
-            format_args!("cluster.shards: 1 to {SHARDS_MAX}"),
-        )?;
-        let nodes = u32::try_from(ids.len()).unwrap_or(u32::MAX);
-        require(
-            (1..=nodes).contains(&self.cluster.replication),
-            format_args!("cluster.replication: 1 to the number of nodes, {nodes}"),
-        )?;
+        self.check_cluster()?;
+        require(self.advertise.weight >= 1, "advertise.weight: at least 1")?;
         require(
             (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.storage.segment_bytes),
             format_args!("storage.segment_bytes: {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX}"),
@@ -327,6 +365,40 @@ impl Config {
         require(
             self.listen.plain.is_none_or(|plain| plain.ip().is_loopback()),
             "listen.plain: plain HTTP is for loopback addresses only",
+        )
+    }
+}
+
+impl Config {
+    fn check_cluster(&self) -> Result<(), String> {
+        let Cluster { id, shards, replication, claim, nodes } = &self.cluster;
+        ClusterId::parse(id).map_err(|error| format!("cluster.id: {error}"))?;
+        require(
+            (1..=SHARDS_MAX).contains(shards),
+            format_args!("cluster.shards: 1 to {SHARDS_MAX}"),
+        )?;
+        if let Some(claim) = claim {
+            Fingerprint::try_from(claim.clone())
+                .map_err(|error| format!("cluster.claim: {error}"))?;
+        }
+        if nodes.is_empty() {
+            require(
+                self.node == 0,
+                "node: leave it out: without cluster.nodes the cluster gives ids",
+            )?;
+            return require(
+                (1..=REPLICATION_MAX).contains(replication),
+                format_args!("cluster.replication: 1 to {REPLICATION_MAX}"),
+            );
+        }
+        let ids: BTreeSet<u64> = nodes.iter().map(|member| member.id).collect();
+        require(ids.len() == nodes.len(), "cluster.nodes: two nodes have the same id")?;
+        require(!ids.contains(&0), "cluster.nodes: ids begin at 1")?;
+        require(ids.contains(&self.node), "node: this id is not among cluster.nodes")?;
+        let nodes = u32::try_from(ids.len()).unwrap_or(u32::MAX);
+        require(
+            (1..=nodes.min(REPLICATION_MAX)).contains(replication),
+            format_args!("cluster.replication: 1 to the number of nodes, {nodes}"),
         )
     }
 }

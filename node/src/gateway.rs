@@ -19,6 +19,7 @@ pub(crate) mod issuers;
 pub(crate) mod limits;
 mod messages;
 mod meter;
+pub(crate) mod operators;
 mod passwords;
 mod people;
 pub(crate) mod problems;

@@ -29,6 +29,7 @@ use crate::config::Config;
 use crate::gateway::issuers::Issuers;
 use crate::gateway::tokens::Identity;
 use crate::gateway::{self, Parts};
+use crate::identity;
 use crate::peers::{Callee, Peers};
 use crate::plane::Plane;
 use crate::push::Outgoing;
@@ -109,6 +110,8 @@ impl Host {
             entropy,
             outgoing,
             services: Arc::default(),
+            identity: identity::print(&config.node.to_be_bytes()),
+            known: Vec::new(),
             config,
         };
         running.connect(plane);
@@ -136,11 +139,12 @@ impl Host {
     /// Joins the cluster, hands out the client side, and goes on until the node has to stop.
     pub async fn run(mut self, ready: impl FnOnce(Front) + Send) -> Error {
         let serve = async {
-            let (router, configured) = match self.running.join().await {
+            let (router, council) = match self.running.join().await {
                 Ok(joined) => joined,
                 Err(error) => return error,
             };
-            let (parts, sessions) = self.running.front(router, configured, Issuers::default());
+            let (parts, sessions) =
+                self.running.front(router, council.configured(), Issuers::default());
             ready(Front { parts, sessions });
             std::future::pending().await
         };

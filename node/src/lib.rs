@@ -13,6 +13,7 @@ mod boot;
 mod clock;
 mod cluster;
 pub mod config;
+mod council;
 mod disk;
 #[doc(hidden)]
 pub mod doors;
@@ -20,6 +21,7 @@ mod fanout;
 mod gateway;
 mod history;
 mod hosted;
+pub mod identity;
 mod operated;
 mod operations;
 mod peers;
@@ -38,9 +40,10 @@ pub use plane::Plane;
 pub use push::{NoOutgoing, Outgoing};
 pub use run::{Error, run};
 
-/// Method and path of every call that this node answers over HTTP: of clients first, then of operators. `/chat` is
-/// the client plane's own. For tests and documents that must have an opinion on each.
+/// Method and path of every call that this node answers over HTTP: of clients first, then of operators at the client
+/// plane, then of the operations port. `/chat` is the client plane's own. For tests and documents that must have an
+/// opinion on each.
 #[must_use]
-pub fn calls() -> [Vec<(&'static str, &'static str)>; 2] {
-    [gateway::calls(), operations::calls()]
+pub fn calls() -> [Vec<(&'static str, &'static str)>; 3] {
+    [gateway::calls(), gateway::operators::calls(), operations::calls()]
 }

@@ -3,7 +3,7 @@
 //!
 //! A call that arrives is handed to the room it is for in the order of arrival; nothing is decided here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -16,9 +16,11 @@ use proto::peer::{
     PresenceQuery, Propose, UploadCall, UploadState, forward_request, forward_response,
 };
 use raft::{GroupId, Network, NetworkError, NodeId, ProposeError, Raft};
+use tokio_util::sync::CancellationToken;
 use transport::peer::{Lane, PeerError, PeerHandler};
 
 use crate::asset::{Local, WeakAssets};
+use crate::cluster::Configured;
 use crate::fanout::Typing;
 use crate::plane::Plane;
 use crate::presence::LocalPresence;
@@ -46,6 +48,33 @@ impl Peers {
     /// Connects the adapters to the peer plane. Called once.
     pub(crate) fn connect(&self, plane: Arc<dyn Plane>) {
         assert!(self.plane.set(plane).is_ok(), "the peer plane is connected once");
+    }
+
+    /// Knows the nodes of the cluster as group 0 has them, until `stop`; `known` are those that it began with.
+    pub(crate) async fn follow(
+        self,
+        own: NodeId,
+        mut known: BTreeSet<u64>,
+        mut configured: Configured,
+        stop: CancellationToken,
+    ) {
+        loop {
+            let config = configured.borrow_and_update().clone();
+            if let (Some(config), Some(plane)) = (config, self.plane.get()) {
+                let others = config.nodes.iter().filter(|(id, _)| **id != own);
+                let others: BTreeMap<_, _> = others.map(|(id, node)| (id.0, node)).collect();
+                for gone in known.iter().filter(|node| !others.contains_key(node)) {
+                    plane.remove_peer(*gone);
+                }
+                for (node, at) in &others {
+                    plane.add_peer(*node, at.addresses.peer.clone());
+                }
+                known = others.into_keys().collect();
+            }
+            if !matches!(stop.run_until_cancelled(configured.changed()).await, Some(Ok(()))) {
+                return;
+            }
+        }
     }
 
     /// Whether `node` was heard lately.
@@ -97,6 +126,21 @@ impl Peers {
             plane.call(node, Lane::Forward, request.encode_to_vec().into(), PRESENCE_DEADLINE);
         match ForwardResponse::decode(call.await.ok()?).ok()?.response? {
             forward_response::Response::Presence(answer) => Some(answer),
+            _ => None,
+        }
+    }
+}
+
+/// Forming.
+impl Peers {
+    /// Asks `node` whether group 0 has begun to decide there. `None` when it does not answer in time.
+    pub(crate) async fn founded(&self, node: u64) -> Option<bool> {
+        let plane = self.plane.get()?;
+        let request = forward_request::Request::Founded(peer::FoundedQuery {});
+        let request = ForwardRequest { request: Some(request) }.encode_to_vec().into();
+        let call = plane.call(node, Lane::Forward, request, PRESENCE_DEADLINE);
+        match ForwardResponse::decode(call.await.ok()?).ok()?.response? {
+            forward_response::Response::Founded(answer) => Some(answer.founded),
             _ => None,
         }
     }
@@ -170,7 +214,8 @@ fn answer_of(answer: Result<Bytes, PeerError>) -> Result<Bytes, ProposeError> {
         Some(
             forward_response::Response::Presence(_)
             | forward_response::Response::AssetPiece(_)
-            | forward_response::Response::Upload(_),
+            | forward_response::Response::Upload(_)
+            | forward_response::Response::Founded(_),
         )
         | None => Err(ProposeError::Unknown),
     }
@@ -353,6 +398,11 @@ impl Callee {
                     let state = uploads.passed(call).await?;
                     Ok(respond(forward_response::Response::Upload(state)))
                 })
+            }
+            forward_request::Request::Founded(_) => {
+                let founded = self.raft.has_begun(GroupId::CLUSTER);
+                let answer = forward_response::Response::Founded(peer::FoundedAnswer { founded });
+                Box::pin(async move { Ok(respond(answer)) })
             }
             // A peer may not break this node: the switch is on the operations port.
             forward_request::Request::Fault(_) => Box::pin(async { Err("not_allowed".to_owned()) }),

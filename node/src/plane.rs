@@ -37,6 +37,12 @@ pub trait Plane: Send + Sync + 'static {
     /// See [`PeerPlane::cut`].
     fn cut(&self, nodes: BTreeSet<u64>);
 
+    /// See [`PeerPlane::add_peer`].
+    fn add_peer(&self, node: u64, address: String);
+
+    /// See [`PeerPlane::remove_peer`].
+    fn remove_peer(&self, node: u64);
+
     /// See [`PeerPlane::liveness`].
     fn liveness(&self) -> broadcast::Receiver<Liveness>;
 }
@@ -67,6 +73,14 @@ impl Plane for PeerPlane {
 
     fn cut(&self, nodes: BTreeSet<u64>) {
         Self::cut(self, nodes);
+    }
+
+    fn add_peer(&self, node: u64, address: String) {
+        Self::add_peer(self, node, address);
+    }
+
+    fn remove_peer(&self, node: u64) {
+        Self::remove_peer(self, node);
     }
 
     fn liveness(&self) -> broadcast::Receiver<Liveness> {

@@ -8,7 +8,7 @@ mod serve;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use cluster_config::ClusterConfig;
+use cluster_config::{ClusterConfig, Command, Fingerprint, NodeState};
 use raft::{Fatal, Founding, NodeId, Raft};
 use store::StoreError;
 use store::tables::Tables;
@@ -16,7 +16,7 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use transport::outgoing;
-use transport::peer::{self, Identity, PeerPlane};
+use transport::peer::{self, PeerPlane};
 
 use crate::asset::{Local, WeakAssets};
 use crate::backup::{self, Backups};
@@ -24,8 +24,10 @@ use crate::boot;
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::cluster::Configured;
 use crate::config::{Config, Push};
+use crate::council::Council;
 use crate::disk;
 use crate::fanout::{Directory, Fanout};
+use crate::identity::{self, IdentityError, KnownPeer};
 use crate::operated::Node;
 use crate::operations::{self, Metrics};
 use crate::peers::{Callee, Peers};
@@ -37,6 +39,9 @@ use crate::typing::TypingNews;
 
 /// How long the tasks of a node may take to end once it stops; then they are dropped.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+/// How long until a node that was let in says again that it is ready.
+const ANNOUNCE_AGAIN: Duration = Duration::from_millis(500);
 
 /// Why a node stopped by itself.
 #[derive(Debug, Error)]
@@ -52,6 +57,9 @@ pub enum Error {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// The node is not who it should be.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
     /// The data folder cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -84,10 +92,12 @@ pub enum Error {
 ///
 /// # Errors
 /// When the node cannot start, or had to stop by itself; the reason says what to do.
-pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
+pub async fn run(mut config: Config, stop: CancellationToken) -> Result<(), Error> {
+    let known = identity::adopt(&mut config)?;
     let outgoing = Arc::new(outgoing(&config.push).await?);
     let services = Arc::new(services(&config.push).await?);
     let opened = disk::open(&config)?;
+    let identity = identity::fingerprint(&config, &SystemEntropy)?;
     let peers = Peers::default();
     let raft = Raft::open(
         raft_config(&config),
@@ -106,6 +116,8 @@ pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
         entropy: Arc::new(SystemEntropy),
         outgoing,
         services,
+        identity,
+        known,
         config,
     };
     let ended = tokio::select! {
@@ -179,6 +191,10 @@ pub(crate) struct Running {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) outgoing: Arc<dyn Outgoing>,
     pub(crate) services: Arc<Services>,
+    /// By which key this node is known.
+    pub(crate) identity: Fingerprint,
+    /// Whom it asks before it has the cluster's map.
+    pub(crate) known: Vec<KnownPeer>,
 }
 
 impl Running {
@@ -188,9 +204,9 @@ impl Running {
         self.tasks.spawn(operations::upkeep(metrics.clone(), self.stop.clone()));
         self.listen_for_operators(metrics).await?;
         self.listen_for_peers().await?;
-        let (router, configured) = self.join().await?;
-        self.back_up(configured.clone());
-        self.listen_for_clients(router, configured).await
+        let (router, council) = self.join().await?;
+        self.back_up(council.configured());
+        self.listen_for_clients(router, council).await
     }
 
     /// Makes backups when it is time, or somebody asks.
@@ -211,16 +227,22 @@ impl Running {
     }
 
     /// Joins the cluster and starts what this node carries.
-    pub(crate) async fn join(&mut self) -> Result<(Router, Configured), Error> {
+    pub(crate) async fn join(&mut self) -> Result<(Router, Council), Error> {
         let tables = Arc::clone(&self.tables);
         let surroundings = (&*self.clock, &*self.entropy);
+        let Node { raft, peers, id, .. } = self.node.clone();
         let (cluster, configured) =
-            boot::form(&self.config, &self.node.raft, tables, surroundings).await?;
+            boot::form(&self.config, (&raft, &peers), tables, self.identity, surroundings).await?;
+        let council = Council::new(id, raft, peers.clone(), configured.clone());
+        let known = self.known.iter().map(|peer| peer.node).collect();
+        self.tasks.spawn(peers.follow(id, known, configured, self.stop.clone()));
+        boot::introduce(&council, id, self.identity).await?;
         // Readiness counts the groups of the shard map from here on.
         assert!(self.node.cluster.set(Arc::clone(&cluster)).is_ok(), "a node joins once");
         let router = self.router(&cluster);
         self.start_shards(&cluster, &router).await?;
-        Ok((router, configured))
+        self.tasks.spawn(announce(council.clone(), id, self.stop.clone()));
+        Ok((router, council))
     }
 
     fn router(&self, cluster: &ClusterConfig) -> Router {
@@ -248,19 +270,18 @@ impl Running {
 
     async fn listen_for_peers(&mut self) -> Result<(), Error> {
         let tls = &self.config.tls;
-        let identity = Identity::from_pem(
+        let identity = peer::Identity::from_pem(
             &read(&tls.peer_certificate).await?,
             &read(&tls.peer_key).await?,
             &read(&tls.authority).await?,
         )?;
-        let others =
-            self.config.cluster.nodes.iter().filter(|member| member.id != self.config.node);
+        let known = self.known.iter();
         let config = peer::Config {
             node: self.config.node,
             cluster: self.config.cluster.id.clone(),
             listen: self.config.listen.peer,
             identity,
-            peers: others.map(|member| (member.id, member.peer.to_string())).collect(),
+            peers: known.map(|peer| (peer.node, peer.address.clone())).collect(),
             heartbeat: peer::Config::HEARTBEAT,
             dead_after: peer::Config::DEAD_AFTER,
         };
@@ -315,6 +336,22 @@ impl Running {
         if tokio::time::timeout(STOP_WITHIN, ended).await.is_err() {
             tracing::warn!(left = self.tasks.len(), "tasks did not end in time and are dropped");
             self.tasks.shutdown().await;
+        }
+    }
+}
+
+/// Says that this node carries what it should, once it was let in and does.
+async fn announce(council: Council, node: NodeId, stop: CancellationToken) {
+    let ready = Command::SetNodeState { node, state: NodeState::Ready };
+    let joining = |config: &ClusterConfig| {
+        config.nodes.get(&node).is_some_and(|node| node.state == NodeState::Joining)
+    };
+    while joining(&council.config()) {
+        if let Err(error) = council.propose("system", &ready).await {
+            tracing::info!(%error, "this node says again that it is ready");
+        }
+        if stop.run_until_cancelled(tokio::time::sleep(ANNOUNCE_AGAIN)).await.is_none() {
+            return;
         }
     }
 }

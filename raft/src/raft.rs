@@ -129,6 +129,14 @@ impl Raft {
         }
     }
 
+    /// Whether a leader of this group ever wrote anything that reached this node's log. Its first entry, the same on
+    /// every founder, does not count: no leader wrote it.
+    pub fn has_begun(&self, group: GroupId) -> bool {
+        let state = self.inner.journal.group(group.0).state();
+        let beyond_first = |at: &store::LogPosition| at.index > 0;
+        state.last.as_ref().is_some_and(beyond_first) || state.purged.is_some()
+    }
+
     /// The handle of a started group.
     pub fn group(&self, id: GroupId) -> Option<Group> {
         self.inner.groups.read().get(&id).cloned().map(Group)

@@ -25,6 +25,9 @@ pub enum AuthorityError {
     /// The certificate is not the one of this cluster and key.
     #[error("this certificate belongs to another {0}")]
     Mismatch(&'static str),
+    /// A public key is not what certificates of this cluster carry.
+    #[error("a public key is an uncompressed point of P-256: 65 bytes, the first of them 4")]
+    PublicKey,
 }
 
 /// A certificate or chain with its private key, both PEM.
@@ -110,21 +113,8 @@ impl Authority {
     /// # Errors
     /// When a name cannot stand in a certificate.
     pub fn issue_client_plane(&self, names: &[String]) -> Result<Issued, AuthorityError> {
-        let mut all = vec![
-            SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-            SanType::IpAddress(IpAddr::V6(Ipv6Addr::LOCALHOST)),
-            SanType::DnsName("localhost".try_into()?),
-        ];
-        for name in names {
-            let name = match name.parse::<IpAddr>() {
-                Ok(address) => SanType::IpAddress(address),
-                Err(_) => SanType::DnsName(name.as_str().try_into()?),
-            };
-            if !all.contains(&name) {
-                all.push(name);
-            }
-        }
-        self.issue("synod client plane", all, vec![ExtendedKeyUsagePurpose::ServerAuth])
+        let (subject, names, uses) = client_plane(names)?;
+        self.issue(&subject, names, uses)
     }
 
     /// A certificate for one node on the peer plane, for both directions of a connection.
@@ -132,10 +122,27 @@ impl Authority {
     /// # Errors
     /// When the cluster's name cannot stand in a certificate.
     pub fn issue_node(&self, cluster: &str, node: u64) -> Result<Issued, AuthorityError> {
-        let name = node_name(cluster, node);
-        let san = vec![SanType::DnsName(name.as_str().try_into()?)];
-        let both = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        self.issue(&name, san, both)
+        let (subject, names, uses) = peer_plane(cluster, node)?;
+        self.issue(&subject, names, uses)
+    }
+
+    /// The certificates of a node that holds its key itself: one for the client plane under these names, one for the
+    /// peer plane.
+    ///
+    /// # Errors
+    /// When a name cannot stand in a certificate.
+    pub fn certify(
+        &self,
+        cluster: &str,
+        node: u64,
+        key: &PublicKey,
+        names: &[String],
+    ) -> Result<Certified, AuthorityError> {
+        let (subject, names, uses) = client_plane(names)?;
+        let client_pem = self.sign(&subject, names, uses, key)?;
+        let (subject, names, uses) = peer_plane(cluster, node)?;
+        let peer_pem = self.sign(&subject, names, uses, key)?;
+        Ok(Certified { client_pem, peer_pem })
     }
 
     fn issue(
@@ -145,6 +152,17 @@ impl Authority {
         uses: Vec<ExtendedKeyUsagePurpose>,
     ) -> Result<Issued, AuthorityError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let certificate_pem = self.sign(name, names, uses, &key)?;
+        Ok(Issued { certificate_pem, key_pem: key.serialize_pem() })
+    }
+
+    fn sign(
+        &self,
+        name: &str,
+        names: Vec<SanType>,
+        uses: Vec<ExtendedKeyUsagePurpose>,
+        key: &impl PublicKeyData,
+    ) -> Result<String, AuthorityError> {
         let mut params = CertificateParams::new(Vec::<String>::new())?;
         params.distinguished_name = named(name);
         params.subject_alt_names = names;
@@ -152,8 +170,117 @@ impl Authority {
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = uses;
         params.use_authority_key_identifier_extension = true;
-        let certificate = params.signed_by(&key, &self.issuer)?;
-        Ok(Issued { certificate_pem: certificate.pem(), key_pem: key.serialize_pem() })
+        Ok(params.signed_by(key, &self.issuer)?.pem())
+    }
+}
+
+type Subject = (String, Vec<SanType>, Vec<ExtendedKeyUsagePurpose>);
+
+fn client_plane(names: &[String]) -> Result<Subject, AuthorityError> {
+    let mut all = vec![
+        SanType::IpAddress(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        SanType::IpAddress(IpAddr::V6(Ipv6Addr::LOCALHOST)),
+        SanType::DnsName("localhost".try_into()?),
+    ];
+    for name in names {
+        let name = match name.parse::<IpAddr>() {
+            Ok(address) => SanType::IpAddress(address),
+            Err(_) => SanType::DnsName(name.as_str().try_into()?),
+        };
+        if !all.contains(&name) {
+            all.push(name);
+        }
+    }
+    Ok(("synod client plane".to_owned(), all, vec![ExtendedKeyUsagePurpose::ServerAuth]))
+}
+
+fn peer_plane(cluster: &str, node: u64) -> Result<Subject, AuthorityError> {
+    let name = node_name(cluster, node);
+    let names = vec![SanType::DnsName(name.as_str().try_into()?)];
+    let both = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    Ok((name, names, both))
+}
+
+/// The certificates of one node, PEM.
+#[derive(Debug, Clone)]
+pub struct Certified {
+    /// For the client plane.
+    pub client_pem: String,
+    /// For the peer plane.
+    pub peer_pem: String,
+}
+
+/// Bytes of an uncompressed point of P-256.
+const POINT_BYTES: usize = 65;
+
+/// The public half of a node's key, as it travels to whoever signs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PublicKey([u8; POINT_BYTES]);
+
+impl PublicKey {
+    /// A key from the bytes of an uncompressed point of P-256 (SEC 1, 2.3.3).
+    ///
+    /// # Errors
+    /// When these are not 65 bytes that begin with 4. Whether the point lies on the curve is found by whoever uses it.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, AuthorityError> {
+        match <[u8; POINT_BYTES]>::try_from(bytes) {
+            Ok(point) if point[0] == 4 => Ok(Self(point)),
+            _ => Err(AuthorityError::PublicKey),
+        }
+    }
+
+    /// The bytes of the point.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl PublicKeyData for PublicKey {
+    fn der_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn algorithm(&self) -> &'static rcgen::SignatureAlgorithm {
+        &PKCS_ECDSA_P256_SHA256
+    }
+}
+
+/// A node's own key: made where it is used, and never sent.
+#[derive(Debug)]
+pub struct NodeKey(KeyPair);
+
+impl NodeKey {
+    /// Draws a key.
+    ///
+    /// # Errors
+    /// When the system has no entropy.
+    pub fn draw() -> Result<Self, AuthorityError> {
+        Ok(Self(KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?))
+    }
+
+    /// Reads a key that [`NodeKey::to_pem`] wrote.
+    ///
+    /// # Errors
+    /// When the text is no such key.
+    pub fn from_pem(pem: &str) -> Result<Self, AuthorityError> {
+        let key = KeyPair::from_pem(pem)?;
+        if !key.is_compatible(&PKCS_ECDSA_P256_SHA256) {
+            return Err(AuthorityError::PublicKey);
+        }
+        Ok(Self(key))
+    }
+
+    /// The key as PKCS#8, PEM. Secret.
+    #[must_use]
+    pub fn to_pem(&self) -> String {
+        self.0.serialize_pem()
+    }
+
+    /// Its public half.
+    #[must_use]
+    pub fn public(&self) -> PublicKey {
+        PublicKey::from_bytes(self.0.der_bytes()).expect("a key of P-256 is such a point")
     }
 }
 
@@ -209,6 +336,22 @@ mod tests {
         let (authority, _) = Authority::create("north").unwrap();
         assert!(authority.issue_client_plane(&["chat.example.org".into(), "::1".into()]).is_ok());
         assert!(authority.issue_client_plane(&["grüße".into()]).is_err());
+    }
+
+    #[test]
+    fn a_node_that_keeps_its_key_is_certified_by_the_public_half() {
+        let (authority, _) = Authority::create("north").unwrap();
+        let key = NodeKey::draw().unwrap();
+        let again = NodeKey::from_pem(&key.to_pem()).unwrap();
+        assert_eq!(again.public(), key.public());
+        let names = ["chat.example.org".to_owned()];
+        let certified = authority.certify("north", 7, &key.public(), &names).unwrap();
+        for pem in [&certified.client_pem, &certified.peer_pem] {
+            let der = certificates(pem.as_bytes(), "a node").unwrap();
+            assert!(contains(&der[0], key.public().as_bytes()), "it carries the node's key");
+        }
+        assert!(matches!(PublicKey::from_bytes(&[4; 64]), Err(AuthorityError::PublicKey)));
+        assert!(matches!(PublicKey::from_bytes(&[2; 65]), Err(AuthorityError::PublicKey)));
     }
 
     #[test]

@@ -48,6 +48,17 @@ pub(crate) struct Memory {
     pub(crate) runs: u64,
     /// Names and passwords.
     pub(crate) people: Vec<(String, String)>,
+    /// By which the demo becomes an operator of its cluster.
+    #[serde(default = "secret")]
+    pub(crate) claim: String,
+    /// The token of that operator.
+    #[serde(default = "secret")]
+    pub(crate) operator: String,
+}
+
+/// A secret for an operator.
+fn secret() -> String {
+    seed::secret(48)
 }
 
 /// The folder of one demo, held by this process alone.
@@ -93,6 +104,11 @@ impl Folder {
         self.path.join("ca.pem")
     }
 
+    /// The token of the demo's operator.
+    pub(crate) fn operator(&self) -> PathBuf {
+        self.path.join("operator.token")
+    }
+
     /// Ends the use of the folder. A temporary one is gone after this.
     pub(crate) fn leave(self) {
         if self.temporary
@@ -116,7 +132,7 @@ impl Folder {
                 write_pair(&place.folder, "client", &client).map_err(unusable)?;
                 write_pair(&place.folder, "peer", &peer).map_err(unusable)?;
             }
-            let file = node_file(place, &self.places, faults);
+            let file = node_file(place, &self.places, &self.memory.claim, faults);
             fs::write(place.folder.join("node.toml"), file).map_err(unusable)?;
         }
         Ok(())
@@ -197,6 +213,8 @@ fn remember(path: &Path, port_base: u16) -> Result<Memory, Failure> {
             port_base,
             runs: 0,
             people: PEOPLE.map(|name| (name.to_owned(), seed::secret(12))).to_vec(),
+            claim: secret(),
+            operator: secret(),
         },
         Err(error) => return Err(wrong(&error)),
     };
@@ -231,7 +249,7 @@ fn write_pair(folder: &Path, name: &str, issued: &Issued) -> io::Result<()> {
 }
 
 /// A node's file. Its paths are relative to its own folder.
-fn node_file(place: &Place, all: &[Place], faults: bool) -> String {
+fn node_file(place: &Place, all: &[Place], claim: &str, faults: bool) -> String {
     // The nodes of a demo share one machine: each takes its part of the cores, and at least one thread.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = (cores / all.len().max(1)).max(1);
@@ -248,6 +266,7 @@ plain = "{}"
 
 [tls]
 authority = "../ca.pem"
+authority_key = "../ca.key"
 client_certificate = "client.pem"
 client_key = "client.key"
 peer_certificate = "peer.pem"
@@ -265,8 +284,14 @@ enabled = {faults}
 
 [cluster]
 id = "{CLUSTER}"
+claim = "{}"
 "#,
-        place.id, place.client, place.peer, place.operations, place.plain
+        place.id,
+        place.client,
+        place.peer,
+        place.operations,
+        place.plain,
+        node::identity::fingerprint_of(claim)
     );
     for member in all {
         file.push_str(&format!(

@@ -30,6 +30,7 @@ use super::{
 use crate::{
     args::Demo,
     context::{self, Context},
+    desk,
     exit::Failure,
     seed::{self, Dice},
 };
@@ -210,6 +211,19 @@ impl Run<'_> {
         config
     }
 
+    /// Whoever runs the demo may also change its cluster: `synod node join-token` and the like work with its context.
+    async fn become_operator(&self, context: &Context) {
+        let memory = &self.folder.memory;
+        let claimed = desk::become_operator(context, &memory.claim, "demo", &memory.operator).await;
+        let kept = claimed.and_then(|()| {
+            context::write_secret(&self.folder.operator(), &memory.operator)?;
+            context::write_secret(&context::operator_file(CONTEXT)?, &memory.operator)
+        });
+        if let Err(failure) = kept {
+            self.tell(format_args!("there is no operator: {failure}"));
+        }
+    }
+
     /// Writes the context and says how people come in.
     async fn invite(&self, session: Credentials) -> Result<(), Failure> {
         let context = Context {
@@ -218,6 +232,7 @@ impl Run<'_> {
             ca: self.folder.ca(),
             demo: Some(std::process::id()),
         };
+        self.become_operator(&context).await;
         let saved = context::save(CONTEXT, &context, Some(&session));
         if let Err(failure) = &saved {
             self.tell(format_args!("no context was written: {failure}"));

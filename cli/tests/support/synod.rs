@@ -52,6 +52,18 @@ impl Home {
         command
     }
 
+    /// Runs with `text` on stdin.
+    pub fn with_stdin(&self, args: &[&str], text: &str) -> Output {
+        use std::io::Write as _;
+        let mut command = self.command(args);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary runs");
+        let mut stdin = child.stdin.take().expect("piped");
+        stdin.write_all(text.as_bytes()).expect("it reads");
+        drop(stdin);
+        child.wait_with_output().expect("the binary runs")
+    }
+
     pub fn run(&self, args: &[&str]) -> Output {
         self.command(args).output().expect("the binary runs")
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use cluster_config::{Addresses, ClusterId, Founder, GroupId, NodeId, Refounding};
+use cluster_config::{Addresses, ClusterId, Door, Founder, GroupId, NodeId, Refounding};
 use proto::backup::{BackupId, Manifest};
 use store::NodeKey;
 
@@ -15,11 +15,16 @@ use super::check::{Found, check};
 use super::rebuild::{Rebuild, Rebuilt};
 use super::vault::{self, Vault};
 use super::{Error, rfc3339};
+use crate::boot;
+use crate::clock::{SystemClock, SystemEntropy};
 use crate::config::{self, Config};
 use crate::disk::{self, Home, Opened};
+use crate::identity::{self, Founded};
 
 /// Ends the name of a folder that is not whole yet.
 const UNFINISHED: &str = ".restoring";
+/// How many nodes may join a restored cluster by its first token.
+const JOINERS_MAX: u32 = 16;
 /// The name that a verified state has for a moment.
 const SCRATCH_CLUSTER: &str = "verify";
 
@@ -52,6 +57,8 @@ pub struct Restored {
     pub manifest: Manifest,
     /// What is in it.
     pub found: Found,
+    /// What lets other nodes and the first operator in; `None` for a founder that its file names.
+    pub founded: Option<Founded>,
     /// Where it is.
     pub data: PathBuf,
     /// The new cluster.
@@ -74,7 +81,13 @@ pub fn verify(source: &Source, scratch: &Path) -> Result<Verified, Error> {
     let founder = Founder { addresses, zone: None, weight: 1 };
     // The one name that may be taken is the backup's own.
     let name = if manifest.cluster == SCRATCH_CLUSTER { "verified" } else { SCRATCH_CLUSTER };
-    let by = refounding(name, BTreeMap::from([(NodeId(1), founder)]), 1, &manifest)?;
+    let by = Refounding {
+        cluster: named(name, &manifest)?,
+        nodes: BTreeMap::from([(NodeId(1), founder)]),
+        replication: 1,
+        door: Door::default(),
+        at_ms: manifest.ended_at_ms,
+    };
     let storage = config::Storage::default();
     let folder = scratch.join(format!("synod-verify-{}", std::process::id()));
     let home = Home { folder: &folder, storage: &storage, cluster: name, node: 1 };
@@ -89,8 +102,9 @@ pub fn verify(source: &Source, scratch: &Path) -> Result<Verified, Error> {
     Ok(Verified { found: found?, manifest })
 }
 
-/// Prepares the data folder that `config` names with the state of a backup, for a new cluster of the founders that it names.
-/// Each of them restores the same backup with its own file; a founder that did not must join the others instead.
+/// Prepares the data folder that `config` names with the state of a backup, for a new cluster. Without `cluster.nodes` it
+/// is one of this node alone, which others then join, as `synod init` makes one. With them it is one of the founders that
+/// they name: each of these restores the same backup with its own file; one that did not must join the others instead.
 /// `cluster` is the new cluster's name, if `config` is not to say it.
 ///
 /// # Errors
@@ -99,41 +113,82 @@ pub fn verify(source: &Source, scratch: &Path) -> Result<Verified, Error> {
 pub fn restore(source: &Source, config: &Config, cluster: Option<&str>) -> Result<Restored, Error> {
     let (vault, manifest) = open(source)?;
     let name = cluster.unwrap_or(&config.cluster.id);
-    if config.cluster.id != name {
-        let what =
-            format!("the file says cluster.id = {:?} and --cluster {name:?}", config.cluster.id);
-        return Err(Error::Refused(what));
+    if config.is_formed_by_file() && config.cluster.id != name {
+        let said = &config.cluster.id;
+        return Err(Error::Refused(format!("the file says cluster.id = {said:?}, not {name:?}")));
     }
-    let founders = config.cluster.nodes.iter().map(crate::boot::founder).collect();
-    let by = refounding(name, founders, config.cluster.replication, &manifest)?;
+    named(name, &manifest)?;
     let folder = unfinished(&config.data);
     empty(&config.data)?;
     empty(&folder)?;
-    let node = config.node;
-    let home = Home { folder: &folder, storage: &config.storage, cluster: name, node };
-    let rebuild = Rebuild { vault: &vault, manifest: &manifest };
-    let prepared = (|| {
-        let opened = disk::open_home(&home)?;
-        let prepared = prepare(&rebuild, &opened, &by, true);
-        opened.journal.close();
-        let (rebuilt, found) = prepared?;
-        match &found.problems[..] {
-            [] => Ok((rebuilt, found)),
-            problems => Err(Error::Damaged { what: problems.join("; ") }),
-        }
-    })();
-    let (rebuilt, found) = prepared.inspect_err(|_| {
+    let mut config = config.clone();
+    config.cluster.id = name.to_owned();
+    let data = std::mem::replace(&mut config.data, folder.clone());
+    let prepared = restored(&vault, &manifest, &config);
+    let (rebuilt, found, mut founded) = prepared.inspect_err(|_| {
         // What is left of it is refused by name the next time.
         let _ = fs::remove_dir_all(&folder);
     })?;
-    settle(&folder, &config.data)?;
+    settle(&folder, &data)?;
+    if let Some(founded) = &mut founded {
+        founded.authority = data.join("identity").join("ca.pem");
+    }
     Ok(Restored {
         manifest,
         found,
-        data: config.data.clone(),
+        founded,
+        data,
         cluster: name.to_owned(),
         history_epoch: rebuilt.config.history_epoch,
     })
+}
+
+/// Everything of a restore but the last step, in the folder that `config` names.
+fn restored(
+    vault: &Vault,
+    manifest: &Manifest,
+    config: &Config,
+) -> Result<(Rebuilt, Found, Option<Founded>), Error> {
+    let rebuild = Rebuild { vault, manifest };
+    let (by, node, founded) = founding(config, manifest)?;
+    let home =
+        Home { folder: &config.data, storage: &config.storage, cluster: &config.cluster.id, node };
+    let opened = disk::open_home(&home)?;
+    let prepared = prepare(&rebuild, &opened, &by, true);
+    opened.journal.close();
+    let (rebuilt, found) = prepared?;
+    if !found.problems.is_empty() {
+        return Err(Error::Damaged { what: found.problems.join("; ") });
+    }
+    // The cluster is founded, and holds its authority's key itself.
+    identity::Founding::forget(config);
+    Ok((rebuilt, found, founded))
+}
+
+/// Who founds, and as which node this folder does.
+fn founding(
+    config: &Config,
+    manifest: &Manifest,
+) -> Result<(Refounding, u64, Option<Founded>), Error> {
+    let refused = |error: &dyn std::fmt::Display| Error::Refused(error.to_string());
+    let cluster = named(&config.cluster.id, manifest)?;
+    let at_ms = manifest.ended_at_ms;
+    if config.is_formed_by_file() {
+        let nodes = config.cluster.nodes.iter().map(boot::founder).collect();
+        // No claim: when it ends would be another on each founder. Operators go on, and can invite.
+        let authority = boot::authority(config).map_err(|error| refused(&error))?;
+        let door = Door { authority, ..Door::default() };
+        let replication = config.cluster.replication;
+        let by = Refounding { cluster, nodes, replication, door, at_ms };
+        return Ok((by, config.node, None));
+    }
+    let founded = identity::found(config, JOINERS_MAX, &SystemClock, &SystemEntropy);
+    let founded = founded.map_err(|error| refused(&error))?;
+    let load = identity::Founding::load(config).map_err(|error| refused(&error))?;
+    let identity::Founding { replication, node, door, .. } = load.expect("it was just written");
+    let first = NodeId(identity::FIRST);
+    let by = Refounding { cluster, nodes: [(first, node)].into(), replication, door, at_ms };
+    Ok((by, first.0, Some(founded)))
 }
 
 /// Rows, assets, a look at all of it, and the beginning of each log: in this order, because a log that begins somewhere
@@ -153,19 +208,14 @@ fn prepare(
     Ok((rebuilt, found))
 }
 
-fn refounding(
-    cluster: &str,
-    nodes: BTreeMap<NodeId, Founder>,
-    replication: u32,
-    manifest: &Manifest,
-) -> Result<Refounding, Error> {
+/// The name of the new cluster, which is never the old one's.
+fn named(cluster: &str, manifest: &Manifest) -> Result<ClusterId, Error> {
     if cluster == manifest.cluster {
         let what = "a restored cluster needs a name of its own, so that no node of the old one takes part: \
-                    change cluster.id (and the certificates that name it)";
+                    say --cluster, or change cluster.id and the certificates that name it";
         return Err(Error::Refused(format!("the backup is of cluster {cluster:?} too: {what}")));
     }
-    let cluster = ClusterId::parse(cluster).map_err(|e| Error::Refused(format!("cluster: {e}")))?;
-    Ok(Refounding { cluster, nodes, replication, at_ms: manifest.ended_at_ms })
+    ClusterId::parse(cluster).map_err(|error| Error::Refused(format!("cluster: {error}")))
 }
 
 /// The folder with its key, and the manifest that is asked for.

@@ -5,6 +5,7 @@ use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts as RequestParts;
 use chat::{GroupId, UserId};
 use proto::{Problem, ProblemCode};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::problems::Failure;
@@ -54,6 +55,25 @@ impl Fields {
             None | Some(Value::Null) => Err(invalid(field, "is missing")),
             Some(value) => value.as_u64().ok_or_else(|| invalid(field, "must be a whole number")),
         }
+    }
+
+    /// A whole number that may be left out or `null`.
+    pub(super) fn optional_number(&mut self, field: &str) -> Result<Option<u64>, Problem> {
+        match self.0.get(field) {
+            None | Some(Value::Null) => Ok(self.0.remove(field).and(None)),
+            Some(_) => self.number(field).map(Some),
+        }
+    }
+
+    /// The names of fields that nobody took yet.
+    pub(super) fn rest(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
+
+    /// All fields at once, as a type says.
+    pub(super) fn read<T: DeserializeOwned>(self) -> Result<T, Problem> {
+        serde_json::from_value(Value::Object(self.0))
+            .map_err(|error| Problem::new(ProblemCode::InvalidRequest, error.to_string()))
     }
 
     /// A list of texts; empty when it is left out or `null`.

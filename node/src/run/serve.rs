@@ -9,7 +9,9 @@ use transport::client_plane::{self, Limits};
 use super::{Error, Running, read};
 use crate::asset::{self, Assets, Leads, Placement};
 use crate::cluster::Configured;
+use crate::council::Council;
 use crate::gateway::issuers::Issuers;
+use crate::gateway::operators::{self, Desk};
 use crate::gateway::tokens::{KeySet, TokenKeys, TokenSeed};
 use crate::gateway::{self, Parts, Ports};
 use crate::push::{self, ApplicationKey, DeadLetters, Pusher};
@@ -22,9 +24,9 @@ impl Running {
     pub(super) async fn listen_for_clients(
         &mut self,
         router: Router,
-        configured: Configured,
+        council: Council,
     ) -> Result<(), Error> {
-        let stop = self.stop.clone();
+        let (configured, stop) = (council.configured(), self.stop.clone());
         self.tasks.spawn(push::make_key(self.node.raft.clone(), configured.clone(), stop));
         let issuers = self.trust().await?;
         let (parts, sessions) = self.front(router, configured, issuers);
@@ -39,7 +41,9 @@ impl Running {
             tls: identity,
             limits: Limits::default(),
         };
-        let rest = gateway::router(parts);
+        let peers = self.node.peers.clone();
+        let desk = Desk { parts: Arc::clone(&parts), council, peers };
+        let rest = gateway::router(parts).merge(operators::router(Arc::new(desk)));
         let plane =
             client_plane::serve(config, rest, sessions.on_link(), self.stop.clone()).await?;
         tracing::info!(address = %plane.address(), "ready for clients");

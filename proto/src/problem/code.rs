@@ -80,6 +80,8 @@ codes! {
     OutOfOrder = "out_of_order", 409, false, "The order number leaves a gap";
     /// The same order number or message id was used for something else.
     Conflict = "conflict", 409, false, "Used before for something else";
+    /// The cluster is not in a state in which it could do this; the detail says what to do first.
+    ClusterRefused = "cluster_refused", 409, false, "The cluster does not allow it";
     /// A confirmation lies beyond the last sequence, which is `expected`.
     BeyondEnd = "beyond_end", 409, false, "Beyond the end of the conversation";
     /// Several devices used this message id in the conversation; the canonical id names one.

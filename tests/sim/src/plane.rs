@@ -104,6 +104,11 @@ impl Plane for VirtualPlane {
 
     fn cut(&self, _nodes: BTreeSet<u64>) {}
 
+    // The wire joins all nodes of a run, and their number does not change.
+    fn add_peer(&self, _node: u64, _address: String) {}
+
+    fn remove_peer(&self, _node: u64) {}
+
     fn liveness(&self) -> broadcast::Receiver<Liveness> {
         self.wire.0.lock().tell[self.node].subscribe()
     }

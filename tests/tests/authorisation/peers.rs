@@ -184,6 +184,7 @@ fn requests() -> Vec<(Lane, String, Bytes)> {
         ),
         ("asset_read", forward_request::Request::AssetRead(nowhere)),
         ("upload", forward_request::Request::Upload(nothing)),
+        ("founded", forward_request::Request::Founded(wire::FoundedQuery {})),
         ("fault", forward_request::Request::Fault(wire::FaultSwitch { cut: vec![2] })),
     ];
     let names = |names: &[&str]| -> BTreeSet<String> {

@@ -14,11 +14,14 @@ fn filled(route: &str) -> String {
         .replace("{push}", "0123456789abcdef")
         .replace("{letter}", "0123456789abcdef-1")
         .replace("{name}", "az-crew")
+        .replace("{node}", "1")
+        .replace("{group_id}", "1")
         .replace("{id}", "0123456789abcdef0123456789abcdef-1")
 }
 
 pub(crate) async fn judge(world: &World, judge: &Judge) {
-    let [clients, operators] = node::calls();
+    let [clients, desk, operators] = node::calls();
+    judge_desk(world, judge, &desk).await;
     // The operations port asks nobody who they are: it is on loopback, and the file says so.
     for (method, path) in &operators {
         let body = if *path == "/fault" { "{\"cut\":[]}" } else { "" };
@@ -54,6 +57,29 @@ pub(crate) async fn judge(world: &World, judge: &Judge) {
             };
             let call = format!("{method} {path} at the clients' port");
             judge.cell(&call, who, &Rule::Never("not_found").verdict(who), &found);
+        }
+    }
+}
+
+/// The operators' interface at the clients' port: no token of a user opens it, whoever that user is.
+async fn judge_desk(world: &World, judge: &Judge, calls: &[(&'static str, &'static str)]) {
+    for (method, path) in calls {
+        // These two ask for a secret in the body, and an empty body shows none.
+        let open = ["/v1/cluster/join", "/v1/cluster/claim"].contains(path);
+        let refusal = if open { "invalid_request" } else { "unauthenticated" };
+        for who in Who::ALL {
+            let body = serde_json::json!({});
+            let (status, answer) = world.ask(who, 1, method, &filled(path), Some(&body)).await;
+            let found = match status / 100 {
+                2 => Verdict::Allowed,
+                _ => Verdict::refused(answer["code"].as_str().unwrap_or("no code")),
+            };
+            judge.cell(
+                &format!("{method} {path}"),
+                who,
+                &Rule::Never(refusal).verdict(who),
+                &found,
+            );
         }
     }
 }
