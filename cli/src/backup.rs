@@ -6,10 +6,10 @@ use node::backup::{self, Error, Found, Source};
 use serde_json::{Value, json};
 
 use crate::{
-    args::{BackupLs, BackupNow, BackupVerify, Restore, WhichBackup},
+    args::{AtNode, BackupLs, BackupNow, BackupVerify, Desk, Operations, Restore, WhichBackup},
     desk,
     exit::{Exit, Failure, Outcome},
-    operations, start, status,
+    operations, start, status, talk,
 };
 
 /// How often a node is asked whether its backup is done.
@@ -17,10 +17,49 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 /// A node that does not answer for so many times in a row is gone.
 const SILENCE_MAX: u32 = 20;
 
+/// A node that can be asked about its backups.
+enum Node {
+    /// By an operator, at the clients' port.
+    Desk(Box<client::Operations>),
+    /// By whoever is on its machine.
+    Port(SocketAddr),
+}
+
+impl Node {
+    async fn begin(&self) -> Result<String, Failure> {
+        match self {
+            Node::Port(address) => operations::begin_backup(*address).await,
+            Node::Desk(desk) => {
+                let begun = desk.post(&["backups"], json!({})).await.map_err(|e| talk::call(&e))?;
+                let id = begun["id"].as_str().map(str::to_owned);
+                id.ok_or_else(|| Failure::internal("the node did not say how the backup is called"))
+            }
+        }
+    }
+
+    async fn told(&self) -> Result<Value, Failure> {
+        match self {
+            Node::Port(address) => operations::backups(*address).await,
+            Node::Desk(desk) => desk.get(&["backups"]).await.map_err(|e| talk::call(&e)),
+        }
+    }
+}
+
+/// The nodes that the command line means.
+fn nodes(at: &AtNode) -> Result<Vec<Node>, Failure> {
+    if at.operations.is_empty() && desk::is_operator(&at.desk) {
+        let nodes = desk::each_node(&at.desk)?;
+        return Ok(nodes.into_iter().map(|node| Node::Desk(Box::new(node))).collect());
+    }
+    let Desk { ctx, json, .. } = at.desk.clone();
+    let args = Operations { ctx, operations: at.operations.clone(), json };
+    Ok(status::addresses(&args)?.into_iter().map(Node::Port).collect())
+}
+
 /// `synod backup now`.
 pub(crate) async fn now(args: BackupNow) -> Outcome {
-    let (address, id) = begin(&status::addresses(&args.operations)?).await?;
-    let json = args.operations.json;
+    let (node, id) = begin(nodes(&args.at)?).await?;
+    let json = args.at.desk.json;
     if args.no_wait {
         match json {
             true => say!("{}", json!({ "schema": "synod/backup-begun/v1", "id": id })),
@@ -28,26 +67,26 @@ pub(crate) async fn now(args: BackupNow) -> Outcome {
         }
         return Ok(Exit::Ok);
     }
-    let made = wait(address, &id).await?;
+    let made = wait(&node, &id).await?;
+    let missing = made["assets_missing"].as_u64().unwrap_or(0);
     if json {
         say!("{}", json!({ "schema": "synod/backup-made/v1", "backup": made }));
     } else {
         print(std::slice::from_ref(&made));
-        if let Some(missing) = made["assets_missing"].as_u64().filter(|missing| *missing > 0) {
+        if missing > 0 {
             say!("of {missing} assets no node had the bytes");
         }
     }
-    let missing = made["assets_missing"].as_u64().unwrap_or(0) > 0;
-    Ok(if missing { Exit::Partial } else { Exit::Ok })
+    Ok(if missing > 0 { Exit::Partial } else { Exit::Ok })
 }
 
 /// The first node that takes it.
-async fn begin(addresses: &[SocketAddr]) -> Result<(SocketAddr, String), Failure> {
-    let mut last = Failure::usage("no operations port");
-    for address in addresses {
-        match operations::begin_backup(*address).await {
-            Ok(id) => return Ok((*address, id)),
-            // Only a node that is away, or not yet there, is passed over.
+async fn begin(nodes: Vec<Node>) -> Result<(Node, String), Failure> {
+    let mut last = Failure::usage("the cluster has no node");
+    for node in nodes {
+        match node.begin().await {
+            Ok(id) => return Ok((node, id)),
+            // Only a node that is away, busy, or not yet there, is passed over.
             Err(failure) if failure.exit == Exit::Unavailable => last = failure,
             Err(failure) => return Err(failure),
         }
@@ -55,11 +94,11 @@ async fn begin(addresses: &[SocketAddr]) -> Result<(SocketAddr, String), Failure
     Err(last)
 }
 
-async fn wait(address: SocketAddr, id: &str) -> Result<Value, Failure> {
+async fn wait(node: &Node, id: &str) -> Result<Value, Failure> {
     let mut silence = 0;
     loop {
         tokio::time::sleep(ASK_AGAIN).await;
-        let told = match operations::backups(address).await {
+        let told = match node.told().await {
             Ok(told) => told,
             Err(failure) if silence >= SILENCE_MAX => return Err(failure),
             Err(_) => {
@@ -89,32 +128,32 @@ pub(crate) async fn list(args: BackupLs) -> Outcome {
             let backups: Vec<Value> = listed.iter().map(backup::to_json).collect();
             vec![json!({ "folder": folder, "backups": backups })]
         }
-        None => of_nodes(&status::addresses(&args.operations)?).await?,
+        None => of_nodes(&nodes(&args.at)?).await?,
     };
-    if args.operations.json {
+    if args.at.desk.json {
         say!("{}", json!({ "schema": "synod/backup-folders/v1", "folders": told }));
         return Ok(Exit::Ok);
     }
-    for folder in &told {
-        let node = folder["node"].as_u64().map_or(String::new(), |node| format!("node {node}: "));
-        say!("{node}{}", folder["folder"].as_str().unwrap_or_default());
-        print(folder["backups"].as_array().map_or(&[], Vec::as_slice));
-        if let Some(id) = folder["running"]["id"].as_str() {
-            say!("{id}  is being made");
-        }
-        if let (Some(id), Some(why)) =
-            (folder["failed"]["id"].as_str(), folder["failed"]["why"].as_str())
-        {
-            say!("{id}  failed: {why}");
-        }
-    }
+    told.iter().for_each(print_folder);
     Ok(Exit::Ok)
 }
 
+fn print_folder(told: &Value) {
+    let node = told["node"].as_u64().map_or(String::new(), |node| format!("node {node}: "));
+    say!("{node}{}", told["folder"].as_str().unwrap_or_default());
+    print(told["backups"].as_array().map_or(&[], Vec::as_slice));
+    if let Some(id) = told["running"]["id"].as_str() {
+        say!("{id}  is being made");
+    }
+    let failed = &told["failed"];
+    if let (Some(id), Some(why)) = (failed["id"].as_str(), failed["why"].as_str()) {
+        say!("{id}  failed: {why}");
+    }
+}
+
 /// What the nodes that answer say; each has a folder of its own.
-async fn of_nodes(addresses: &[SocketAddr]) -> Result<Vec<Value>, Failure> {
-    let asked = addresses.iter().map(|address| operations::backups(*address));
-    let answers = futures::future::join_all(asked).await;
+async fn of_nodes(nodes: &[Node]) -> Result<Vec<Value>, Failure> {
+    let answers = futures::future::join_all(nodes.iter().map(Node::told)).await;
     let (told, failed): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
     let told: Vec<Value> = told.into_iter().flatten().collect();
     match failed.into_iter().find_map(Result::err) {

@@ -2,6 +2,7 @@
 //! time and secrets arrive with the command.
 
 mod entering;
+mod moving;
 
 use std::collections::BTreeMap;
 
@@ -69,6 +70,7 @@ fn found(command: &Command) -> Result<ClusterConfig, Refusal> {
         epoch: 0,
         history_epoch: 0,
         voters: voters(&nodes),
+        voters_moving: None,
         last_node: NodeId::default(),
         replication: *replication,
         nodes,
@@ -144,6 +146,13 @@ fn change(
             entering::claim(config, at_ms, *secret, name, *token)
         }
         Command::RemoveOperator { name } => entering::remove_operator(config, name),
+        Command::MoveShard { group, to, if_epoch } => {
+            moving::move_shard(config, *group, to, *if_epoch)
+        }
+        Command::FinishMove { group, replicas } => moving::finish_move(config, *group, replicas),
+        Command::CancelMove { group } => moving::cancel_move(config, *group),
+        Command::FreezeShard { group, frozen } => moving::freeze(config, *group, *frozen),
+        Command::RemoveNode { node } => moving::remove_node(config, *node),
     }
 }
 
@@ -164,7 +173,8 @@ fn set_node_state(
         (Draining, Ready | Leaving | Lost) => true,
         // A node that was given up may come back only to be taken away in order.
         (Lost, Ready | Leaving) => true,
-        (Leaving, Lost) => true,
+        // A node that has not gone yet may be asked to stay.
+        (Leaving, Ready | Lost) => true,
         _ => false,
     };
     if !legal {
@@ -239,7 +249,37 @@ fn describe(event: &Event, config: &ClusterConfig) -> String {
         Event::ClaimAdded => "claim for one operator".to_owned(),
         Event::OperatorAdded(name) => format!("operator {name} added"),
         Event::OperatorRemoved(name) => format!("operator {name} removed"),
+        Event::LeaderPreferred { group, node } => {
+            format!("{}: node {node} should lead", name(*group))
+        }
+        Event::MoveBegun { group, to } => {
+            format!(
+                "{}: on its way from nodes {} to {}",
+                name(*group),
+                list(config.replicas(*group)),
+                list(to)
+            )
+        }
+        Event::MoveFinished { group } => {
+            format!("{}: nodes {} vote", name(*group), list(config.replicas(*group)))
+        }
+        Event::MoveCancelled { group } => {
+            format!("{}: stays with nodes {}", name(*group), list(config.replicas(*group)))
+        }
+        Event::ShardFrozen { group, frozen: true } => format!("{}: frozen", name(*group)),
+        Event::ShardFrozen { group, frozen: false } => {
+            format!("{}: no longer frozen", name(*group))
+        }
+        Event::NodeRemoved { node } => format!("node {node} removed"),
     }
+}
+
+fn name(group: GroupId) -> String {
+    if group.is_cluster() { "group 0".to_owned() } else { format!("shard {group}") }
+}
+
+fn list(nodes: &[NodeId]) -> String {
+    nodes.iter().map(NodeId::to_string).collect::<Vec<_>>().join(", ")
 }
 
 pub(crate) fn check_founder(founder: &crate::Founder) -> Result<(), Refusal> {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Addresses, Claim, ClusterId, Door, Fingerprint, JoinToken, NodeId, NodeState, PushKey, Setting,
-    TokenKey,
+    Addresses, Claim, ClusterId, Door, Fingerprint, GroupId, JoinToken, NodeId, NodeState, PushKey,
+    Setting, TokenKey,
 };
 
 /// A node as it is named when the cluster is founded, or when it asks to be let in.
@@ -99,6 +99,40 @@ pub enum Command {
         /// Whose.
         name: String,
     },
+    /// Sends a group's voters, those of group 0 included, on their way to others; or turns a group that is on its way.
+    /// With the same voters in another order it only says which of them should lead.
+    MoveShard {
+        /// Which group.
+        group: GroupId,
+        /// An odd number of nodes; the first should lead.
+        to: Vec<NodeId>,
+        /// The epoch that was planned on. Refused at any other.
+        if_epoch: u64,
+    },
+    /// The group's leader says that those who should vote do.
+    FinishMove {
+        /// Which group.
+        group: GroupId,
+        /// Who votes in it now.
+        replicas: Vec<NodeId>,
+    },
+    /// The group's voters stay, or become again, who they were.
+    CancelMove {
+        /// Which group.
+        group: GroupId,
+    },
+    /// Keeps the planner from a shard, or no longer does.
+    FreezeShard {
+        /// Which group.
+        group: GroupId,
+        /// Whether it is left where it is.
+        frozen: bool,
+    },
+    /// Forgets a node that is leaving or lost and votes nowhere.
+    RemoveNode {
+        /// Which node.
+        node: NodeId,
+    },
 }
 
 /// What a command came to.
@@ -177,6 +211,47 @@ pub enum Refusal {
     /// No such operator.
     #[error("there is no operator {0}")]
     NoSuchOperator(String),
+    /// No such group.
+    #[error("there is no shard {0}")]
+    NoSuchGroup(GroupId),
+    /// The cluster has changed since this was planned.
+    #[error("planned at epoch {planned_at}, but the cluster is at {epoch}: plan again")]
+    StalePlan {
+        /// The epoch that was planned on.
+        planned_at: u64,
+        /// The epoch now.
+        epoch: u64,
+    },
+    /// An even number of voters stands no more losses than one fewer would.
+    #[error("voters must be an odd number")]
+    EvenVoters,
+    /// A node in this state is given no vote.
+    #[error("node {node} is {state} and takes no replicas", state = state.as_str())]
+    TakesNoReplicas {
+        /// Which node.
+        node: NodeId,
+        /// Where it stands.
+        state: NodeState,
+    },
+    /// The group is not on its way to those who were named.
+    #[error("shard {0} is not on its way to these nodes")]
+    NotMoving(GroupId),
+    /// A node that votes cannot be forgotten.
+    #[error("node {node} still votes in group {group}")]
+    StillVotes {
+        /// Which node.
+        node: NodeId,
+        /// One of the groups.
+        group: GroupId,
+    },
+    /// A node that is neither leaving nor lost cannot be forgotten.
+    #[error("node {node} is {state}: decommission it first", state = state.as_str())]
+    StillServes {
+        /// Which node.
+        node: NodeId,
+        /// Where it stands.
+        state: NodeState,
+    },
     /// The last operator stays.
     #[error("the last operator cannot be removed: let another in first")]
     LastOperator,
@@ -240,6 +315,42 @@ pub enum Event {
     OperatorAdded(String),
     /// An operator has no rights any more.
     OperatorRemoved(String),
+    /// Another of a group's voters should lead.
+    LeaderPreferred {
+        /// Which group.
+        group: GroupId,
+        /// Who.
+        node: NodeId,
+    },
+    /// A group is on its way to other voters.
+    MoveBegun {
+        /// Which group.
+        group: GroupId,
+        /// To whom.
+        to: Vec<NodeId>,
+    },
+    /// A group has arrived.
+    MoveFinished {
+        /// Which group.
+        group: GroupId,
+    },
+    /// A group stays where it was.
+    MoveCancelled {
+        /// Which group.
+        group: GroupId,
+    },
+    /// A shard is left where it is, or no longer is.
+    ShardFrozen {
+        /// Which group.
+        group: GroupId,
+        /// Whether.
+        frozen: bool,
+    },
+    /// A node is no part of the cluster any more.
+    NodeRemoved {
+        /// Which node.
+        node: NodeId,
+    },
 }
 
 /// An outcome with its event. There is an event exactly when the outcome is `Accepted`.

@@ -1,7 +1,7 @@
 //! The state of group 0: who belongs to the cluster and who carries what. Read by every node, changed by commands alone.
 //! It does not know which node leads a group at this moment: that is Raft's to say.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
@@ -35,6 +35,32 @@ pub struct Shard {
     pub slots: Range<u16>,
     /// The nodes that vote on it; the first is the preferred leader.
     pub replicas: Vec<NodeId>,
+    /// The nodes that shall vote on it instead, while it is on its way to them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub moving: Option<Vec<NodeId>>,
+    /// How often its voters have changed. While it is 0, they are those who founded it.
+    #[serde(default, skip_serializing_if = "is_never")]
+    pub moves: u32,
+    /// An operator wants it left where it is.
+    #[serde(default, skip_serializing_if = "is_not")]
+    pub frozen: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_never(moves: &u32) -> bool {
+    *moves == 0
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_not(flag: &bool) -> bool {
+    !*flag
+}
+
+impl Shard {
+    /// A shard as it is founded.
+    pub(crate) fn new(slots: Range<u16>, replicas: Vec<NodeId>) -> Shard {
+        Shard { slots, replicas, moving: None, moves: 0, frozen: false }
+    }
 }
 
 /// One change of the cluster, for whoever asks later who did it.
@@ -65,6 +91,9 @@ pub struct ClusterConfig {
     pub nodes: BTreeMap<NodeId, Node>,
     /// The voters of group 0, preferred leader first.
     pub voters: Vec<NodeId>,
+    /// The nodes that shall vote in group 0 instead, while it is on its way to them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub voters_moving: Option<Vec<NodeId>>,
     /// Shards by their group, 1 to N, in the order of their slots.
     pub shards: BTreeMap<GroupId, Shard>,
     /// Voters that each shard should have, where there are so many nodes.
@@ -138,6 +167,48 @@ impl ClusterConfig {
         self.shards.get(&group).map_or(&[], |shard| &shard.replicas)
     }
 
+    /// Whom a group is on its way to, preferred leader first.
+    pub fn moving(&self, group: GroupId) -> Option<&[NodeId]> {
+        if group.is_cluster() {
+            return self.voters_moving.as_deref();
+        }
+        self.shards.get(&group)?.moving.as_deref()
+    }
+
+    /// Who should vote in a group once it stands still, preferred leader first. Empty for a group that does not exist.
+    pub fn voters_wished(&self, group: GroupId) -> &[NodeId] {
+        self.moving(group).unwrap_or_else(|| self.replicas(group))
+    }
+
+    /// All groups: 0 and every shard's.
+    pub fn groups(&self) -> impl Iterator<Item = GroupId> {
+        std::iter::once(GroupId::CLUSTER).chain(self.shards.keys().copied())
+    }
+
+    /// The groups in which a node votes or shall vote.
+    pub fn votes_of(&self, node: NodeId) -> Vec<GroupId> {
+        let votes = |group: &GroupId| {
+            self.replicas(*group).contains(&node) || self.voters_wished(*group).contains(&node)
+        };
+        self.groups().filter(votes).collect()
+    }
+
+    /// Of a group that exists.
+    pub(crate) fn replicas_mut(&mut self, group: GroupId) -> &mut Vec<NodeId> {
+        if group.is_cluster() {
+            return &mut self.voters;
+        }
+        &mut self.shards.get_mut(&group).expect("the group exists: checked").replicas
+    }
+
+    /// Of a group that exists.
+    pub(crate) fn moving_mut(&mut self, group: GroupId) -> &mut Option<Vec<NodeId>> {
+        if group.is_cluster() {
+            return &mut self.voters_moving;
+        }
+        &mut self.shards.get_mut(&group).expect("the group exists: checked").moving
+    }
+
     /// The groups that a node carries, group 0 included.
     pub fn groups_of(&self, node: NodeId) -> Vec<GroupId> {
         let own = self.voters.contains(&node).then_some(GroupId::CLUSTER);
@@ -166,10 +237,21 @@ impl ClusterConfig {
             assert_eq!(shard.slots.start, next, "no gap and no overlap between shards");
             assert!(shard.slots.start < shard.slots.end, "a shard owns a slot");
             assert!(!shard.replicas.is_empty(), "a shard has replicas");
-            assert!(shard.replicas.iter().all(|node| self.nodes.contains_key(node)));
             next = shard.slots.end;
         }
         assert_eq!(next, SLOTS, "shards cover all slots");
+        for group in self.groups() {
+            for voters in [self.replicas(group), self.voters_wished(group)] {
+                let distinct: BTreeSet<&NodeId> = voters.iter().collect();
+                assert_eq!(distinct.len(), voters.len(), "nobody votes twice");
+                assert!(
+                    voters.iter().all(|node| self.nodes.contains_key(node)),
+                    "voters are nodes"
+                );
+            }
+            let moving = self.moving(group).map_or(1, <[NodeId]>::len);
+            assert!(moving % 2 == 1, "nobody is on the way to an even number of voters");
+        }
         assert!(self.door.is_within_bounds(), "rights to come in are bounded");
         assert!(self.keys.iter().any(|key| !key.retired), "one key signs");
         assert!(self.keys.len() <= TOKEN_KEYS_MAX && self.audit.len() <= AUDIT_RECORDS_MAX);

@@ -4,7 +4,7 @@
 //! pure: values in, values out. It opens no connection, reads no clock, draws no random number, and does not know how its
 //! commands become bytes (`proto` does) or how they are agreed upon (`raft` does).
 //!
-//! Moving replicas later only adds commands: each step of such a plan is one small accepted change.
+//! Votes move by commands like everything else: each step of a plan is one small accepted change.
 
 mod apply;
 mod command;
@@ -13,6 +13,7 @@ mod door;
 mod ids;
 mod node;
 mod place;
+mod plan;
 mod push_key;
 mod refound;
 mod settings;
@@ -31,6 +32,7 @@ pub use door::{
 pub use ids::{CLUSTER_ID_BYTES_MAX, ClusterId, ClusterIdError, GroupId, NodeId, SLOTS, Slot};
 pub use node::{Addresses, Node, NodeState};
 pub use place::place;
+pub use plan::{PlanLimits, plan};
 pub use push_key::PushKey;
 pub use refound::Refounding;
 pub use settings::{Setting, Settings};

@@ -1,5 +1,5 @@
-//! The planner: who should carry which shard. A pure function of nodes and numbers, the same on every node.
-//! It plans from nothing; how to move from one plan to another in safe steps is not decided here.
+//! Who carries which shard when a cluster is founded. A pure function of nodes and numbers, the same on every node.
+//! It plans from nothing; how to get from there to where things should be later is planned in `plan`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -40,7 +40,7 @@ pub fn place(
         let place = u32::try_from(place).expect("there are at most SLOTS shards");
         let others = set.into_iter().filter(|id| *id != leader);
         let replicas = rotate(std::iter::once(leader).chain(others).collect(), place);
-        (GroupId(place + 1), Shard { slots: slots(place, shards), replicas })
+        (GroupId(place + 1), Shard::new(slots(place, shards), replicas))
     });
     plan.collect()
 }
@@ -96,12 +96,26 @@ fn load(count: u32, node: &Node) -> u64 {
 /// One leader for each shard. First the least burdened replica; then leaderships are handed along chains of shards
 /// until no chain leads from a node to one that has two fewer (for its weight).
 fn leaders(nodes: &BTreeMap<NodeId, &Node>, replicas: &[BTreeSet<NodeId>]) -> Vec<NodeId> {
+    even_out(nodes, replicas, &vec![None; replicas.len()])
+}
+
+/// The same, where some sets have a leader already: it stays unless a chain leads from it.
+pub(crate) fn even_out(
+    nodes: &BTreeMap<NodeId, &Node>,
+    replicas: &[BTreeSet<NodeId>],
+    now: &[Option<NodeId>],
+) -> Vec<NodeId> {
     let mut leads: BTreeMap<NodeId, u32> = nodes.keys().map(|id| (*id, 0)).collect();
+    for leader in now.iter().flatten() {
+        *leads.get_mut(leader).expect("leaders are among the nodes") += 1;
+    }
     let mut leaders = Vec::with_capacity(replicas.len());
-    for set in replicas {
+    for (set, now) in replicas.iter().zip(now) {
         let least = set.iter().min_by_key(|id| (load(leads[*id], nodes[*id]), **id));
-        let leader = *least.expect("a replica set is never empty");
-        *leads.get_mut(&leader).expect("replicas are among the nodes") += 1;
+        let leader = now.unwrap_or_else(|| *least.expect("a replica set is never empty"));
+        if now.is_none() {
+            *leads.get_mut(&leader).expect("replicas are among the nodes") += 1;
+        }
         leaders.push(leader);
     }
     // Each hand-over lowers the sum of squares of the loads, so that this ends; the bound is a net below.

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crate::apply::{check_founder, node_of, record, voters, within};
 use crate::config::{NODES_MAX, REPLICATION_MAX};
-use crate::{ClusterConfig, ClusterId, Door, Founder, NodeId, Refusal, place};
+use crate::{ClusterConfig, ClusterId, Door, Founder, NodeId, Refusal, Shard, place};
 
 /// Who founds a cluster with the state of another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,20 +37,20 @@ impl ClusterConfig {
         by.nodes.values().try_for_each(check_founder)?;
         let nodes: BTreeMap<_, _> = by.nodes.iter().map(|(id, f)| (*id, node_of(f))).collect();
         let count = u32::try_from(self.shards.len()).expect("shards are bounded");
-        let mut shards = self.shards.clone();
-        for ((_, shard), (_, placed)) in shards.iter_mut().zip(place(&nodes, count, by.replication))
-        {
-            shard.replicas = placed.replicas;
-        }
+        let placed = place(&nodes, count, by.replication).into_values();
+        let shards = self.shards.iter().zip(placed).map(|((group, shard), placed)| {
+            (*group, Shard::new(shard.slots.clone(), placed.replicas))
+        });
         let mut config = Self {
             cluster: by.cluster.clone(),
             epoch: self.epoch + 1,
             history_epoch: self.history_epoch + 1,
             voters: voters(&nodes),
+            voters_moving: None,
             last_node: NodeId::default(),
             replication: by.replication,
+            shards: shards.collect(),
             nodes,
-            shards,
             door: Door { operators: self.door.operators.clone(), ..by.door.clone() },
             ..self.clone()
         };

@@ -21,6 +21,14 @@ pub struct Settings {
     pub send_burst: u32,
     /// Whether strangers may register accounts.
     pub open_registration: bool,
+    /// Whether the cluster moves votes and leaderships by itself.
+    #[serde(skip_serializing_if = "is_on")]
+    pub rebalance: bool,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_on(flag: &bool) -> bool {
+    *flag
 }
 
 impl Default for Settings {
@@ -32,6 +40,7 @@ impl Default for Settings {
             send_rate_per_s: 2_000,
             send_burst: 4_000,
             open_registration: true,
+            rebalance: true,
         }
     }
 }
@@ -52,6 +61,8 @@ pub enum Setting {
     SendBurst(u32),
     /// See [`Settings::open_registration`].
     OpenRegistration(bool),
+    /// See [`Settings::rebalance`].
+    Rebalance(bool),
 }
 
 impl Setting {
@@ -64,6 +75,7 @@ impl Setting {
             Setting::SendRatePerS(_) => "send_rate_per_s",
             Setting::SendBurst(_) => "send_burst",
             Setting::OpenRegistration(_) => "open_registration",
+            Setting::Rebalance(_) => "rebalance",
         }
     }
 
@@ -79,7 +91,7 @@ impl Setting {
             Setting::RepairAfter(after) => seconds(10..=30 * 86_400, after),
             Setting::SendRatePerS(rate) => *rate >= 1,
             Setting::SendBurst(burst) => *burst >= 1,
-            Setting::OpenRegistration(_) => true,
+            Setting::OpenRegistration(_) | Setting::Rebalance(_) => true,
         }
     }
 }
@@ -95,6 +107,7 @@ impl Settings {
             Setting::SendRatePerS(rate) => self.send_rate_per_s = rate,
             Setting::SendBurst(burst) => self.send_burst = burst,
             Setting::OpenRegistration(open) => self.open_registration = open,
+            Setting::Rebalance(on) => self.rebalance = on,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use cluster_config::{
     Addresses, AuthorityKey, Claim, ClusterConfig, ClusterId, Command, Door, Fingerprint, Founder,
-    GroupId, JoinToken, NodeId, NodeState, Setting, Slot, TokenKey, apply,
+    GroupId, JoinToken, NodeId, NodeState, PlanLimits, Setting, Slot, TokenKey, apply, plan,
 };
 
 fn scripts() -> Vec<PathBuf> {
@@ -64,6 +64,12 @@ impl World {
         if let ["show", what @ ..] = words.as_slice() {
             return self.show(what);
         }
+        if let ["enter", node] = words.as_slice() {
+            return self.enter(node);
+        }
+        if words == ["settle"] {
+            return self.settle();
+        }
         if let ["wait", hours] = words.as_slice() {
             self.at_ms += 3_600_000 * number::<u64>(hours.strip_prefix("hours=").expect("hours="));
             return format!("{} ms since 1970", self.at_ms);
@@ -75,6 +81,58 @@ impl World {
             Some(event) => format!("{:?}\n{event:?}", applied.outcome),
             None => format!("{:?}", applied.outcome),
         }
+    }
+
+    /// A node comes in and is ready.
+    fn enter(&mut self, node: &str) -> String {
+        let secret = Fingerprint([self.at_ms.to_le_bytes()[0]; 32]);
+        let identity = Fingerprint([self.at_ms.to_le_bytes()[1]; 32]);
+        let token = JoinToken { secret, uses: 1, expires_at_ms: u64::MAX, replaces: None };
+        let admit = Command::Admit { secret, identity, node: founder(node).1 };
+        let id = self.config.as_ref().expect("a cluster to come into").last_node.0.max(
+            *self
+                .config
+                .iter()
+                .flat_map(|c| c.nodes.keys())
+                .map(|NodeId(id)| id)
+                .max()
+                .expect("nodes"),
+        ) + 1;
+        let ready = Command::SetNodeState { node: NodeId(id), state: NodeState::Ready };
+        for command in [Command::AddJoinToken(token), admit, ready] {
+            self.at_ms += 257;
+            let applied = apply(&mut self.config, self.at_ms, "operator", &command);
+            assert!(applied.event.is_some(), "{:?}", applied.outcome);
+        }
+        format!("node {id}")
+    }
+
+    /// Plans, does what was planned, and plans again, until there is nothing to plan.
+    fn settle(&mut self) -> String {
+        let mut lines = Vec::new();
+        for round in 1.. {
+            assert!(round < 100, "it does not end");
+            let config = self.config.as_ref().expect("a cluster to plan for");
+            let commands = plan(config, PlanLimits::default());
+            if commands.is_empty() {
+                break;
+            }
+            lines.push(format!("round {round}"));
+            for command in commands {
+                let line = plan_line(self.config.as_ref().expect("there"), &command);
+                lines.push(format!("  {line}"));
+                let applied = apply(&mut self.config, self.at_ms, "planner", &command);
+                assert!(applied.event.is_some(), "{:?}", applied.outcome);
+            }
+            let config = self.config.as_ref().expect("there");
+            let moving = |group: GroupId| config.moving(group).map(|to| (group, to.to_vec()));
+            let arrived: Vec<_> = config.groups().filter_map(moving).collect();
+            for (group, replicas) in arrived {
+                let command = Command::FinishMove { group, replicas };
+                apply(&mut self.config, self.at_ms, "leader", &command);
+            }
+        }
+        if lines.is_empty() { "nothing to do".to_owned() } else { lines.join("\n") }
     }
 
     fn show(&self, what: &[&str]) -> String {
@@ -114,7 +172,24 @@ impl World {
 }
 
 fn shard_line(id: GroupId, shard: &cluster_config::Shard) -> String {
-    format!("{id}: {}..{} on {}", shard.slots.start, shard.slots.end, ids(&shard.replicas))
+    let moving = shard.moving.as_deref().map_or_else(String::new, |to| format!(" to {}", ids(to)));
+    let frozen = if shard.frozen { ", frozen" } else { "" };
+    let (start, end) = (shard.slots.start, shard.slots.end);
+    format!("{id}: {start}..{end} on {}{moving}{frozen}", ids(&shard.replicas))
+}
+
+fn node_ids(words: &[&str]) -> Vec<NodeId> {
+    words.iter().map(|word| NodeId(number(word))).collect()
+}
+
+fn plan_line(config: &ClusterConfig, command: &Command) -> String {
+    match command {
+        Command::MoveShard { group, to, .. } => {
+            format!("{group}: {} -> {}", ids(config.replicas(*group)), ids(to))
+        }
+        Command::RemoveNode { node } => format!("node {node} is forgotten"),
+        other => panic!("no planner says {other:?}"),
+    }
 }
 
 fn ids(nodes: &[NodeId]) -> String {
@@ -157,6 +232,19 @@ fn command(words: &[&str]) -> Command {
             Command::Claim { secret: print(secret), name: (*name).to_owned(), token: print(token) }
         }
         ["remove-operator", name] => Command::RemoveOperator { name: (*name).to_owned() },
+        ["move", group, epoch, to @ ..] => Command::MoveShard {
+            group: GroupId(number(group)),
+            to: node_ids(to),
+            if_epoch: number(epoch.strip_prefix("if=").expect("if=")),
+        },
+        ["finish", group, replicas @ ..] => {
+            Command::FinishMove { group: GroupId(number(group)), replicas: node_ids(replicas) }
+        }
+        ["cancel", group] => Command::CancelMove { group: GroupId(number(group)) },
+        ["freeze", group, frozen] => {
+            Command::FreezeShard { group: GroupId(number(group)), frozen: *frozen == "on" }
+        }
+        ["remove-node", node] => Command::RemoveNode { node: NodeId(number(node)) },
         ["node", node, state] => {
             Command::SetNodeState { node: NodeId(number(node)), state: node_state(state) }
         }

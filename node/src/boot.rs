@@ -21,6 +21,7 @@ use crate::cluster::{ClusterMachine, Configured};
 use crate::config::{Cluster, Config, Member};
 use crate::council::Council;
 use crate::identity::{self, IdentityError};
+use crate::membership::is_removed;
 use crate::peers::Peers;
 use crate::run::Error;
 
@@ -134,13 +135,19 @@ pub(crate) async fn introduce(
     identity: Fingerprint,
 ) -> Result<(), Error> {
     loop {
-        match council.config().nodes.get(&node).map(|known| known.identity) {
+        let config = council.config();
+        match config.nodes.get(&node).map(|known| known.identity) {
             Some(Some(known)) if known == identity => return Ok(()),
             Some(Some(_)) => {
                 return Err(IdentityError::Refused(Refusal::OtherIdentity(node).to_string()).into());
             }
-            None => {
+            None if is_removed(&config, node) => {
                 return Err(IdentityError::Refused(Refusal::NoSuchNode(node).to_string()).into());
+            }
+            // What is here is from before this node came in.
+            None => {
+                tokio::time::sleep(FOUND_AGAIN).await;
+                continue;
             }
             Some(None) => {}
         }

@@ -11,7 +11,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
 use bytes::Bytes;
 use chat::{ConversationId, DeviceId, Digest, Message, Outcome, Refusal, Seq, UserCommand, UserId};
-use cluster_config::ClusterConfig;
+use cluster_config::{ClusterConfig, Command};
 use futures::future::BoxFuture;
 use proto::keys;
 use raft::{GroupId, NodeId, Raft};
@@ -25,6 +25,7 @@ use transport::peer::PeerHandler;
 
 use crate::asset::Local;
 use crate::clock::{Clock, Entropy};
+use crate::cluster::Configured;
 use crate::config::Config;
 use crate::gateway::issuers::Issuers;
 use crate::gateway::tokens::Identity;
@@ -169,6 +170,10 @@ pub struct GroupView {
     pub last: Option<u64>,
     /// The last index applied here.
     pub applied: Option<u64>,
+    /// Who votes, as this replica knows.
+    pub voters: BTreeSet<u64>,
+    /// Who has the log without a vote.
+    pub observers: BTreeSet<u64>,
 }
 
 /// An observer's eyes: reads applied state past all sessions. Cheap to clone.
@@ -177,7 +182,7 @@ pub struct HostView {
     raft: Raft,
     tables: Arc<dyn Tables>,
     reader: Reader,
-    cluster: Arc<OnceLock<Arc<ClusterConfig>>>,
+    cluster: Arc<OnceLock<Configured>>,
 }
 
 impl HostView {
@@ -194,9 +199,31 @@ impl HostView {
                     term: status.term,
                     last: status.last_index,
                     applied: status.applied_index,
+                    voters: status.voters.iter().map(|node| node.0).collect(),
+                    observers: status.observers.iter().map(|node| node.0).collect(),
                 }
             })
             .collect()
+    }
+
+    /// The cluster as applied here; `None` before it was founded.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub fn cluster(&self) -> Result<Option<ClusterConfig>, store::StoreError> {
+        let row = self.tables.get(&keys::cluster_config())?;
+        let config = row.map(|row| proto::cluster::decode_cluster_config(&row));
+        Ok(config.map(|config| config.expect("the machine of group 0 wrote it")))
+    }
+
+    /// Proposes a command to group 0, which this node must lead.
+    pub fn decide(&self, command: &Command) -> BoxFuture<'static, Option<cluster_config::Outcome>> {
+        let group = self.raft.group(GroupId::CLUSTER);
+        let command = proto::cluster::encode_cluster_command("host", command);
+        Box::pin(async move {
+            let outcome = group?.propose(command).await.ok()?;
+            proto::cluster::decode_cluster_outcome(&outcome).ok()
+        })
     }
 
     /// Messages of a conversation with a sequence above `after`, as applied here.
@@ -210,6 +237,12 @@ impl HostView {
         limit: usize,
     ) -> Result<Vec<Message>, store::StoreError> {
         self.reader.messages(id, after, None, limit, false)
+    }
+
+    /// Whether a user exists, as applied here.
+    #[must_use]
+    pub fn has_user(&self, user: &UserId) -> bool {
+        matches!(self.reader.user(user), Ok(Some(_)))
     }
 
     /// The users who are in a conversation, as applied here.
@@ -234,8 +267,8 @@ impl HostView {
     /// # Errors
     /// When the tables cannot be read.
     pub fn rows_of(&self, group: u32) -> Result<Vec<(Bytes, Bytes)>, store::StoreError> {
-        let cluster = self.cluster.get();
-        let Some(shard) = cluster.and_then(|cluster| cluster.shards.get(&GroupId(group))) else {
+        let cluster = self.cluster.get().and_then(|configured| configured.borrow().clone());
+        let Some(shard) = cluster.and_then(|map| map.shards.get(&GroupId(group)).cloned()) else {
             return Ok(Vec::new());
         };
         let range = keys::slot_range(shard.slots.start, shard.slots.end);

@@ -22,6 +22,7 @@ mod gateway;
 mod history;
 mod hosted;
 pub mod identity;
+mod membership;
 mod operated;
 mod operations;
 mod peers;

@@ -9,6 +9,7 @@ use futures::future::{BoxFuture, join_all};
 use raft::{NodeId, Raft};
 
 use crate::backup::Backups;
+use crate::cluster::Configured;
 use crate::fanout::{Directory, Typing};
 use crate::operations::{Operated, PeerStatus, Role, ShardStatus};
 use crate::peers::Peers;
@@ -26,8 +27,8 @@ pub(crate) struct Node {
     pub(crate) peers: Peers,
     /// The sessions here.
     pub(crate) directory: Directory,
-    /// The cluster as it was when this node started; set once it is known.
-    pub(crate) cluster: Arc<OnceLock<Arc<ClusterConfig>>>,
+    /// The cluster as this node has applied it; set once it is known.
+    pub(crate) cluster: Arc<OnceLock<Configured>>,
     /// Whether the node's file allows the fault switch.
     pub(crate) faults: bool,
     /// What the pusher overhears.
@@ -44,11 +45,11 @@ impl Operated for Node {
     }
 
     fn cluster(&self) -> String {
-        self.cluster.get().map_or_else(String::new, |config| config.cluster.to_string())
+        self.map().map_or_else(String::new, |config| config.cluster.to_string())
     }
 
     fn groups_expected(&self) -> Option<usize> {
-        self.cluster.get().map(|config| config.groups_of(self.id).len())
+        self.map().map(|config| config.groups().count())
     }
 
     fn shards(&self) -> Vec<ShardStatus> {
@@ -74,7 +75,7 @@ impl Operated for Node {
     }
 
     fn peers(&self) -> Vec<PeerStatus> {
-        let Some(config) = self.cluster.get() else { return Vec::new() };
+        let Some(config) = self.map() else { return Vec::new() };
         let status = |(id, node): (&NodeId, &cluster_config::Node)| PeerStatus {
             id: id.0,
             alive: *id == self.id || self.peers.alive(id.0),
@@ -101,8 +102,13 @@ impl Operated for Node {
 }
 
 impl Node {
+    /// The cluster as it is now, as far as this node knows.
+    fn map(&self) -> Option<Arc<ClusterConfig>> {
+        self.cluster.get()?.borrow().clone()
+    }
+
     fn others(&self) -> Vec<u64> {
-        self.cluster.get().map_or_else(Vec::new, |config| {
+        self.map().map_or_else(Vec::new, |config| {
             config.nodes.keys().filter(|id| **id != self.id).map(|id| id.0).collect()
         })
     }

@@ -9,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use cluster_config::{ClusterConfig, Command, Fingerprint, NodeState};
-use raft::{Fatal, Founding, NodeId, Raft};
+use raft::{Fatal, NodeId, Raft};
 use store::StoreError;
 use store::tables::Tables;
 use thiserror::Error;
@@ -28,6 +28,7 @@ use crate::council::Council;
 use crate::disk;
 use crate::fanout::{Directory, Fanout};
 use crate::identity::{self, IdentityError, KnownPeer};
+use crate::membership::{Membership, founding};
 use crate::operated::Node;
 use crate::operations::{self, Metrics};
 use crate::peers::{Callee, Peers};
@@ -238,9 +239,12 @@ impl Running {
         self.tasks.spawn(peers.follow(id, known, configured, self.stop.clone()));
         boot::introduce(&council, id, self.identity).await?;
         // Readiness counts the groups of the shard map from here on.
-        assert!(self.node.cluster.set(Arc::clone(&cluster)).is_ok(), "a node joins once");
+        assert!(self.node.cluster.set(council.configured()).is_ok(), "a node joins once");
         let router = self.router(&cluster);
         self.start_shards(&cluster, &router).await?;
+        let Node { id: node, raft, peers, .. } = self.node.clone();
+        let membership = Membership { node, raft, peers, council: council.clone() };
+        membership.begin(&mut self.tasks, &self.stop);
         self.tasks.spawn(announce(council.clone(), id, self.stop.clone()));
         Ok((router, council))
     }
@@ -304,7 +308,7 @@ impl Running {
         self.node.peers.connect(plane);
     }
 
-    /// Starts every group that the shard map gives this node.
+    /// Starts every shard's group: as a voter where the map says so, else as an observer.
     async fn start_shards(
         &mut self,
         cluster: &ClusterConfig,
@@ -312,19 +316,18 @@ impl Running {
     ) -> Result<(), Error> {
         let fanout = Fanout::new(self.node.directory.clone());
         let publish = Arc::new(Overheard::new(fanout, self.node.hints.clone()));
-        for id in cluster.groups_of(self.node.id).into_iter().filter(|id| !id.is_cluster()) {
-            let shard = &cluster.shards[&id];
-            let outbox = Outbox::new(id, Arc::clone(&self.tables), router.clone());
+        for (id, shard) in &cluster.shards {
+            let outbox = Outbox::new(*id, Arc::clone(&self.tables), router.clone());
             let machine = ShardMachine::open(
-                id,
+                *id,
                 shard.slots.clone(),
                 Arc::clone(&self.tables),
                 publish.clone(),
                 outbox.wake(),
             )?;
-            let founding = Founding::Members(shard.replicas.iter().copied().collect());
-            let preferred = *shard.replicas.first().expect("a shard has replicas");
-            let group = self.node.raft.start(id, Box::new(machine), founding, preferred).await?;
+            let founding = founding(cluster, *id, self.node.id);
+            let preferred = *cluster.voters_wished(*id).first().expect("a shard has voters");
+            let group = self.node.raft.start(*id, Box::new(machine), founding, preferred).await?;
             self.tasks.spawn(outbox.run(group, self.stop.clone()));
         }
         Ok(())

@@ -5,6 +5,7 @@
 //! and writes into the audit log who asked. Users' tokens open nothing here, and operators' tokens nothing elsewhere.
 
 mod answers;
+mod backups;
 mod entering;
 mod showing;
 
@@ -23,6 +24,7 @@ use proto::{Problem, ProblemCode};
 use super::limits::Class;
 use super::problems::{self, Failure};
 use super::{Parts, meter};
+use crate::backup::Backups;
 use crate::council::Council;
 use crate::identity::print;
 use crate::peers::Peers;
@@ -35,6 +37,8 @@ pub(crate) struct Desk {
     pub(crate) council: Council,
     /// Who is alive.
     pub(crate) peers: Peers,
+    /// The backups that are made here.
+    pub(crate) backups: Backups,
 }
 
 /// Every call: method, path, handler. The only place where they are named.
@@ -51,6 +55,8 @@ fn routes() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Desk>>)> {
         ("GET", "/v1/cluster/settings", get(showing::settings)),
         ("PATCH", "/v1/cluster/settings", patch(showing::change_settings)),
         ("GET", "/v1/cluster/audit", get(showing::audit)),
+        ("GET", "/v1/cluster/backups", get(backups::list)),
+        ("POST", "/v1/cluster/backups", post(backups::begin)),
     ]
 }
 

@@ -28,7 +28,9 @@ pub(super) async fn begin(State(port): State<Port>) -> Response {
                 json!({ "schema": "synod/backup-begun/v1", "id": id, "node": port.node.node() });
             (StatusCode::ACCEPTED, Json(body)).into_response()
         }
-        Err(error @ Error::Busy) => problem(StatusCode::CONFLICT, "conflict", &error.to_string()),
+        Err(error @ Error::Busy) => {
+            problem(StatusCode::SERVICE_UNAVAILABLE, "overloaded", &error.to_string())
+        }
         Err(error) => problem(StatusCode::INTERNAL_SERVER_ERROR, "internal", &error.to_string()),
     }
 }

@@ -42,7 +42,8 @@ impl Running {
             limits: Limits::default(),
         };
         let peers = self.node.peers.clone();
-        let desk = Desk { parts: Arc::clone(&parts), council, peers };
+        let backups = self.node.backups.get().cloned().expect("set before clients are served");
+        let desk = Desk { parts: Arc::clone(&parts), council, peers, backups };
         let rest = gateway::router(parts).merge(operators::router(Arc::new(desk)));
         let plane =
             client_plane::serve(config, rest, sessions.on_link(), self.stop.clone()).await?;
@@ -178,14 +179,16 @@ impl TokenKeys for Keys {
     }
 }
 
-/// Which nodes replicate a slot, as group 0 has it now.
+/// Which nodes keep the assets of a slot, as group 0 has it now: those who vote on it.
 fn placement(configured: Configured) -> Placement {
     Arc::new(move |slot| {
         let config = configured.borrow().clone();
-        let shard = config
-            .as_ref()
-            .and_then(|config| config.shards.get(&config.shard_of(cluster_config::Slot(slot))));
-        shard.into_iter().flat_map(|shard| &shard.replicas).map(|node| node.0).collect()
+        let Some(config) = config else { return Vec::new() };
+        let group = config.shard_of(cluster_config::Slot(slot));
+        // Whoever shall vote soon takes the bytes already.
+        let now = config.replicas(group);
+        let soon = config.voters_wished(group).iter().filter(|node| !now.contains(node));
+        now.iter().chain(soon).map(|node| node.0).collect()
     })
 }
 

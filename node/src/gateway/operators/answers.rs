@@ -7,9 +7,11 @@ use proto::{Problem, ProblemCode};
 pub(super) fn refused(refusal: &Refusal) -> Problem {
     use Refusal as R;
     let code = match refusal {
-        R::NoSuchNode(_) | R::NoSuchKey(_) | R::NoSuchOperator(_) => ProblemCode::NotFound,
+        R::NoSuchNode(_) | R::NoSuchKey(_) | R::NoSuchOperator(_) | R::NoSuchGroup(_) => {
+            ProblemCode::NotFound
+        }
         R::NoSuchJoinToken | R::NoSuchClaim => ProblemCode::NotAllowed,
-        R::OutOfBounds { .. } => ProblemCode::InvalidRequest,
+        R::OutOfBounds { .. } | R::EvenVoters => ProblemCode::InvalidRequest,
         R::NameTaken(_) => ProblemCode::NameTaken,
         R::NotFounded
         | R::FoundedAlready
@@ -18,6 +20,11 @@ pub(super) fn refused(refusal: &Refusal) -> Problem {
         | R::NoSuchStep { .. }
         | R::NoAuthority
         | R::OtherIdentity(_)
+        | R::StalePlan { .. }
+        | R::TakesNoReplicas { .. }
+        | R::NotMoving(_)
+        | R::StillVotes { .. }
+        | R::StillServes { .. }
         | R::LastOperator => ProblemCode::ClusterRefused,
     };
     let problem = Problem::new(code, refusal.to_string());

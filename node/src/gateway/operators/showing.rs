@@ -113,6 +113,7 @@ fn shown(settings: &Settings) -> Value {
         "send_rate_per_s": settings.send_rate_per_s,
         "send_burst": settings.send_burst,
         "open_registration": settings.open_registration,
+        "rebalance": settings.rebalance,
     })
 }
 
@@ -147,6 +148,7 @@ fn setting(name: &str, body: &mut Fields) -> Result<Setting, Problem> {
         "send_rate_per_s" => Setting::SendRatePerS(count(number()?)?),
         "send_burst" => Setting::SendBurst(count(number()?)?),
         "open_registration" => Setting::OpenRegistration(body.boolean(name)?),
+        "rebalance" => Setting::Rebalance(body.boolean(name)?),
         _ => return Err(invalid(name, "is no setting")),
     })
 }

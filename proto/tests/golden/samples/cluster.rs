@@ -103,5 +103,56 @@ pub(super) fn samples() -> Vec<Sample> {
     let bytes = cluster::encode_cluster_config(&entered);
     let entered = sample("config_with_door", entered, bytes, cluster::decode_cluster_config);
     let outcomes = [outcome("accepted", accepted), outcome("refused", refused)];
-    commands.chain(outcomes).chain([config, with_key, entered]).collect()
+    commands.chain(outcomes).chain([config, with_key, entered]).chain(moving()).collect()
+}
+
+/// Groups on their way to other voters.
+fn moving() -> Vec<Sample> {
+    use cluster_config::{
+        Addresses, ClusterId, Command, Door, Founder, GroupId, NodeId, Setting, TokenKey, apply,
+    };
+    let at = |plane: &str| format!("{plane}:1");
+    let addresses =
+        || Addresses { client: at("client"), peer: at("peer"), operations: at("operations") };
+    let founder = |id| (NodeId(id), Founder { addresses: addresses(), zone: None, weight: 1 });
+    let nodes = |ids: &[u64]| ids.iter().copied().map(NodeId).collect::<Vec<_>>();
+    let (group, to) = (GroupId(2), nodes(&[3, 4, 1]));
+    let bootstrap = Command::Bootstrap {
+        cluster: ClusterId::parse("moved").expect("legal"),
+        nodes: (1..=4).map(founder).collect(),
+        shards: 3,
+        replication: 3,
+        token_key: TokenKey { id: 1, seed: [1; 32], created_at_ms: 0, retired: false },
+        door: Door::default(),
+    };
+    let mut config = None;
+    apply(&mut config, 0, "system", &bootstrap);
+    let commands = [
+        ("move_shard", Command::MoveShard { group, to: to.clone(), if_epoch: 1 }),
+        ("finish_move", Command::FinishMove { group, replicas: to.clone() }),
+        ("move_group_0", Command::MoveShard { group: GroupId(0), to, if_epoch: 3 }),
+        ("freeze_shard", Command::FreezeShard { group, frozen: true }),
+        ("rebalance_off", Command::ChangeSetting(Setting::Rebalance(false))),
+    ];
+    commands.iter().for_each(|(name, command)| {
+        let applied = apply(&mut config, 1_700_000_000_000, "operator", command);
+        assert!(applied.event.is_some(), "{name}: {:?}", applied.outcome);
+    });
+    let others = [
+        ("cancel_move", Command::CancelMove { group }),
+        ("remove_node", Command::RemoveNode { node: NodeId(4) }),
+    ];
+    let refused = Command::RemoveNode { node: NodeId(4) };
+    let refused = apply(&mut config.clone(), 0, "operator", &refused).outcome;
+    let bytes = cluster::encode_cluster_outcome(&refused);
+    let refused = sample("refused_move", refused, bytes, cluster::decode_cluster_outcome);
+    let config = config.expect("founded");
+    let bytes = cluster::encode_cluster_config(&config);
+    let config = sample("config_with_moves", config, bytes, cluster::decode_cluster_config);
+    let commands = commands.into_iter().chain(others).map(|(name, command)| {
+        let bytes = cluster::encode_cluster_command("operator", &command);
+        let value = cluster::ClusterCommand { actor: "operator".into(), command };
+        sample(name, value, bytes, cluster::decode_cluster_command)
+    });
+    commands.chain([config, refused]).collect()
 }

@@ -1,0 +1,87 @@
+//! The leader of a group takes it where the map says, one step at a time, and says so when it has arrived.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use cluster_config::{ClusterConfig, Command, Outcome};
+use raft::{Group, GroupStatus, Progress, Wish};
+
+use super::{LOOK_AGAIN, Membership, wish};
+
+/// The pause before a step is tried again that could not be taken: somebody must catch up, or was not heard.
+const STEP_AGAIN: Duration = Duration::from_millis(100);
+/// How long a node that was removed is still told what group 0 decides: long enough to hear that it was.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+impl Membership {
+    /// Looks after one group for ever.
+    pub(super) async fn follow(&self, group: Group) {
+        let mut configured = self.council.configured();
+        loop {
+            let config = configured.borrow_and_update().clone();
+            let pause = match config {
+                Some(config) => self.look_after(&group, &config).await,
+                None => LOOK_AGAIN,
+            };
+            // What is gone ends this with the process.
+            let _ = tokio::time::timeout(pause, configured.changed()).await;
+        }
+    }
+
+    /// One look; how long to wait for the next one.
+    async fn look_after(&self, group: &Group, config: &ClusterConfig) -> Duration {
+        if let Some(first) = config.voters_wished(group.id()).first() {
+            group.prefer(*first);
+        }
+        let status = group.status();
+        if !status.is_leader {
+            return LOOK_AGAIN;
+        }
+        let wished = wish(config, group.id());
+        if !is_as_wished(&status, &wished) {
+            return self.step(group, &status, &wished).await;
+        }
+        if config.moving(group.id()).is_some() {
+            self.arrived(group, &status).await;
+        }
+        LOOK_AGAIN
+    }
+
+    /// One step of the group, towards the newest wish there is.
+    async fn step(&self, group: &Group, status: &GroupStatus, wished: &Wish) -> Duration {
+        let is_wished = |id| wished.voters.contains(id) || wished.observers.contains(id);
+        if group.id().is_cluster() && !status.observers.iter().all(is_wished) {
+            tokio::time::sleep(FAREWELL).await;
+        }
+        // This node may be behind; an old wish must not undo what a newer one has done.
+        let Some(config) = self.newest().await else { return STEP_AGAIN };
+        let step = group.set_members(wish(&config, group.id())).await;
+        tracing::debug!(group = %group.id(), ?step, "membership");
+        match step {
+            Ok(Progress::Stepped | Progress::Done) => Duration::ZERO,
+            Ok(Progress::CatchingUp(_) | Progress::Unheard(_)) | Err(_) => STEP_AGAIN,
+            Ok(Progress::HandedOver(_)) => LOOK_AGAIN,
+        }
+    }
+
+    /// The map, with everything that was decided before this call.
+    async fn newest(&self) -> Option<Arc<ClusterConfig>> {
+        self.council.linearize().await.ok()?;
+        Some(self.council.config())
+    }
+
+    /// Says that those who should vote do.
+    async fn arrived(&self, group: &Group, status: &GroupStatus) {
+        let replicas = status.voters.iter().copied().collect();
+        let finish = Command::FinishMove { group: group.id(), replicas };
+        if let Some(Outcome::Refused(refusal)) = self.propose(&finish).await {
+            // Meanwhile it was sent elsewhere.
+            tracing::info!(group = %group.id(), %refusal, "a move did not end");
+        }
+    }
+}
+
+/// Whether there is nothing to do for a group's leader.
+fn is_as_wished(status: &GroupStatus, wished: &Wish) -> bool {
+    !status.changing && status.voters == wished.voters && status.observers == wished.observers
+}
