@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::chain::Digest;
-use crate::conversation::Role;
+use crate::conversation::{Retention, Role};
 use crate::id::{DeviceId, MessageId, UserId};
 use crate::message::Message;
 use crate::number::{ChangeNumber, Seq, Timestamp};
@@ -80,6 +80,11 @@ pub enum What {
         /// Who became owner because no other was left.
         promoted: Option<UserId>,
     },
+    /// Messages are kept for another time.
+    RetentionSet {
+        /// For how long; `None`: for ever.
+        retention: Option<Retention>,
+    },
 }
 
 impl What {
@@ -92,7 +97,8 @@ impl What {
             Self::Renamed { .. }
             | Self::RoleSet { .. }
             | Self::Added { .. }
-            | Self::Removed { .. } => None,
+            | Self::Removed { .. }
+            | Self::RetentionSet { .. } => None,
         }
     }
 

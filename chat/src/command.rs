@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::chain::Digest;
 use crate::change::{ChangeMessage, EarlierChange, Subject};
-use crate::conversation::{History, Role};
+use crate::conversation::{History, Retention, Role};
 use crate::id::{DeviceId, GroupId, MessageId, UserId};
 use crate::message::Body;
 use crate::number::{ChangeNumber, Order, Seq, Timestamp};
@@ -60,6 +60,18 @@ pub enum Command {
         /// What.
         role: Role,
     },
+    /// Say how long messages are kept.
+    SetRetention {
+        /// Who asks: an owner of the group, either of the two of a direct conversation.
+        by: UserId,
+        /// How long; `None`: for ever.
+        retention: Option<Retention>,
+    },
+    /// The time of messages has passed. Asked by the shard's leader, not by a user.
+    Expire {
+        /// Everything up to here, at most [`EXPIRE_MAX`](crate::limits::EXPIRE_MAX) more than before.
+        up_to: Seq,
+    },
     /// Tell which changes a device has.
     ConfirmChanges {
         /// Whose device.
@@ -112,6 +124,8 @@ pub struct Known {
     pub change: Option<EarlierChange>,
     /// For a change of a message: that message, if there is one.
     pub target: Option<Subject>,
+    /// For an expiry: all messages that are to expire, ascending.
+    pub expiring: Vec<Subject>,
 }
 
 /// An earlier message of the same device and message id.

@@ -12,6 +12,7 @@ mod changes;
 mod confirm;
 mod membership;
 mod progress;
+mod retention;
 mod send;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -24,6 +25,7 @@ use crate::number::{ChangeNumber, Order, Seq, Timestamp};
 use crate::outcome::{Outcome, Place, Refusal};
 use crate::slot::ConversationId;
 pub use progress::{Best, Floors};
+pub use retention::Retention;
 
 /// A conversation's whole state.
 ///
@@ -60,6 +62,10 @@ pub struct Head {
     pub last_change: ChangeNumber,
     /// When the last change was made; 0 before the first.
     pub last_change_at: Timestamp,
+    /// For how long its messages are kept; `None`: for ever.
+    pub retention: Option<Retention>,
+    /// Everything up to here has expired.
+    pub expired: Seq,
 }
 
 /// Between whom a conversation is.
@@ -178,8 +184,9 @@ impl Conversation {
 
     /// What a member is told of a message that is not there, or not theirs to see.
     pub(crate) fn unless_visible(&self, user: &UserId, seq: Seq) -> Result<(), Refusal> {
-        let visible = self.visible_from(user).is_some_and(|from| from <= seq);
-        match visible && seq <= self.head.last_seq {
+        let theirs = self.members.get(user).is_some_and(|member| self.theirs_from(member) <= seq);
+        match theirs && seq <= self.head.last_seq {
+            true if seq <= self.head.expired => Err(Refusal::MessageExpired),
             true => Ok(()),
             false => Err(Refusal::NoSuchMessage),
         }
@@ -191,6 +198,11 @@ impl Conversation {
     }
 
     fn visible_to(&self, member: &Member) -> Seq {
+        self.theirs_from(member).max(self.head.expired.next())
+    }
+
+    /// The first sequence that is the member's to see, kept or not.
+    fn theirs_from(&self, member: &Member) -> Seq {
         match self.head.kind {
             Kind::Group { history: History::SinceJoin, .. } => member.joined_at.next(),
             Kind::Group { history: History::All, .. } | Kind::Direct { .. } => Seq(1),
@@ -279,6 +291,7 @@ impl Conversation {
             }
         }
         assert_eq!(last_seq == Seq(0), self.head.chain == Chain::default(), "chain and seq agree");
+        assert!(self.head.expired <= last_seq, "only what was said expires");
         let last_change = self.head.last_change;
         for member in self.members.values() {
             assert!(member.joined_at <= last_seq && member.joined_change <= last_change);
@@ -328,6 +341,14 @@ pub fn apply(
             Some(conversation) => membership::set_role(conversation, id, at, by, (member, *role)),
             None => refused(Refusal::NoSuchConversation),
         },
+        Command::SetRetention { by, retention } => match this {
+            Some(conversation) => retention::set(conversation, id, at, by, *retention),
+            None => refused(Refusal::NoSuchConversation),
+        },
+        Command::Expire { up_to } => match this {
+            Some(conversation) => retention::expire(conversation, at, *up_to, known),
+            None => refused(Refusal::NoSuchConversation),
+        },
         Command::Send(message) => send::send(this, id, at, message, known),
         Command::Change(change) => changes::change(this, id, at, change, known),
         Command::Confirm { user, device, seq, read, hidden } => match this {
@@ -353,6 +374,7 @@ struct Mark {
     chain: Chain,
     last_change: ChangeNumber,
     last_change_at: Timestamp,
+    expired: Seq,
 }
 
 impl Mark {
@@ -363,6 +385,7 @@ impl Mark {
             chain: head.chain,
             last_change: head.last_change,
             last_change_at: head.last_change_at,
+            expired: head.expired,
         }
     }
 
@@ -374,6 +397,7 @@ impl Mark {
             chain: Chain::default(),
             last_change: ChangeNumber(0),
             last_change_at: Timestamp(0),
+            expired: Seq(0),
         }
     }
 }
@@ -391,6 +415,7 @@ fn assert_step(before: Option<Mark>, after: Option<&Conversation>, applied: &App
     let existed = before.is_some();
     let before = before.unwrap_or_else(Mark::nothing);
     assert_change(&before, &after.head, applied);
+    assert_expired(&before, &after.head, applied);
     assert!(existed || applied.changed.head, "a new conversation writes its head");
     let forwards = before.last_at <= after.head.last_at;
     assert!(forwards || planted::bug(planted::Bug::TimeNotClamped), "time runs forwards");
@@ -428,6 +453,18 @@ fn assert_change(before: &Mark, after: &Head, applied: &Applied) {
     assert_eq!(recorded.overlay.is_some(), change.what.seq().is_some(), "a message has an overlay");
     let deleted = matches!(change.what, crate::change::What::Deleted { .. });
     assert_eq!(recorded.erased.is_some(), deleted, "only deletions erase");
+}
+
+/// What expired stays so, and nothing expires unsaid.
+fn assert_expired(before: &Mark, after: &Head, applied: &Applied) {
+    let Some(expired) = &applied.changed.expired else {
+        assert_eq!(after.expired, before.expired, "only expiry expires");
+        return;
+    };
+    assert!(before.expired < after.expired && after.expired == expired.up_to);
+    assert!(applied.changed.head && applied.changed.message.is_none());
+    let kept = |message: &crate::message::Message| message.body.text.is_empty();
+    assert!(expired.messages.iter().all(|message| message.erased.is_some() && kept(message)));
 }
 
 fn refused(refusal: Refusal) -> Applied {

@@ -9,6 +9,7 @@ use crate::command::Earlier;
 use crate::conversation::{Best, Cursor, Floors};
 use crate::id::{DeviceId, GroupId, UserId};
 use crate::message::Message;
+use crate::number::{ChangeNumber, Seq};
 use crate::outcome::Outcome;
 use crate::slot::ConversationId;
 
@@ -68,12 +69,29 @@ pub struct Changed {
     pub place: Option<Earlier>,
     /// A change to be stored, with what goes with it.
     pub change: Option<Box<Recorded>>,
+    /// What expired, to be erased.
+    pub expired: Option<Box<Expired>>,
+    /// Whether messages are kept for ever, or no more.
+    pub retention: bool,
     /// Memberships; a user who is absent from the members now has their row deleted.
     pub members: BTreeSet<UserId>,
     /// The producer of this device.
     pub producer: Option<DeviceId>,
     /// The cursor of this device.
     pub cursor: Option<DeviceId>,
+}
+
+/// Messages whose time has passed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expired {
+    /// Everything up to here.
+    pub up_to: Seq,
+    /// Those that said something, without what they said, to be stored in their places.
+    pub messages: Vec<Arc<Message>>,
+    /// Those over which nothing may lie any more.
+    pub laid: Vec<Seq>,
+    /// Earlier changes whose text goes with them: see [`What::erase`](crate::What::erase).
+    pub emptied: Vec<ChangeNumber>,
 }
 
 impl Changed {

@@ -16,6 +16,7 @@
 //! 6. Every message extends a hash chain that covers all before it.
 //! 7. Changes are numbered densely in an order of their own, and what lies over a message is all its
 //!    changes in that order.
+//! 8. What expired is gone from every row, and stays so; sequences and the chain stay as they were.
 
 mod asset;
 mod chain;
@@ -43,9 +44,10 @@ pub use change::{
 };
 pub use command::{Command, Earlier, Known, SendMessage};
 pub use conversation::{
-    Best, Conversation, Cursor, Floors, Head, History, Kind, Member, Producer, Role, apply,
+    Best, Conversation, Cursor, Floors, Head, History, Kind, Member, Producer, Retention, Role,
+    apply,
 };
-pub use event::{Applied, Changed, Event, LinkTo, Owed};
+pub use event::{Applied, Changed, Event, Expired, LinkTo, Owed};
 pub use id::{DeviceId, GroupId, IdError, MessageId, UserId};
 pub use message::{Body, Message};
 pub use number::{ChangeNumber, Order, Seq, Timestamp};

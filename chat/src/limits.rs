@@ -27,6 +27,13 @@ pub const MENTIONS_MAX: usize = 64;
 /// all stand in one row.
 pub const EDITS_MAX: usize = 64;
 
+/// For how long messages may be kept without being kept for ever, in seconds: ten years.
+pub const RETENTION_SECONDS_MAX: u64 = 10 * 366 * 24 * 3600;
+
+/// Messages that expire by one command. All of them are read for it, so that at their largest it costs 16 MiB for a
+/// moment, and no message waits longer than for a large entry.
+pub const EXPIRE_MAX: u64 = 128;
+
 /// One user's reaction to a message, in bytes: the longest emoji sequences take about that.
 pub const REACTION_BYTES_MAX: usize = 32;
 

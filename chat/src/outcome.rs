@@ -131,6 +131,8 @@ refusals! {
     NoSuchMessage = "no_such_message",
     /// The message was deleted for everybody.
     MessageDeleted = "message_deleted",
+    /// The message was kept for as long as messages are kept here.
+    MessageExpired = "message_expired",
     /// A message has reactions of at most `limit` users.
     TooManyReactions { limit: u64 } = "too_many_reactions",
     /// A message is edited at most `limit` times.

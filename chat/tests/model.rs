@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use changes::{Changes, Wished};
 use chat::{
     Applied, Body, ChangeNumber, Command, Conversation, ConversationId, Cursor, DeviceId, Earlier,
-    Event, GroupId, History, Known, Message, MessageId, Order, Outcome, SendMessage, Seq,
-    Timestamp, UserId, apply,
+    Event, GroupId, History, Known, Message, MessageId, Order, Outcome, Retention, SendMessage,
+    Seq, Timestamp, UserId, apply,
 };
 use proptest::prelude::*;
 
@@ -31,6 +31,8 @@ enum Step {
     Rename { by: usize, name: usize },
     Add { by: usize, members: Vec<usize> },
     Remove { by: usize, member: usize },
+    Keep { by: usize, seconds: u64 },
+    Expire { up_to: u64, later: u64 },
 }
 
 fn steps() -> impl Strategy<Value = Vec<(u64, Step)>> {
@@ -46,9 +48,12 @@ fn steps() -> impl Strategy<Value = Vec<(u64, Step)>> {
     let rename = (user.clone(), 0..TEXTS.len()).prop_map(|(by, name)| Step::Rename { by, name });
     let add = (user.clone(), prop::collection::vec(user.clone(), 0..3))
         .prop_map(|(by, members)| Step::Add { by, members });
+    let keep = (user.clone(), 0..3_u64).prop_map(|(by, seconds)| Step::Keep { by, seconds });
+    let expire = (0..5_u64, 0..3000_u64).prop_map(|(up_to, later)| Step::Expire { up_to, later });
     let remove = (user.clone(), user).prop_map(|(by, member)| Step::Remove { by, member });
     let step = prop_oneof![
         8 => say, 5 => confirm, 1 => confirm_changes, 5 => change, 1 => rename, 1 => add, 1 => remove,
+        1 => keep, 1 => expire,
     ];
     prop::collection::vec((990..1010_u64, step), 1..60)
 }
@@ -59,6 +64,9 @@ struct Model {
     said: Vec<Message>,
     confirmed: Vec<(UserId, DeviceId, Seq, bool, bool)>,
     changes: Changes,
+    /// For how long messages are kept, in seconds; 0: for ever.
+    kept: u64,
+    expired: u64,
 }
 
 /// What the model expects of a send.
@@ -121,7 +129,8 @@ impl Pair {
     fn step(&mut self, at: u64, step: &Step, direct: bool) {
         let command = self.command(step, direct);
         let known = self.known(&command);
-        let (before, at) = (self.machine.clone(), Timestamp(at));
+        let later = if let Step::Expire { later, .. } = step { *later } else { 0 };
+        let (before, at) = (self.machine.clone(), Timestamp(at + later));
         let applied = apply(&mut self.machine, self.id, at, &command, &known);
 
         let mut again = before.clone();
@@ -138,6 +147,12 @@ impl Pair {
                     self.model.confirmed.push((user.clone(), *device, *seq, *read, *hidden));
                     let cursor = self.model.cursor(*device);
                     assert_eq!((place.delivered, place.read), cursor, "cursors are maxima");
+                }
+            }
+            Command::Expire { up_to } => self.compare_expiry(before.as_ref(), at, *up_to, &applied),
+            Command::SetRetention { retention, .. } => {
+                if applied.changed.retention {
+                    self.model.kept = retention.map_or(0, |kept| kept.0);
                 }
             }
             _ => {}
@@ -183,6 +198,11 @@ impl Pair {
             Step::Remove { by, member } => {
                 Command::RemoveMember { by: user(*by), member: user(*member) }
             }
+            Step::Keep { by, seconds } => Command::SetRetention {
+                by: user(*by),
+                retention: (*seconds > 0).then_some(Retention(*seconds)),
+            },
+            Step::Expire { up_to, .. } => Command::Expire { up_to: Seq(*up_to) },
         }
     }
 
@@ -191,6 +211,11 @@ impl Pair {
         if let Command::Change(change) = command {
             known.change = self.model.changes.earlier(change);
             known.target = self.model.changes.target(&self.model.said, change.seq);
+        }
+        if let Command::Expire { up_to } = command {
+            let due = self.model.expired + 1..=up_to.0;
+            let target = |seq| self.model.changes.target(&self.model.said, Seq(seq));
+            known.expiring = due.filter_map(target).collect();
         }
         known
     }
@@ -235,6 +260,37 @@ impl Pair {
             let chain = last.map(|last| last.chain).unwrap_or_default();
             assert_eq!(message.chain, chain.extend(message), "the chain covers all");
             self.model.said.push(Message::clone(message));
+        }
+    }
+
+    /// What expires is what was said for long enough, and its places and chain stay as they were.
+    fn compare_expiry(
+        &mut self,
+        before: Option<&Conversation>,
+        at: Timestamp,
+        up_to: Seq,
+        applied: &Applied,
+    ) {
+        let last = self.model.said.len() as u64;
+        let old = |seq: u64| {
+            let said = self.model.said[usize::try_from(seq).expect("small") - 1].at;
+            self.model.kept > 0 && said.0 + self.model.kept * 1000 <= at.0
+        };
+        let refused = before.is_none()
+            || up_to.0 > last
+            || (self.model.expired + 1..=up_to.0).any(|seq| !old(seq));
+        assert_eq!(matches!(applied.outcome, Outcome::Refused(_)), refused, "{up_to} at {at}");
+        let Some(expired) = &applied.changed.expired else { return };
+        assert_eq!(expired.up_to, up_to);
+        self.model.expired = up_to.0;
+        for erased in &expired.messages {
+            let said = &self.model.said[usize::try_from(erased.seq.0).expect("small") - 1];
+            assert!(erased.body.text.is_empty() && erased.digest() == said.digest());
+            assert_eq!(erased.chain, said.chain);
+        }
+        let machine = self.machine.as_ref().expect("it exists");
+        for user in machine.members.keys() {
+            assert!(machine.visible_from(user) > Some(up_to), "what expired is not served");
         }
     }
 

@@ -5,9 +5,11 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod backup;
+mod look;
 mod operators;
 
 pub(crate) use backup::{AtNode, Backup, BackupLs, BackupNow, BackupVerify, Restore, WhichBackup};
+pub(crate) use look::{Bundle, Debug, Doctor, Inspect, Top};
 pub(crate) use operators::{
     Audit, Desk, Init, ListNodes, MakeJoinToken, Operator, Settings, ShowNode,
 };
@@ -35,6 +37,15 @@ pub(crate) enum Verb {
     Status(Operations),
     /// Whether the cluster serves and could lose a node (exit 0, 10 unhealthy, 11 degraded)
     Health(Operations),
+    /// Nodes, hot groups, links and queues, live
+    Top(Top),
+    /// Whether this machine will do, before and after a start (exit 0, 10 failed, 11 warnings)
+    Doctor(Doctor),
+    /// What lies in the data folder of a node that does not run
+    Inspect(Inspect),
+    /// For those who help
+    #[command(subcommand)]
+    Debug(Debug),
     /// Nodes
     #[command(subcommand)]
     Node(Node),

@@ -10,17 +10,22 @@ mod say;
 mod args;
 mod backup;
 mod bench;
+mod bundle;
 mod context;
 mod demo;
 mod desk;
+mod doctor;
 mod exit;
+mod inspect;
 mod operations;
+mod scrape;
 mod seed;
 mod start;
 mod status;
 mod talk;
+mod top;
 
-use args::{Backup, Bench, Command, Config, Node, Shard, Verb};
+use args::{Backup, Bench, Command, Config, Debug, Node, Shard, Verb};
 use exit::{Failure, Outcome};
 
 /// Sessions, entries and rows are many small pieces that one thread makes and another drops, for which the system's
@@ -50,6 +55,10 @@ fn run(verb: Verb) -> Outcome {
         Verb::Demo(args) => tool(demo::demo(args)),
         Verb::Status(args) => tool(status::status(args)),
         Verb::Health(args) => tool(status::health(args)),
+        Verb::Top(args) => tool(top::top(args)),
+        Verb::Doctor(args) => tool(doctor::doctor(args)),
+        Verb::Inspect(args) => inspect::inspect(&args),
+        Verb::Debug(Debug::Bundle(args)) => tool(bundle::bundle(args)),
         Verb::Node(Node::Ls(args)) => tool(desk::nodes(args)),
         Verb::Node(Node::Show(args)) => tool(desk::node(args)),
         Verb::Node(Node::JoinToken(args)) => tool(desk::join_token(args)),

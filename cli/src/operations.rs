@@ -13,6 +13,8 @@ use crate::exit::{Failure, exit_of_status};
 
 /// A node on this machine that takes longer does not serve.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Whoever asks how the cluster is wants an answer within a second, also while nodes hang.
+pub(crate) const GLANCE: Duration = Duration::from_millis(800);
 /// An answer is a page of metrics at most.
 const ANSWER_BYTES_MAX: u64 = 8 << 20;
 
@@ -35,6 +37,9 @@ pub(crate) struct NodeStatus {
     pub(crate) node: u64,
     #[serde(default)]
     pub(crate) links: u64,
+    /// Its wall time; 0 from a release that did not tell.
+    #[serde(default)]
+    pub(crate) now_ms: u64,
     #[serde(default)]
     pub(crate) nodes: Vec<SeenNode>,
     pub(crate) shards: Vec<ShardStatus>,
@@ -57,6 +62,8 @@ pub(crate) struct ShardStatus {
     pub(crate) role: String,
     pub(crate) term: u64,
     pub(crate) applied: u64,
+    #[serde(default)]
+    pub(crate) last: u64,
 }
 
 impl NodeStatus {
@@ -78,6 +85,17 @@ pub(crate) async fn status(address: SocketAddr) -> Result<NodeStatus, AskError> 
         return Err(AskError::Status(address, code));
     }
     serde_json::from_slice(&body).map_err(|e| AskError::Malformed(address, e.to_string()))
+}
+
+/// As [`status`], of nodes that answer at a glance.
+pub(crate) async fn glance(address: SocketAddr) -> Result<NodeStatus, AskError> {
+    let late = |_| Err(AskError::Unreachable(address, "no answer in time".into()));
+    tokio::time::timeout(GLANCE, status(address)).await.unwrap_or_else(late)
+}
+
+/// A page of a node: status and body.
+pub(crate) async fn page(address: SocketAddr, path: &str) -> Result<(u16, Vec<u8>), AskError> {
+    ask(address, "GET", path, "").await
 }
 
 /// Whether a node says that it serves.
@@ -197,11 +215,13 @@ mod tests {
             role: "follower".into(),
             term: 1,
             applied: 1,
+            last: 1,
         };
         let status = NodeStatus {
             cluster: "demo".into(),
             node: 2,
             links: 0,
+            now_ms: 0,
             nodes: vec![SeenNode { id: 3, alive: false, client: String::new() }],
             shards: vec![shard(0, Some(2)), shard(1, Some(1)), shard(2, None), shard(3, Some(2))],
         };

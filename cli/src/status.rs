@@ -15,13 +15,13 @@ use crate::{
 };
 
 /// Every node that was asked, and what it said.
-struct Answers {
-    nodes: Vec<(SocketAddr, Result<NodeStatus, AskError>)>,
+pub(crate) struct Answers {
+    pub(crate) nodes: Vec<(SocketAddr, Result<NodeStatus, AskError>)>,
 }
 
 /// How a cluster is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Health {
+pub(crate) enum Health {
     Healthy,
     /// Serves, but a node is away or a shard has no spare replica.
     Degraded,
@@ -30,7 +30,7 @@ enum Health {
 }
 
 impl Health {
-    fn word(self) -> &'static str {
+    pub(crate) fn word(self) -> &'static str {
         match self {
             Health::Healthy => "healthy",
             Health::Degraded => "degraded",
@@ -61,7 +61,7 @@ pub(crate) fn addresses(args: &Operations) -> Result<Vec<SocketAddr>, Failure> {
 
 async fn ask(args: &Operations) -> Result<Answers, Failure> {
     let addresses = addresses(args)?;
-    let asked = addresses.iter().map(|address| operations::status(*address));
+    let asked = addresses.iter().map(|address| operations::glance(*address));
     let answers = futures::future::join_all(asked).await;
     let nodes: Vec<_> = addresses.into_iter().zip(answers).collect();
     if nodes.iter().all(|(_, answer)| answer.is_err()) {
@@ -75,12 +75,12 @@ async fn ask(args: &Operations) -> Result<Answers, Failure> {
 }
 
 impl Answers {
-    fn living(&self) -> impl Iterator<Item = &NodeStatus> {
+    pub(crate) fn living(&self) -> impl Iterator<Item = &NodeStatus> {
         self.nodes.iter().filter_map(|(_, answer)| answer.as_ref().ok())
     }
 
     /// Per shard the leader that the node with the highest term tells, and who carries it.
-    fn shards(&self) -> BTreeMap<u32, (u64, Option<u64>, Vec<u64>)> {
+    pub(crate) fn shards(&self) -> BTreeMap<u32, (u64, Option<u64>, Vec<u64>)> {
         let mut shards: BTreeMap<u32, (u64, Option<u64>, Vec<u64>)> = BTreeMap::new();
         for node in self.living() {
             for shard in &node.shards {
@@ -94,7 +94,7 @@ impl Answers {
         shards
     }
 
-    fn health(&self) -> Health {
+    pub(crate) fn health(&self) -> Health {
         let living: BTreeSet<u64> = self.living().map(|node| node.node).collect();
         let shards = self.shards();
         let headless = |leader: &Option<u64>| leader.is_none_or(|leader| !living.contains(&leader));
@@ -104,6 +104,35 @@ impl Answers {
         let away = self.nodes.iter().any(|(_, answer)| answer.is_err());
         let missed = self.living().any(|node| node.nodes.iter().any(|other| !other.alive));
         if away || missed { Health::Degraded } else { Health::Healthy }
+    }
+
+    /// Why it is not healthy: what, and the command that tells more.
+    fn reasons(&self) -> Vec<(String, &'static str)> {
+        let mut reasons = Vec::new();
+        for error in self.nodes.iter().filter_map(|(_, answer)| answer.as_ref().err()) {
+            reasons.push((error.to_string(), "synod node ls"));
+        }
+        let living: BTreeSet<u64> = self.living().map(|node| node.node).collect();
+        let missed: BTreeSet<u64> = self
+            .living()
+            .flat_map(|node| &node.nodes)
+            .filter(|other| !other.alive && !living.contains(&other.id))
+            .map(|other| other.id)
+            .collect();
+        reasons.extend(
+            missed.iter().map(|node| (format!("node {node} is not heard"), "synod node ls")),
+        );
+        let shards = self.shards();
+        let led = |leader: Option<u64>| leader.is_some_and(|leader| living.contains(&leader));
+        let headless = shards.values().filter(|(_, leader, _)| !led(*leader)).count();
+        if headless > 0 {
+            let what = format!("{headless} of {} groups have no leader that answers", shards.len());
+            reasons.push((what, "synod shard ls"));
+        }
+        if shards.is_empty() {
+            reasons.push(("no node runs any group".to_owned(), "synod status"));
+        }
+        reasons
     }
 
     fn json(&self) -> Value {
@@ -154,11 +183,17 @@ pub(crate) async fn health(args: Operations) -> Outcome {
         }
         Err(failure) => return Err(failure),
     };
-    let health = answers.health();
+    let (health, reasons) = (answers.health(), answers.reasons());
     if args.json {
-        say!("{}", json!({ "schema": "synod/health/v1", "health": health.word() }));
+        let reasons: Vec<Value> =
+            reasons.iter().map(|(what, next)| json!({ "what": what, "next": next })).collect();
+        let health = health.word();
+        say!("{}", json!({ "schema": "synod/health/v1", "health": health, "reasons": reasons }));
     } else {
         say!("{}", health.word());
+        for (what, next) in reasons {
+            say!("  {what}  → {next}");
+        }
     }
     Ok(health.exit())
 }
@@ -227,11 +262,13 @@ mod tests {
             role: "follower".into(),
             term,
             applied: 1,
+            last: 1,
         };
         NodeStatus {
             cluster: "c".into(),
             node: id,
             links: 0,
+            now_ms: 0,
             nodes: vec![SeenNode { id: 9, alive, client: String::new() }],
             shards: shards.iter().map(shard).collect(),
         }

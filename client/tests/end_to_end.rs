@@ -182,6 +182,7 @@ impl State {
             }
             ClientFrame::ChangeMessage(_)
             | ClientFrame::ConfirmChanges(_)
+            | ClientFrame::WatchPresence(_)
             | ClientFrame::Typing(_) => unreachable!("this client says no such thing"),
             ClientFrame::Ping(ping) => ServerFrame::Pong(frames::Pong { tag: ping.tag }),
             ClientFrame::Confirm(confirm) => {
@@ -204,7 +205,7 @@ impl State {
                     conversation,
                     messages: self.messages.iter().skip(after).take(limit).cloned().collect(),
                     last_seq: self.messages.len() as u64,
-                    problem: None,
+                    ..Default::default()
                 })
             }
             ClientFrame::Hello(_) => panic!("said once"),

@@ -17,6 +17,7 @@ pub(crate) use delivery::Delivery;
 pub(crate) use directory::HINTS_MAX;
 pub(crate) use directory::{Directory, Lag, Mailbox};
 
+use crate::figures;
 use crate::shard::{Publish, ShardEvent};
 
 /// Something a session should know. Losing one is never losing a message.
@@ -149,6 +150,7 @@ impl Publish for Fanout {
             return;
         }
         for event in events {
+            figures::fanned_out(&event).increment(1);
             self.one(event);
         }
     }

@@ -25,6 +25,7 @@ mod people;
 pub(crate) mod problems;
 pub(crate) mod propose;
 mod pushes;
+mod retention;
 mod sessions;
 mod settings;
 pub(crate) mod tokens;
@@ -47,9 +48,11 @@ use self::tokens::{TokenKeys, Tokens};
 use crate::asset::Assets;
 use crate::clock::{Clock, Entropy};
 use crate::fanout::Directory;
+use crate::figures::CallFigures;
 use crate::history::{History, Replica};
-use crate::presence::{OtherNodes, Presence};
+use crate::presence::{OtherNodes, Presence, Watches};
 use crate::push::{ApplicationKey, Kinds};
+use crate::resume::Recent;
 use crate::router;
 use crate::typing::TypingNews;
 
@@ -73,6 +76,10 @@ pub(crate) struct Ports {
     pub(crate) directory: Directory,
     /// The other nodes, for presence.
     pub(crate) others: Arc<dyn OtherNodes>,
+    /// Whom the links here watch.
+    pub(crate) watches: Watches,
+    /// Which conversations had news lately.
+    pub(crate) recent: Recent,
     /// Wall time.
     pub(crate) clock: Arc<dyn Clock>,
     /// Randomness.
@@ -98,6 +105,8 @@ pub(crate) struct Parts {
     pub(crate) presence: Presence,
     pub(crate) typing: TypingNews,
     pub(crate) others: Arc<dyn OtherNodes>,
+    pub(crate) watches: Watches,
+    pub(crate) recent: Recent,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) kinds: Kinds,
@@ -117,6 +126,8 @@ impl Parts {
             limits,
             directory,
             others,
+            watches,
+            recent,
             clock,
             entropy,
             kinds,
@@ -139,6 +150,8 @@ impl Parts {
             router,
             typing: TypingNews::new(directory.clone(), Arc::clone(&replica)),
             others,
+            watches,
+            recent,
             replica,
             assets,
             directory,
@@ -200,6 +213,12 @@ fn routes() -> Vec<Route> {
         Route::put("/v1/groups/{group}/members/{user}", groups::set_role, groups::SET_ROLE),
         Route::post("/v1/groups/{group}/members", groups::add, groups::ADD),
         Route::delete("/v1/groups/{group}/members/{user}", groups::remove, groups::REMOVE),
+        Route::put("/v1/groups/{group}/retention", retention::of_group, retention::OF_GROUP),
+        Route::put(
+            "/v1/conversations/{conversation}/retention",
+            retention::of_conversation,
+            retention::OF_CONVERSATION,
+        ),
         Route::get("/messages/{name}", messages::page, messages::PAGE),
         Route::get("/v1/messages/{id}", messages::one, messages::ONE),
         Route::patch("/v1/messages/{id}", changes::edit, changes::EDIT),
@@ -242,7 +261,8 @@ pub(crate) fn router(parts: Arc<Parts>) -> Router {
     routes()
         .into_iter()
         .fold(Router::new(), |router, route| {
-            let metered = (Arc::clone(&parts), route.call.class());
+            let figures = CallFigures::of(&format!("{} {}", route.call.method, route.call.path));
+            let metered = (Arc::clone(&parts), route.call.class(), Arc::new(figures));
             let meter = middleware::from_fn_with_state(metered, meter::meter);
             router.route(route.call.path, route.handler.route_layer(meter))
         })

@@ -8,6 +8,7 @@ pub(crate) mod contacts;
 mod replica;
 mod resolve;
 mod standing;
+mod unread;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub(crate) use replica::{Order as Direction, Replica, Span, changes_visible_from
 
 pub(crate) use resolve::{account, seen};
 pub(crate) use standing::Standings;
+pub(crate) use unread::unread;
 
 use crate::gateway::problems;
 use crate::router::Router;
@@ -106,6 +108,8 @@ pub(crate) struct Page {
     pub(crate) last_seq: Seq,
     /// The first sequence that the caller may see.
     pub(crate) visible_from: Seq,
+    /// Everything up to here has expired.
+    pub(crate) expired: Seq,
 }
 
 impl Page {
@@ -130,9 +134,22 @@ pub(crate) struct Readable {
     pub(crate) kind: Arc<Kind>,
     pub(crate) last_seq: Seq,
     pub(crate) visible_from: Seq,
+    /// What expired: up to the second, and from the first on the user might have seen it.
+    pub(crate) expired: (Seq, Seq),
     /// The first change that the user may see.
     pub(crate) changes_from: ChangeNumber,
     pub(crate) last_change: ChangeNumber,
+}
+
+impl Readable {
+    /// What is said of a message that is here no more, and was the user's to see.
+    pub(crate) fn unless_expired(&self, seq: Seq) -> Result<(), Problem> {
+        let (from, up_to) = self.expired;
+        match (from..=up_to).contains(&seq) {
+            true => Err(Problem::of(ProblemCode::MessageExpired)),
+            false => Ok(()),
+        }
+    }
 }
 
 /// What lies over these messages, which are of one conversation and ascending or descending. Where nothing was ever
@@ -195,6 +212,7 @@ impl History {
                 overlays: BTreeMap::new(),
                 last_seq: Seq(0),
                 visible_from: Seq(1),
+                expired: Seq(0),
             }),
             None => Err(Problem::of(ProblemCode::NoSuchConversation)),
         }
@@ -299,11 +317,12 @@ impl History {
                 Kind::Group { .. } => Err(Problem::of(ProblemCode::NotAMember)),
             };
         };
-        let visible_from = replica::visible_from(&head.kind, &member);
+        let visible_from = replica::visible_from(&head, &member);
+        let expired = (replica::theirs_from(&head.kind, &member), head.expired);
         let changes_from = replica::changes_visible_from(&head.kind, &member);
         let (last_seq, last_change) = (head.last_seq, head.last_change);
         let kind = Arc::new(head.kind);
-        Ok(Some(Readable { id, kind, last_seq, visible_from, changes_from, last_change }))
+        Ok(Some(Readable { id, kind, last_seq, visible_from, expired, changes_from, last_change }))
     }
 
     /// What lies over some messages of `of`.
@@ -339,10 +358,16 @@ impl History {
                 (self.place(of, mark, "after_id")?, None, Direction::OldestFirst)
             }
             Cut::Around(mark) => {
-                return self.around(of, self.place(of, mark, "around_id")?, query);
+                let seq = self.place(of, mark, "around_id")?;
+                of.unless_expired(seq).map_err(|problem| problem.about("around_id"))?;
+                return self.around(of, seq, query);
             }
             Cut::Before(mark) => {
-                (Seq(0), Some(self.place(of, mark, "before_id")?), Direction::NewestFirst)
+                let seq = self.place(of, mark, "before_id")?;
+                if let Mark::Named(_) = mark {
+                    of.unless_expired(seq).map_err(|problem| problem.about("before_id"))?;
+                }
+                (Seq(0), Some(seq), Direction::NewestFirst)
             }
         };
         let after = after.max(Seq(of.visible_from.0.saturating_sub(1)));
@@ -393,6 +418,7 @@ impl History {
             overlays,
             last_seq,
             visible_from: of.visible_from,
+            expired: of.expired.1,
         })
     }
 
@@ -411,7 +437,8 @@ impl History {
             |detail: String| Problem::new(ProblemCode::InvalidRequest, detail).about(field);
         let id = MessageId::parse(name).map_err(|error| invalid(format!("{field} {error}")))?;
         let places = self.replica.places(of.id, &id).map_err(|error| problems::of_store(&error))?;
-        let mut visible = places.iter().filter(|place| place.seq >= of.visible_from);
+        // What expired has its place still: whoever read up to there goes on after it.
+        let mut visible = places.iter().filter(|place| place.seq >= of.expired.0);
         match (visible.next(), visible.next()) {
             (Some(place), None) => Ok(place.seq),
             (Some(_), Some(_)) => {

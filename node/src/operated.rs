@@ -9,12 +9,15 @@ use futures::future::{BoxFuture, join_all};
 use raft::{NodeId, Raft};
 
 use crate::backup::Backups;
+use crate::clock::{Clock as _, SystemClock};
 use crate::cluster::Configured;
 use crate::fanout::{Directory, Typing};
 use crate::operations::{Operated, PeerStatus, Role, ShardStatus};
 use crate::peers::Peers;
-use crate::presence::OtherNodes;
+use crate::presence::{OtherNodes, Watches};
 use crate::push::{DeadLetters, Hints};
+use crate::resume::Recent;
+use crate::retention::Known;
 
 /// The running node as its ports see it. Complete before the cluster is known: the port serves from the first moment.
 #[derive(Clone)]
@@ -33,6 +36,12 @@ pub(crate) struct Node {
     pub(crate) faults: bool,
     /// What the pusher overhears.
     pub(crate) hints: Hints,
+    /// Which conversations had news lately.
+    pub(crate) recent: Recent,
+    /// Whom the links here watch.
+    pub(crate) watches: Watches,
+    /// Conversations that do not keep their messages for ever.
+    pub(crate) retained: Known,
     /// What could not be told; set once the pusher runs.
     pub(crate) letters: Arc<OnceLock<DeadLetters>>,
     /// The backups that are made here; set once the cluster is known.
@@ -42,6 +51,10 @@ pub(crate) struct Node {
 impl Operated for Node {
     fn node(&self) -> u64 {
         self.id.0
+    }
+
+    fn now_ms(&self) -> u64 {
+        SystemClock.now().0
     }
 
     fn cluster(&self) -> String {
@@ -92,6 +105,10 @@ impl Operated for Node {
         self.faults.then(|| self.peers.cut(nodes))
     }
 
+    fn journal(&self) -> store::JournalStats {
+        self.raft.journal_stats()
+    }
+
     fn letters(&self) -> Option<DeadLetters> {
         self.letters.get().cloned()
     }
@@ -119,6 +136,18 @@ impl OtherNodes for Node {
         let (peers, others, typing) = (self.peers.clone(), self.others(), typing.clone());
         Box::pin(async move {
             join_all(others.into_iter().map(|node| peers.typing(node, &typing))).await;
+        })
+    }
+
+    fn which_online(
+        &self,
+        users: Arc<[UserId]>,
+    ) -> BoxFuture<'static, Vec<(u64, Option<Vec<bool>>)>> {
+        let (peers, others) = (self.peers.clone(), self.others());
+        Box::pin(async move {
+            let asked =
+                others.into_iter().map(async |node| (node, peers.presences(node, &users).await));
+            join_all(asked).await
         })
     }
 

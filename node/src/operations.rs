@@ -11,6 +11,7 @@ mod backups;
 mod letters;
 mod metrics;
 mod process;
+mod sampled;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get, post};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::time::Instant;
 
 pub(crate) use metrics::{Metrics, upkeep};
 
@@ -71,6 +73,8 @@ pub(crate) struct PeerStatus {
 pub(crate) trait Operated: Send + Sync + 'static {
     /// This node's id.
     fn node(&self) -> u64;
+    /// Wall time, milliseconds since 1970, for whoever compares clocks.
+    fn now_ms(&self) -> u64;
     /// The cluster's name.
     fn cluster(&self) -> String;
     /// How many groups this node should run; `None` until the shard map is known.
@@ -83,6 +87,8 @@ pub(crate) trait Operated: Send + Sync + 'static {
     fn links(&self) -> usize;
     /// Cuts this node off from `nodes`, both ways; an empty set heals. `None` when faults are not enabled.
     fn cut(&self, nodes: BTreeSet<u64>) -> Option<()>;
+    /// Figures of the journal.
+    fn journal(&self) -> store::JournalStats;
     /// What could not be told to users who were away; `None` until the node serves clients.
     fn letters(&self) -> Option<DeadLetters>;
     /// The backups that are made here; `None` until the cluster is known.
@@ -94,6 +100,7 @@ pub(crate) trait Operated: Send + Sync + 'static {
 struct Port {
     node: Arc<dyn Operated>,
     metrics: Metrics,
+    opened: Instant,
 }
 
 /// Every call of the operations port: method, path, handler. The only place where they are named.
@@ -121,12 +128,13 @@ pub(crate) fn router(node: Arc<dyn Operated>, metrics: Metrics) -> axum::Router 
     routes()
         .into_iter()
         .fold(axum::Router::new(), |router, (_, path, handler)| router.route(path, handler))
-        .with_state(Port { node, metrics })
+        .with_state(Port { node, metrics, opened: Instant::now() })
 }
 
 async fn scrape(State(port): State<Port>) -> Response {
     let mut text = port.metrics.render();
-    text.push_str(&process::metrics());
+    let uptime = port.opened.elapsed().as_secs_f64();
+    text.push_str(&sampled::text(&sampled::samples(&*port.node, uptime)));
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }
 
@@ -165,6 +173,7 @@ async fn status(State(port): State<Port>) -> Response {
         "cluster": node.cluster(),
         "node": node.node(),
         "links": node.links(),
+        "now_ms": node.now_ms(),
         "nodes": node.peers(),
         "shards": node.shards(),
     }))

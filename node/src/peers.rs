@@ -13,7 +13,8 @@ use futures::stream::{BoxStream, StreamExt as _};
 use prost::Message as _;
 use proto::peer::{
     self, AssetHeader, AssetRead, ForwardFailure, ForwardRequest, ForwardResponse, PresenceAnswer,
-    PresenceQuery, Propose, UploadCall, UploadState, forward_request, forward_response,
+    PresenceAnswers, PresenceQueries, PresenceQuery, Propose, UploadCall, UploadState,
+    forward_request, forward_response,
 };
 use raft::{GroupId, Network, NetworkError, NodeId, ProposeError, Raft};
 use tokio_util::sync::CancellationToken;
@@ -131,6 +132,25 @@ impl Peers {
     }
 }
 
+/// Presence of many.
+impl Peers {
+    /// Asks `node` which of these users have links there. `None` when it does not answer in time.
+    pub(crate) async fn presences(&self, node: u64, users: &[chat::UserId]) -> Option<Vec<bool>> {
+        let plane = self.plane.get()?;
+        let users: Vec<String> = users.iter().map(|user| user.as_str().to_owned()).collect();
+        let asked = users.len();
+        let queries = forward_request::Request::Presences(PresenceQueries { users });
+        let request = ForwardRequest { request: Some(queries) }.encode_to_vec().into();
+        let call = plane.call(node, Lane::Forward, request, PRESENCE_DEADLINE);
+        match ForwardResponse::decode(call.await.ok()?).ok()?.response? {
+            forward_response::Response::Presences(answers) if answers.online.len() == asked => {
+                Some(answers.online)
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Forming.
 impl Peers {
     /// Asks `node` whether group 0 has begun to decide there. `None` when it does not answer in time.
@@ -213,6 +233,7 @@ fn answer_of(answer: Result<Bytes, PeerError>) -> Result<Bytes, ProposeError> {
         Some(forward_response::Response::Failure(failure)) => Err(failure_of(&failure)),
         Some(
             forward_response::Response::Presence(_)
+            | forward_response::Response::Presences(_)
             | forward_response::Response::AssetPiece(_)
             | forward_response::Response::Upload(_)
             | forward_response::Response::Founded(_),
@@ -348,6 +369,14 @@ impl PeerHandler for Callee {
 }
 
 impl Callee {
+    /// Which of these users have a link here; whoever cannot be named has none.
+    fn presences(&self, queries: &PresenceQueries) -> PresenceAnswers {
+        let online = |name: &String| {
+            chat::UserId::parse(name).is_ok_and(|user| self.presence.is_online(&user))
+        };
+        PresenceAnswers { online: queries.users.iter().map(online).collect() }
+    }
+
     /// A request that another node passed on. A proposal takes its place in line before this returns.
     fn forwarded(&self, request: Bytes) -> BoxFuture<'static, Result<Bytes, String>> {
         let request = ForwardRequest::decode(request).ok().and_then(|request| request.request);
@@ -376,6 +405,10 @@ impl Callee {
                     .is_ok_and(|user| self.presence.is_online(&user));
                 let answer = PresenceAnswer { online, last_seen_ms: 0 };
                 Box::pin(async move { Ok(respond(forward_response::Response::Presence(answer))) })
+            }
+            forward_request::Request::Presences(queries) => {
+                let answers = self.presences(&queries);
+                Box::pin(async move { Ok(respond(forward_response::Response::Presences(answers))) })
             }
             forward_request::Request::Typing(typing) => {
                 if let Some(typing) = typing_of(&typing) {

@@ -5,6 +5,8 @@
 //! marked in the user's record when the first link of a device on this node begins and when the last one ends.
 //! A node that was killed marks nothing; then the mark of the link's beginning is the best that is known.
 
+mod watch;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +22,8 @@ use crate::fanout::{Directory, Typing};
 use crate::gateway::tokens::Identity;
 use crate::history::Replica;
 use crate::router::Router;
+
+pub(crate) use watch::{Departures, Told, WATCHED_MAX, Watcher, Watches, Watching};
 
 /// How long the other nodes may take; one that is silent has no links that count.
 const ASK_DEADLINE: Duration = Duration::from_millis(800);
@@ -44,6 +48,12 @@ impl LocalPresence for Directory {
 pub(crate) trait OtherNodes: Send + Sync + 'static {
     /// Whether any of them has a live session of `user`; those that do not answer in time have none.
     fn any_online(&self, user: &UserId) -> BoxFuture<'static, bool>;
+    /// Which of `users` have live sessions there, node by node and in their order; `None` of a node that does not answer in
+    /// time.
+    fn which_online(
+        &self,
+        users: Arc<[UserId]>,
+    ) -> BoxFuture<'static, Vec<(u64, Option<Vec<bool>>)>>;
     /// Tells all of them that somebody is writing. Whoever does not take it in time is not told again.
     fn tell_typing(&self, typing: &Typing) -> BoxFuture<'static, ()>;
 }

@@ -33,7 +33,10 @@ use crate::operated::Node;
 use crate::operations::{self, Metrics};
 use crate::peers::{Callee, Peers};
 use crate::plane::Plane;
+use crate::presence::{Departures, Watches};
 use crate::push::{Apns, Fcm, Hints, Outgoing, Overheard, Services};
+use crate::resume::{Noted, Recent};
+use crate::retention::{Heard, Known};
 use crate::router::{Replicated, Router};
 use crate::shard::{Outbox, ShardMachine};
 use crate::typing::TypingNews;
@@ -94,6 +97,8 @@ pub enum Error {
 /// # Errors
 /// When the node cannot start, or had to stop by itself; the reason says what to do.
 pub async fn run(mut config: Config, stop: CancellationToken) -> Result<(), Error> {
+    // Before anything counts.
+    let metrics = Metrics::install();
     let known = identity::adopt(&mut config)?;
     let outgoing = Arc::new(outgoing(&config.push).await?);
     let services = Arc::new(services(&config.push).await?);
@@ -122,7 +127,7 @@ pub async fn run(mut config: Config, stop: CancellationToken) -> Result<(), Erro
         config,
     };
     let ended = tokio::select! {
-        served = running.serve() => served,
+        served = running.serve(metrics) => served,
         fatal = raft.stopped() => Err(Error::Fatal(fatal)),
         () = stop.cancelled() => Ok(()),
     };
@@ -173,6 +178,9 @@ pub(crate) fn node(config: &Config, raft: &Raft, peers: &Peers) -> Node {
         cluster: Arc::new(OnceLock::new()),
         faults: config.faults.enabled,
         hints: Hints::default(),
+        retained: Known::default(),
+        watches: Watches::default(),
+        recent: Recent::default(),
         letters: Arc::new(OnceLock::new()),
         backups: Arc::new(OnceLock::new()),
     }
@@ -200,8 +208,7 @@ pub(crate) struct Running {
 
 impl Running {
     /// Joins the cluster, starts what this node carries, serves. Returns only with an error.
-    async fn serve(&mut self) -> Result<(), Error> {
-        let metrics = Metrics::install();
+    async fn serve(&mut self, metrics: Metrics) -> Result<(), Error> {
         self.tasks.spawn(operations::upkeep(metrics.clone(), self.stop.clone()));
         self.listen_for_operators(metrics).await?;
         self.listen_for_peers().await?;
@@ -315,7 +322,10 @@ impl Running {
         router: &Router,
     ) -> Result<(), Error> {
         let fanout = Fanout::new(self.node.directory.clone());
-        let publish = Arc::new(Overheard::new(fanout, self.node.hints.clone()));
+        let fanout = Heard::new(fanout, self.node.retained.clone());
+        let fanout = Departures::new(fanout, self.node.watches.clone());
+        let fanout = Overheard::new(fanout, self.node.hints.clone());
+        let publish = Arc::new(Noted::new(fanout, self.node.recent.clone()));
         for (id, shard) in &cluster.shards {
             let outbox = Outbox::new(*id, Arc::clone(&self.tables), router.clone());
             let machine = ShardMachine::open(

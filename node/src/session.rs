@@ -15,6 +15,8 @@ mod sends;
 mod typing;
 pub(crate) mod words;
 
+pub(crate) use core::NoOutcome;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -52,7 +54,7 @@ impl Sessions {
     }
 
     async fn serve(&self, link: Link) {
-        let links = metrics::gauge!("synod_links");
+        let links = metrics::gauge!("synod_links", "kind" => link.kind.name());
         links.increment(1.0);
         let parts = Arc::clone(&self.parts);
         driver::run(link, parts, Arc::clone(&self.elsewhere), self.stop.clone()).await;

@@ -2,8 +2,8 @@
 
 use chat::{
     Asset, AssetId, Body, Chain, Change, ChangeNumber, ConversationId, DeviceId, Digest, GroupId,
-    Holder, LinkTo, Message, MessageId, Order, Overlay, PushId, Reaction, Role, Seq, Target,
-    Timestamp, UserId, What,
+    Holder, LinkTo, Message, MessageId, Order, Overlay, PushId, Reaction, Retention, Role, Seq,
+    Target, Timestamp, UserId, What,
 };
 use proptest::prelude::*;
 
@@ -138,6 +138,10 @@ pub(crate) fn role() -> impl Strategy<Value = Role> {
     proptest::sample::select(vec![Role::Member, Role::Admin, Role::Owner])
 }
 
+pub(crate) fn retention() -> impl Strategy<Value = Option<Retention>> {
+    proptest::option::of((1..=u64::MAX).prop_map(Retention))
+}
+
 pub(crate) fn what() -> impl Strategy<Value = What> {
     let members = proptest::collection::btree_set(user(), 0..3);
     prop_oneof![
@@ -147,6 +151,7 @@ pub(crate) fn what() -> impl Strategy<Value = What> {
         text(20).prop_map(|name| What::Renamed { name }),
         (user(), role()).prop_map(|(member, role)| What::RoleSet { member, role }),
         members.prop_map(|members| What::Added { members }),
+        retention().prop_map(|retention| What::RetentionSet { retention }),
         (user(), proptest::option::of(user()))
             .prop_map(|(member, promoted)| What::Removed { member, promoted }),
     ]

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use chat::{
-    Change, ChangeNumber, ConversationId, Message, Overlay, Reaction, Role, Seq, Timestamp, UserId,
-    What,
+    Change, ChangeNumber, ConversationId, Message, Overlay, Reaction, Retention, Role, Seq,
+    Timestamp, UserId, What,
 };
 
 use crate::frames::what::What as Wire;
@@ -30,6 +30,16 @@ pub(crate) fn role(field: &'static str, number: u32) -> Result<Role, DecodeError
     }
 }
 
+/// For how long messages are kept, on the wire; 0: for ever.
+pub(crate) fn seconds(retention: Option<Retention>) -> u64 {
+    retention.map_or(0, |retention| retention.0)
+}
+
+/// For how long messages are kept, by this number.
+pub(crate) fn retention(seconds: u64) -> Option<Retention> {
+    (seconds > 0).then_some(Retention(seconds))
+}
+
 impl From<&What> for frames::What {
     fn from(what: &What) -> frames::What {
         let name = |user: &UserId| user.as_str().to_owned();
@@ -47,6 +57,9 @@ impl From<&What> for frames::What {
             }
             What::Added { members } => {
                 Wire::Added(frames::Added { members: members.iter().map(name).collect() })
+            }
+            What::RetentionSet { retention } => {
+                Wire::RetentionSet(frames::RetentionSet { seconds: seconds(*retention) })
             }
             What::Removed { member, promoted } => Wire::Removed(frames::Removed {
                 member: name(member),
@@ -76,6 +89,7 @@ pub(crate) fn what(field: &'static str, what: Option<frames::What>) -> Result<Wh
                 .map(|name| read::user(field, name))
                 .collect::<Result<BTreeSet<_>, _>>()?,
         },
+        Wire::RetentionSet(set) => What::RetentionSet { retention: retention(set.seconds) },
         Wire::Removed(removed) => What::Removed {
             member: read::user(field, &removed.member)?,
             promoted: match removed.promoted.as_str() {

@@ -24,6 +24,7 @@
 //! [slot u16] 0x40 [user] 0x00 0x1a [registration] [conv. 16]   how far a conversation became notices
 //! [slot u16] 0x40 [user] 0x00 0x1b [registration] [number u64] dead letter
 //! [slot u16] 0x70 [user] 0x00                                  the user has registrations
+//! [slot u16] 0x80 [conversation 14]                            messages are not kept for ever
 //! 0xFFFF     0x01 [group u32]                                  applied state of a Raft group
 //! 0xFFFF     0x02 [group u32] [number u64]                     outbox item of a Raft group
 //! 0xFFFF     0x03 [group u32] [key]                            staged row of a snapshot on its way in
@@ -54,6 +55,7 @@ mod overlay;
 mod parts;
 mod producer;
 mod push;
+mod retained;
 mod settings;
 mod staging;
 mod storage;
@@ -84,6 +86,7 @@ pub use push::{
     dead_letter, decode_dead_letter, decode_notice, decode_push_mark, decode_registered,
     decode_registration, notice, push_mark, push_range, registered, registered_range, registration,
 };
+pub use retained::{decode_retained, retained, retained_range};
 pub use settings::{decode_settings, settings};
 pub use staging::{decode_staging, staging, staging_range};
 pub use storage::{decode_kept, decode_storage, kept, kept_of_slot, storage};

@@ -18,8 +18,8 @@ pub use change::{
     encode_overlay,
 };
 pub use conversation::{
-    decode_cursor, decode_head, decode_member, decode_producer, encode_cursor, encode_head,
-    encode_member, encode_producer,
+    decode_cursor, decode_head, decode_member, decode_producer, decode_retained, encode_cursor,
+    encode_head, encode_member, encode_producer, encode_retained,
 };
 pub use group::{decode_applied, decode_owed, encode_applied, encode_owed};
 pub use message::{decode_earlier, decode_message, encode_earlier, encode_message};

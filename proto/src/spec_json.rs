@@ -8,15 +8,20 @@ mod change;
 mod inbound;
 mod item;
 mod outbound;
+mod presence;
 mod time;
 mod writer;
 
-pub use change::{BadChange, ChangeItem, Changes, changes_page, role_name, role_of, typing};
+pub use change::{
+    BadChange, ChangeItem, Changes, DAY_SECONDS, changes_page, retention_json, role_name, role_of,
+    typing,
+};
 pub use inbound::{Inbound, TypingIn, TypingWhere, parse};
 pub use item::{BadItem, BadJson, ConfirmItem, Item, MessageItem, SentTo};
 pub use outbound::{
     Echo, Entity, MessageDetail, Paging, Payload, Standing, connected, history_page, message_detail,
 };
+pub use presence::{SeenItem, presence};
 pub use time::{parse_rfc3339, rfc3339};
 
 /// Most items of one payload: each is a proposal of its own, and a frame is one client's share of a node's attention.

@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::{runtime::Handle, sync::watch, time::Instant};
 
 use crate::{
-    Config, Fatal, GroupId, GroupStatus, Network, NodeId,
+    Config, Fatal, GroupId, GroupStatus, Network, NodeId, figures,
     lead::Lead,
     line::{Line, Role},
     log::LogFacts,
@@ -149,6 +149,9 @@ impl Core {
         self.status.send_if_modified(|known| {
             let changed = *known != status && !self.ended.load(Ordering::Acquire);
             if changed {
+                if status.leader.is_some() && status.leader != known.leader {
+                    figures::LEADER_CHANGES.increment(1);
+                }
                 known.clone_from(&status);
             }
             changed

@@ -13,7 +13,7 @@ use openraft::{
 use tokio::time::Instant;
 
 use crate::{
-    AppliedState, CommittedEntry, Fatal, Payload, Rows, codec,
+    AppliedState, CommittedEntry, Fatal, Payload, Rows, codec, figures,
     line::Line,
     log::LogFacts,
     seat::{Seat, engine_state, our_state},
@@ -114,8 +114,8 @@ impl Driver {
         let begun = Instant::now();
         let outcomes = self.seat.with(|machine| machine.apply(batch.entries));
         let outcomes = outcomes.map_err(io::Error::other)?;
-        metrics::histogram!("raft_apply_seconds").record(begun.elapsed().as_secs_f64());
-        metrics::histogram!("raft_apply_entries").record(count as f64);
+        figures::APPLY_SECONDS.record(begun.elapsed().as_secs_f64());
+        figures::APPLY_ENTRIES.record(count as f64);
         if outcomes.len() != count {
             let text = format!("the machine answered {} of {count} entries", outcomes.len());
             return Err(self.fail(text));

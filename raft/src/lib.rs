@@ -24,6 +24,7 @@ pub mod doors;
 mod driver;
 mod eager;
 mod error;
+mod figures;
 mod group;
 mod inbox;
 mod lead;

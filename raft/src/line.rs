@@ -17,7 +17,7 @@ use prost::Message as _;
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    Clock, Config, Fatal, NodeId, ProposeError,
+    Clock, Config, Fatal, NodeId, ProposeError, figures,
     stop::Stop,
     types::{Completion, Data, WriteResult},
 };
@@ -224,8 +224,8 @@ impl Line {
         let Some(Departure { term, number, commands, load }) = departure else {
             return;
         };
-        metrics::counter!("raft_entries_total").increment(1);
-        metrics::histogram!("raft_entry_commands").record(commands.len() as f64);
+        figures::ENTRIES.increment(1);
+        figures::ENTRY_COMMANDS.record(commands.len() as f64);
         let entry = proto::log::Entry { at_ms: self.clock.now_ms(), commands };
         let data = Data(entry.encode_to_vec().into());
         let line = self.clone();
@@ -249,7 +249,9 @@ impl Line {
         state.release(&answers, load.bytes);
         if let Some(flight) = state.flight.take_if(|flight| flight.number == number) {
             state.stuck = false;
-            self.gather(&mut state, answers.len(), flight.since.elapsed());
+            let took = flight.since.elapsed();
+            figures::COMMIT_SECONDS.record(took.as_secs_f64());
+            self.gather(&mut state, answers.len(), took);
         }
         state.orphans.retain(|flight| flight.number != number);
         if matches!(verdict, Verdict::EngineGone) {

@@ -194,6 +194,11 @@ impl Raft {
         }
     }
 
+    /// Figures of the journal that all groups share.
+    pub fn journal_stats(&self) -> store::JournalStats {
+        self.inner.journal.stats()
+    }
+
     /// Resolves when any group died, or the journal: the process must stop with this reason.
     pub async fn stopped(&self) -> Fatal {
         self.inner.stop.wait().await

@@ -12,6 +12,7 @@ use crate::{
     Certainty, NodeId, Position, ReadError,
     codec::{self, Answer, Call},
     core::Core,
+    figures,
     types::position,
 };
 
@@ -128,7 +129,7 @@ async fn run_rounds(core: Arc<Core>) {
             }
             std::mem::take(&mut state.next)
         };
-        metrics::histogram!("raft_read_round_readers").record(readers.len() as f64);
+        figures::ROUND_READERS.record(readers.len() as f64);
         let result = core.round().await;
         for reader in readers {
             // Nobody waits any more: then nobody needs to know.

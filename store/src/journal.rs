@@ -16,6 +16,7 @@ mod chores;
 mod format;
 mod group;
 mod group_log;
+mod look;
 mod queue;
 mod recovery;
 mod scan;
@@ -26,6 +27,7 @@ mod writer;
 mod written;
 
 pub use group_log::GroupLog;
+pub use look::{GroupSeen, JournalSeen, look};
 
 use crate::disk::{Disk, DiskLock, DiskThread, Pace, Work};
 use crate::error::StoreError;

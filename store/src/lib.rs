@@ -20,6 +20,7 @@ pub mod disk;
 #[doc(hidden)]
 pub mod doors;
 pub mod error;
+mod figures;
 pub mod journal;
 pub mod seal;
 pub mod tables;
@@ -28,8 +29,8 @@ pub use blobs::{Blob, Blobs, Folders, FsFolders, OneFolder};
 pub use disk::{Disk, FsDisk, MemoryDisk, Pace};
 pub use error::{Certainty, Retry, StoreError};
 pub use journal::{
-    Done, GroupLog, GroupState, Journal, JournalConfig, JournalStats, LogPosition, LogRecord,
-    RecordSeal,
+    Done, GroupLog, GroupSeen, GroupState, Journal, JournalConfig, JournalSeen, JournalStats,
+    LogPosition, LogRecord, RecordSeal,
 };
 pub use seal::{Entropy, KeyId, NodeKey, Sealed, Sealer, SystemEntropy};
 pub use tables::{

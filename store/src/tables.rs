@@ -22,7 +22,7 @@ use std::str::FromStr;
 use bytes::{Bytes, BytesMut};
 
 pub use self::memory::MemoryTables;
-pub use self::open::{TablesOptions, open_tables};
+pub use self::open::{TablesOptions, is_open_elsewhere, open_as_they_lie, open_tables};
 use crate::StoreError;
 
 /// The longest key: the longest key kind holds a conversation id, a message id and a device id,

@@ -29,6 +29,8 @@ pub struct Chat {
     reading: JoinHandle<()>,
     close_code: Option<u16>,
     connection: String,
+    resume: String,
+    reset: bool,
     user: String,
 }
 
@@ -54,9 +56,10 @@ impl Chat {
                 }
             }
         });
-        let connection = String::new();
+        let (connection, resume) = (String::new(), String::new());
         let user = user.to_owned();
-        Self { sink: Box::pin(sink), heard, reading, close_code: None, connection, user }
+        let (sink, close_code, reset) = (Box::pin(sink), None, false);
+        Self { sink, heard, reading, close_code, connection, resume, reset, user }
     }
 
     /// Takes the greeting of the server: its name of this connection.
@@ -75,7 +78,9 @@ impl Chat {
         let Some(first) = self.try_next().await else { return false };
         let Some(name) = first["connection_id"].as_str() else { return false };
         self.connection = name.to_owned();
-        first == json!({ "connection_id": name }) && !name.is_empty()
+        self.resume = first["resume"].as_str().unwrap_or_default().to_owned();
+        self.reset = first["reset"] == true;
+        first.get("error").is_none() && !name.is_empty() && !self.resume.is_empty()
     }
 
     /// What the server calls this connection.
@@ -351,6 +356,61 @@ impl Chat {
                 let frame = self.next().await;
                 if frame["typing"].is_object() {
                     return frame["typing"].clone();
+                }
+            }
+        };
+        in_time(found).await
+    }
+
+    /// What the node gave for the next chat, when this one began.
+    #[must_use]
+    pub fn resume(&self) -> &str {
+        &self.resume
+    }
+
+    /// Whether the node said that what this chat was to begin with says nothing any more.
+    #[must_use]
+    pub fn was_reset(&self) -> bool {
+        self.reset
+    }
+
+    /// The next thing that the node gives for the next chat, and what came before it.
+    ///
+    /// # Panics
+    /// When none comes in time.
+    pub async fn given(&mut self) -> (String, Vec<Value>) {
+        let mut before = Vec::new();
+        let given = async {
+            loop {
+                let frame = self.next().await;
+                if let Some(resume) = frame["resume"].as_str() {
+                    return resume.to_owned();
+                }
+                before.push(frame);
+            }
+        };
+        (in_time(given).await, before)
+    }
+
+    /// Watches these users from now on, and no others.
+    ///
+    /// # Panics
+    /// When the link is gone.
+    pub async fn watch(&mut self, users: &[&str]) {
+        let frame = json!({ "connection_id": self.connection, "watch": { "users": users } });
+        self.raw(&frame.to_string()).await;
+    }
+
+    /// The next news of those who are watched; everything else is passed over.
+    ///
+    /// # Panics
+    /// When none comes in time.
+    pub async fn heard_presence(&mut self) -> Vec<Value> {
+        let found = async {
+            loop {
+                let frame = self.next().await;
+                if let Some(news) = frame["presence"].as_array() {
+                    return news.clone();
                 }
             }
         };

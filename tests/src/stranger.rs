@@ -173,6 +173,17 @@ impl Stranger {
         Chat::over(socket, &self.user)
     }
 
+    /// Opens the chat with what an earlier one was given for it; empty for the first.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub async fn chat_resuming(&self, resume: &str) -> Chat {
+        let mut chat = self.chat_unnamed("?encoding=text").await;
+        chat.raw(&json!({ "token": self.token, "resume": resume }).to_string()).await;
+        chat.welcomed().await;
+        chat
+    }
+
     /// Opens the chat with any token or none in its header, as somebody who calls themselves `user`; what the node says
     /// to that comes as the first frame.
     ///

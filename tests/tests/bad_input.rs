@@ -40,7 +40,7 @@ async fn say(link: &mut Link, frame: impl Into<Bytes>) {
 }
 
 fn hello(token: &str) -> Bytes {
-    let hello = Hello { token: token.to_owned(), version: 1 };
+    let hello = Hello { token: token.to_owned(), version: 1, resume: None };
     ClientFrame { frame: Some(client_frame::Frame::Hello(hello)) }.encode_to_vec().into()
 }
 

@@ -15,6 +15,7 @@ pub mod dial;
 #[doc(hidden)]
 pub mod doors;
 pub mod error;
+mod expiry;
 pub mod http;
 pub mod link;
 pub mod outgoing;
@@ -24,6 +25,7 @@ pub mod tls;
 pub use client_plane::OnLink;
 pub use dial::DialError;
 pub use error::{Certainty, Retry};
+pub use expiry::expires_at_ms;
 pub use link::{
     CloseReason, Encoding, Link, LinkError, LinkKind, LinkReader, LinkWriter, memory_link,
 };

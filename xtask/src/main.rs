@@ -4,6 +4,7 @@
 //! a function from the tree to findings, with a test that plants a violation and sees it caught. No
 //! rule is about what the program does: that is for tests.
 
+mod deploy;
 mod edges;
 mod finding;
 mod fuzz;
@@ -39,6 +40,8 @@ enum Task {
     },
     /// Formats the code and lets clippy repair what it safely can.
     Fix,
+    /// Only what is deployed: dashboards, alerts, their pages, units, charts.
+    Deploy,
     /// Only the edges between rooms and the foreign engines.
     Edges,
     /// Searches for bytes that break a decoder.
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         Task::Fuzz { seconds, target, jobs, keep } => {
             fuzz::search(&fuzz::Search { seconds, target, jobs, keep })
         }
+        Task::Deploy => report("deploy", &deploy::check(&Tree::read())) & deploy::judged(),
         Task::Edges => report("edges", &edges::check(&Tree::read().manifests)),
         Task::Jepsen { arguments } => return jepsen::jepsen(&arguments),
         Task::Sim { arguments } => sim::sim(&arguments),
@@ -97,7 +101,9 @@ fn verify(quick: bool) -> bool {
     passed &= report("tidy", &tidy::check(&tree.sources));
     passed &= report("laws", &laws::check(&tree));
     passed &= report("specification", &specification::check(&tree));
+    passed &= report("deploy", &deploy::check(&tree));
     if !quick {
+        passed &= deploy::judged();
         passed &= steps::formatted();
         passed &= steps::linted();
         passed &= steps::admitted();

@@ -15,6 +15,8 @@ pub(crate) struct Tree {
     pub(crate) manifests: BTreeMap<String, String>,
     /// Path to text of every page in Markdown.
     pub(crate) pages: BTreeMap<String, String>,
+    /// Path to text of everything under `deploy/`.
+    pub(crate) deploy: BTreeMap<String, String>,
 }
 
 /// A Rust file.
@@ -57,8 +59,12 @@ impl Tree {
     /// Reads the workspace that this program belongs to.
     pub(crate) fn read() -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in a workspace");
-        let mut tree =
-            Self { sources: Vec::new(), manifests: BTreeMap::new(), pages: BTreeMap::new() };
+        let mut tree = Self {
+            sources: Vec::new(),
+            manifests: BTreeMap::new(),
+            pages: BTreeMap::new(),
+            deploy: BTreeMap::new(),
+        };
         tree.walk(root, root);
         tree.sources.sort_by(|a, b| a.path.cmp(&b.path));
         tree
@@ -89,6 +95,8 @@ impl Tree {
             self.pages.insert(relative, text());
         } else if let Some((room, "Cargo.toml")) = relative.rsplit_once('/') {
             self.manifests.insert(room.to_owned(), text());
+        } else if relative.starts_with("deploy/") {
+            self.deploy.insert(relative, text());
         }
     }
 }

@@ -4,7 +4,7 @@
 //!
 //! 1. A repetition is answered with its original number, even to somebody who has been removed since.
 //! 2. Who is not a member is refused; of a direct conversation nobody else learns that it exists.
-//! 3. A message that is not there, or not theirs to see, cannot be changed.
+//! 3. A message that is not there, or not theirs to see, or expired, cannot be changed.
 //! 4. A message that was deleted stays deleted: another deletion is answered with the first one.
 //! 5. Who may: its sender edits; its sender, and admins and owners of a group, delete; whoever sees
 //!    it reacts.
@@ -195,7 +195,11 @@ fn lay(overlay: &mut Overlay, change: &Change) {
             let reaction = Reaction { text: reaction.clone(), change: change.number };
             overlay.reactions.insert(change.by.clone(), reaction);
         }
-        What::Renamed { .. } | What::RoleSet { .. } | What::Added { .. } | What::Removed { .. } => {
+        What::Renamed { .. }
+        | What::RoleSet { .. }
+        | What::Added { .. }
+        | What::Removed { .. }
+        | What::RetentionSet { .. } => {
             unreachable!("only changes of messages are laid over messages")
         }
     }
@@ -204,7 +208,7 @@ fn lay(overlay: &mut Overlay, change: &Change) {
 
 /// The message without what was said. What the chain covers beside it stays, its digest included, so
 /// that the chain can be checked for ever.
-fn erase(message: &Message) -> Message {
+pub(super) fn erase(message: &Message) -> Message {
     let client_timestamp = message.body.client_timestamp.clone();
     Message {
         erased: Some(message.digest()),

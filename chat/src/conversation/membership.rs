@@ -62,6 +62,8 @@ pub(super) fn create_group(
         created_at: at,
         last_change: ChangeNumber(0),
         last_change_at: Timestamp(0),
+        retention: None,
+        expired: Seq(0),
     };
     let changed: BTreeSet<_> = members.keys().cloned().collect();
     let owed = links(id, new.group, &changed);

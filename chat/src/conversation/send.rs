@@ -164,6 +164,8 @@ fn new_direct(one: &UserId, other: &UserId, at: Timestamp) -> Conversation {
         created_at: at,
         last_change: ChangeNumber(0),
         last_change_at: Timestamp(0),
+        retention: None,
+        expired: Seq(0),
     };
     let mut conversation = Conversation {
         head,

@@ -4,8 +4,9 @@
 use std::sync::Arc;
 
 use chat::{
-    Applied, Change, ChangeMessage, ChangeNumber, Conversation, DeviceId, EarlierChange, Message,
-    MessageId, Outcome, Overlay, Reaction, Recorded, Refusal, Role, Seq, Subject, What, Wish,
+    Applied, Change, ChangeMessage, ChangeNumber, Conversation, DeviceId, EarlierChange, History,
+    Kind, Message, MessageId, Outcome, Overlay, Reaction, Recorded, Refusal, Role, Seq, Subject,
+    What, Wish,
 };
 use proptest::prelude::*;
 
@@ -123,7 +124,14 @@ impl Changes {
         if let Err(refusal) = this.unless_member(&wish.by) {
             return Expected::Refused(refusal);
         }
-        let seen = this.visible_from(&wish.by).expect("a member sees") <= wish.seq;
+        let theirs = match &this.head.kind {
+            Kind::Group { history: History::SinceJoin, .. } => this.members[&wish.by].joined_at,
+            _ => Seq(0),
+        };
+        let seen = theirs < wish.seq;
+        if seen && wish.seq <= this.head.expired && wish.seq > Seq(0) {
+            return Expected::Refused(Refusal::MessageExpired);
+        }
         let Some(message) = said.iter().find(|message| seen && message.seq == wish.seq) else {
             return Expected::Refused(Refusal::NoSuchMessage);
         };

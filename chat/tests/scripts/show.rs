@@ -119,6 +119,10 @@ fn change(change: &Change) -> String {
         What::Renamed { name } => format!("renamed the group: {name:?}"),
         What::RoleSet { member, role } => format!("made {member} {role:?}"),
         What::Added { members } => format!("added {}", names(members)),
+        What::RetentionSet { retention: None } => "keeps messages for ever".to_owned(),
+        What::RetentionSet { retention: Some(retention) } => {
+            format!("keeps messages for {} s", retention.0)
+        }
         What::Removed { member, promoted: None } => format!("removed {member}"),
         What::Removed { member, promoted: Some(promoted) } => {
             format!("removed {member}; {promoted} owns the group now")
@@ -162,6 +166,12 @@ fn rows(changed: &Changed) -> Option<String> {
     rows.extend(changed.head.then(|| "head".to_owned()));
     rows.extend(changed.message.as_ref().map(|message| format!("message {}", message.seq)));
     rows.extend(changed.change.iter().flat_map(|recorded| recorded_rows(recorded)));
+    rows.extend(changed.retention.then(|| "retention".to_owned()));
+    if let Some(expired) = &changed.expired {
+        rows.extend(expired.messages.iter().map(|one| format!("message {} emptied", one.seq)));
+        rows.extend(expired.laid.iter().map(|seq| format!("nothing over {seq}")));
+        rows.extend(expired.emptied.iter().map(|number| format!("change {number} emptied")));
+    }
     rows.extend(changed.members.iter().map(|user| format!("member {user}")));
     rows.extend(changed.producer.map(|device| format!("producer {}", device.0)));
     rows.extend(changed.cursor.map(|device| format!("cursor {}", device.0)));

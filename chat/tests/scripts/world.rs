@@ -7,8 +7,8 @@ use std::sync::Arc;
 use chat::{
     Applied, Body, ChangeMessage, ChangeNumber, Command, Conversation, ConversationId, DeviceId,
     Digest, Earlier, EarlierChange, GroupId, History, Known, LinkTo, Message, MessageId, Order,
-    Overlay, PushCommand, PushId, Role, SendMessage, Seq, Subject, Timestamp, User, UserCommand,
-    UserId, Wish, apply, apply_user,
+    Overlay, PushCommand, PushId, Retention, Role, SendMessage, Seq, Subject, Timestamp, User,
+    UserCommand, UserId, Wish, apply, apply_user,
 };
 
 use crate::show;
@@ -69,6 +69,20 @@ impl World {
                 let role = role(&words.word());
                 words.expect("of");
                 self.apply(group_id(&words.word()), Command::SetRole { by: user, member, role })
+            }
+            "keeps" => {
+                let id = self.find(&user, &words.word());
+                let retention = match words.word().as_str() {
+                    "forever" => None,
+                    seconds => Some(Retention(number(seconds))),
+                };
+                self.apply(id, Command::SetRetention { by: user, retention })
+            }
+            "expires" => {
+                let up_to = Seq(number(&words.word()));
+                words.expect("of");
+                let id = self.find(&user, &words.word());
+                self.apply(id, Command::Expire { up_to })
             }
             "creates" => self.creates(user, &mut words),
             "adds" => {
@@ -190,9 +204,24 @@ impl World {
                 let message = self.messages.get(&key).cloned();
                 known.target = message.map(|message| Subject { message, overlay });
             }
+            Command::Expire { up_to } => {
+                let from = self.conversations.get(&id).map_or(Seq(0), |this| this.head.expired);
+                known.expiring = self.subjects(id, from, *up_to);
+            }
             _ => {}
         }
         known
+    }
+
+    /// The messages after `from`, up to `up_to`, with what lies over them.
+    fn subjects(&self, id: ConversationId, from: Seq, up_to: Seq) -> Vec<Subject> {
+        let found =
+            self.messages.iter().filter(|((of, seq), _)| *of == id && *seq > from && *seq <= up_to);
+        let subject = |((id, seq), message): (&(ConversationId, Seq), &Arc<Message>)| Subject {
+            message: Arc::clone(message),
+            overlay: self.overlays.get(&(*id, *seq)).cloned().unwrap_or_default(),
+        };
+        found.map(subject).collect()
     }
 
     fn remember(&mut self, id: ConversationId, command: &Command, applied: &Applied) {
@@ -209,6 +238,14 @@ impl World {
                 let digest = before.expect("only what was said is erased").digest();
                 assert_eq!(erased.digest(), digest, "the chain can still be checked");
             }
+        }
+        for erased in applied.changed.expired.iter().flat_map(|expired| &expired.messages) {
+            let before = self.messages.insert((id, erased.seq), Arc::clone(erased));
+            let digest = before.expect("only what was said expires").digest();
+            assert_eq!(erased.digest(), digest, "the chain can still be checked");
+        }
+        for seq in applied.changed.expired.iter().flat_map(|expired| &expired.laid) {
+            self.overlays.remove(&(id, *seq));
         }
         if let (Some(message), Some(place)) = (&applied.changed.message, applied.changed.place) {
             let key = (id, message.device, message.message_id.clone());

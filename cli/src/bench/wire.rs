@@ -48,7 +48,7 @@ fn encode(frame: client_frame::Frame) -> Bytes {
 }
 
 pub(super) fn hello(token: &str) -> Bytes {
-    encode(client_frame::Frame::Hello(Hello { token: token.to_owned(), version: 1 }))
+    encode(client_frame::Frame::Hello(Hello { token: token.to_owned(), version: 1, resume: None }))
 }
 
 /// One message on its way: what it takes to send it, and to send it again.

@@ -178,6 +178,10 @@ impl Delivery {
             return self.note(conversation);
         }
         let before = track.reached;
+        // What expired is in no page.
+        if track.reached.is_some_and(|reached| reached < page.expired) {
+            track.pass_over_to(page.expired, incoming);
+        }
         for message in page.messages {
             track.pass_over_to(message.seq.saturating_sub(1), incoming);
             if track.reached.is_none_or(|reached| message.seq > reached) {

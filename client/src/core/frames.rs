@@ -21,7 +21,7 @@ impl Core {
         let Some(link) = self.links.get(id) else { return false };
         link.phase = Phase::Greeting;
         link.hear(now);
-        self.write(id, ClientFrame::Hello(frames::Hello { token, version: VERSION }));
+        self.write(id, ClientFrame::Hello(frames::Hello { token, version: VERSION, resume: None }));
         true
     }
 
@@ -83,6 +83,8 @@ impl Core {
             ServerFrame::Changed(_)
             | ServerFrame::Changes(_)
             | ServerFrame::ChangesConfirmed(_)
+            | ServerFrame::Presence(_)
+            | ServerFrame::Resume(_)
             | ServerFrame::Typing(_) => {}
             ServerFrame::GoAway(away) => {
                 self.links.go_away(away.addresses.iter().filter_map(|to| to.parse().ok()));

@@ -8,6 +8,7 @@ use store::blobs::Draft;
 
 use super::PIECE_BYTES;
 use super::local::Local;
+use crate::figures;
 
 /// Dropped before it is kept, it leaves nothing.
 pub(super) struct Intake {
@@ -123,6 +124,8 @@ impl Intake {
         let work = self.work.take().ok_or(StoreError::Closed)?;
         let kept = self.local.run(move |_| work.draft.finish()).await?;
         assert_eq!(kept, self.size, "all that came is kept");
+        figures::ASSETS_KEPT.increment(1);
+        figures::ASSET_BYTES_KEPT.increment(kept);
         Ok(())
     }
 }

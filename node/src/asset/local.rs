@@ -11,6 +11,7 @@ use store::{Blobs, Pace, StoreError};
 
 use super::intake::Intake;
 use super::{PIECE_BYTES, PIECE_BYTES_MAX};
+use crate::figures;
 
 /// See the module. Cheap to clone.
 #[derive(Clone)]
@@ -59,6 +60,7 @@ impl Local {
     pub(super) async fn read(&self, blob: &Blob, offset: u64, length: usize) -> Option<Bytes> {
         let blob = blob.clone();
         let read = self.run(move |_| blob.read(offset, length)).await;
+        figures::ASSET_BYTES_READ.increment(read.as_ref().map_or(0, |piece| piece.len() as u64));
         read.inspect_err(|error| tracing::error!(%error, "an asset cannot be read here")).ok()
     }
 

@@ -103,6 +103,7 @@ impl Assets {
         let command = proto::encode_asset_command(id, &command);
         let proposed = propose(&self.ports.router, id.slot(), command).await;
         if matches!(&proposed, Ok(proposed) if matches!(proposed.outcome, Outcome::Accepted(_))) {
+            metrics::counter!("synod_assets_expired_total").increment(1);
             tracing::info!(%id, "an asset that was never sent is deleted");
             self.forget(id, &asset.owner).await;
         }
@@ -182,6 +183,8 @@ impl Assets {
         }
         let sound = matches!(intake.digest().await, Ok(digest) if digest == asset.sha256);
         let kept = sound && intake.keep().await.is_ok();
+        metrics::counter!("synod_assets_mended_total", "kept" => if kept { "yes" } else { "no" })
+            .increment(1);
         tracing::info!(%id, kept, "an asset that was missing here is fetched from others");
         kept
     }

@@ -117,7 +117,8 @@ impl Check<'_> {
             | Key::MessageRef(..)
             | Key::Change(..)
             | Key::Overlay(..)
-            | Key::ChangeRef(..) => self.of_conversation(parsed, value),
+            | Key::ChangeRef(..)
+            | Key::Retained(_) => self.of_conversation(parsed, value),
             Key::Member(id, user) => {
                 let decoded = row::decode_member(value).map(drop);
                 self.known(id, "a member");
@@ -168,6 +169,10 @@ impl Check<'_> {
             Key::ChangeRef(id, ..) => {
                 row::decode_earlier_change(value)?;
                 self.known(id, "the place of a change id");
+            }
+            Key::Retained(id) => {
+                row::decode_retained(value)?;
+                self.known(id, "a time of keeping");
             }
             _ => unreachable!("called for rows of conversations"),
         }

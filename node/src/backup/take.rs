@@ -361,6 +361,7 @@ fn is_of_users(key: &Key) -> bool {
         | Key::Change(..)
         | Key::Overlay(..)
         | Key::ChangeRef(..)
+        | Key::Retained(_)
         | Key::Applied(_)
         | Key::Outbox(..)
         | Key::Staging(..)

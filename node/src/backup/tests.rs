@@ -74,6 +74,8 @@ fn head(chain: Chain) -> Head {
         created_at: Timestamp(1),
         last_change: ChangeNumber(0),
         last_change_at: Timestamp(0),
+        retention: None,
+        expired: Seq(0),
     }
 }
 

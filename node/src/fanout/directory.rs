@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use super::Hint;
+use crate::figures;
 use crate::gateway::tokens::Identity;
 
 /// Hints that may wait for one session. A session that is behind by more reads history instead, which costs less.
@@ -53,7 +54,7 @@ impl Post {
         if sent || planted::bug(planted::Bug::LagForgotten) {
             return;
         }
-        metrics::counter!("synod_hints_dropped_total").increment(1);
+        figures::HINTS_DROPPED.increment(1);
         let mut lag = self.lag.lock();
         match (lag.get_or_insert_with(|| Lag::Some(BTreeSet::new())), hint.conversation()) {
             (Lag::Some(conversations), Some(id)) if conversations.len() < LAGGING_MAX => {
@@ -216,6 +217,15 @@ impl Mailbox {
     /// Waits for hints and moves up to `most` of them into `into`. Cancel-safe.
     pub(crate) async fn receive(&mut self, into: &mut Vec<Hint>, most: usize) -> usize {
         self.hints.recv_many(into, most).await
+    }
+
+    /// Moves every hint that was posted by now into `into`.
+    pub(crate) fn take_all(&mut self, into: &mut Vec<Hint>) {
+        // What is posted meanwhile comes after those, and is for the next turn.
+        for _ in 0..self.hints.max_capacity() {
+            let Ok(hint) = self.hints.try_recv() else { return };
+            into.push(hint);
+        }
     }
 
     /// The next hint, if one waits.

@@ -57,6 +57,18 @@ impl Fields {
         }
     }
 
+    /// A whole number that may be `null`; the first `None` when it is left out.
+    pub(super) fn nullable_number(&mut self, field: &str) -> Result<Option<Option<u64>>, Problem> {
+        match self.0.remove(field) {
+            None => Ok(None),
+            Some(Value::Null) => Ok(Some(None)),
+            Some(value) => {
+                let number = value.as_u64().ok_or_else(|| invalid(field, "must be a whole number"));
+                number.map(|number| Some(Some(number)))
+            }
+        }
+    }
+
     /// A whole number that may be left out or `null`.
     pub(super) fn optional_number(&mut self, field: &str) -> Result<Option<u64>, Problem> {
         match self.0.get(field) {

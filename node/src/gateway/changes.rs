@@ -48,6 +48,7 @@ pub(super) const EDIT: Operation = Operation::new("A message of the caller reads
     .refuses(&[
         ProblemCode::NoSuchConversation,
         ProblemCode::NoSuchMessage,
+        ProblemCode::MessageExpired,
         ProblemCode::MessageDeleted,
         ProblemCode::NotAMember,
         ProblemCode::NotAllowed,
@@ -65,6 +66,7 @@ pub(super) const DELETE: Operation = Operation::new("A message is gone for every
     .refuses(&[
         ProblemCode::NoSuchConversation,
         ProblemCode::NoSuchMessage,
+        ProblemCode::MessageExpired,
         ProblemCode::NotAMember,
         ProblemCode::NotAllowed,
         ProblemCode::Conflict,
@@ -78,6 +80,7 @@ pub(super) const REACT: Operation = Operation::new("The caller's reaction to a m
     .refuses(&[
         ProblemCode::NoSuchConversation,
         ProblemCode::NoSuchMessage,
+        ProblemCode::MessageExpired,
         ProblemCode::MessageDeleted,
         ProblemCode::NotAMember,
         ProblemCode::TooLarge,
@@ -93,6 +96,7 @@ pub(super) const UNREACT: Operation = Operation::new("The caller's reaction is t
     .refuses(&[
         ProblemCode::NoSuchConversation,
         ProblemCode::NoSuchMessage,
+        ProblemCode::MessageExpired,
         ProblemCode::MessageDeleted,
         ProblemCode::NotAMember,
         ProblemCode::Conflict,

@@ -16,15 +16,12 @@ use super::Parts;
 use super::body::{Parameters, invalid};
 use super::caller::Caller;
 use super::interface::words::{
-    CONVERSATION, COUNT, FRESHNESS, LIMIT, MESSAGE, NAME, SEQUENCE, SHORT,
+    CONVERSATION, COUNT, FRESHNESS, LIMIT, MESSAGE, NAME, RETENTION, SEQUENCE, SHORT,
 };
 use super::interface::{Answer, Operation, Schema, field, optional};
 use super::messages::{consistency, limit};
 use super::problems::{self, Failure};
 use crate::history::{self, Consistency, Direction, LIMIT_MAX, Span, Standings};
-
-/// How many messages are searched, on each side of the last one read, for own ones, which do not count as unread.
-const UNREAD_SCAN_MAX: usize = 1000;
 
 /// A conversation's place in the list: newest first, then by id, so that pages neither skip nor repeat.
 type Rank = (Timestamp, ConversationId);
@@ -65,6 +62,8 @@ const CONVERSATION_LINE: Schema = Schema::Named(
         field("unread", COUNT),
         field("delivered", SEQUENCE),
         field("read", SEQUENCE),
+        field("retention", RETENTION),
+        field("expiredUpTo", SEQUENCE).says("what has expired; 0: nothing has"),
     ]),
 );
 
@@ -130,15 +129,16 @@ impl Parts {
         let Some(visible_from) = conversation.visible_from(user) else { return Ok(None) };
         let last = self.messages_before_end(id, Seq(visible_from.0 - 1), 1)?.pop();
         let best = conversation.best(user);
-        let seen = best.read.max(Seq(visible_from.0 - 1));
-        let own = self.own_after(&conversation, user, id, seen)?;
+        let unread = history::unread(&*self.replica, id, &conversation, user).map_err(store)?;
         let mut entry = json!({
             "conversationId": id.to_string(),
             "lastSequence": conversation.head.last_seq.0,
             "lastActivity": rfc3339(conversation.head.last_at),
-            "unread": conversation.unread(user, own),
+            "unread": unread,
             "delivered": best.delivered.0,
             "read": best.read.0,
+            "retention": spec_json::retention_json(conversation.head.retention),
+            "expiredUpTo": conversation.head.expired.0,
         });
         match &conversation.head.kind {
             Kind::Direct { .. } => {
@@ -163,40 +163,6 @@ impl Parts {
             None => Value::Null,
         };
         Ok(Some(entry))
-    }
-
-    /// How many messages after `seen` are the user's own.
-    ///
-    /// Few messages are counted. Of many, what each device had said by `seen` is taken from what it has said in all: its
-    /// last message up to there has that number. A device that said nothing in the messages that are searched before
-    /// `seen` counts with what it said among the newest ones: then the answer is a little too small.
-    fn own_after(
-        &self,
-        conversation: &Conversation,
-        user: &UserId,
-        id: ConversationId,
-        seen: Seq,
-    ) -> Result<u64, Problem> {
-        let newest = self.messages_before_end(id, seen, UNREAD_SCAN_MAX)?;
-        if newest.len() < UNREAD_SCAN_MAX {
-            return Ok(newest.iter().filter(|message| message.sender == *user).count() as u64);
-        }
-        let span = Span {
-            after: Seq(0),
-            before: Some(seen.next()),
-            limit: UNREAD_SCAN_MAX,
-            direction: Direction::NewestFirst,
-        };
-        let before = self.replica.messages(id, span).map_err(|error| problems::of_store(&error))?;
-        let own = conversation.producers.iter().filter(|(_, producer)| producer.user == *user);
-        let said = own.map(|(device, producer)| {
-            match before.iter().find(|message| message.device == *device) {
-                Some(last) => producer.last_order.0 - last.order.0,
-                None if before.len() < UNREAD_SCAN_MAX => producer.last_order.0,
-                None => newest.iter().filter(|message| message.device == *device).count() as u64,
-            }
-        });
-        Ok(said.sum())
     }
 
     fn messages_before_end(

@@ -6,7 +6,7 @@ mod reading;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -31,8 +31,9 @@ use crate::clock::{Clock as _, ManualClock, SeededEntropy};
 use crate::fanout::{Directory, Fanout, Typing};
 use crate::history::Replica;
 use crate::peers::Peers;
-use crate::presence::OtherNodes;
+use crate::presence::{OtherNodes, Watches};
 use crate::push::{ApplicationKey, Kinds};
+use crate::resume::{Noted, Recent};
 use crate::router::{Route, RouteError, Routed, Router};
 use crate::shard::{Audience, Publish as _, ShardEvent};
 
@@ -69,6 +70,9 @@ pub(crate) struct Fake {
     pub(crate) commands: Mutex<usize>,
     pub(crate) clock: Arc<ManualClock>,
     fanout: Fanout,
+    /// Everything is in one shard.
+    pub(crate) recent: Recent,
+    index: AtomicU64,
 }
 
 /// No other nodes.
@@ -77,6 +81,13 @@ pub(crate) struct Alone;
 impl OtherNodes for Alone {
     fn any_online(&self, _user: &UserId) -> BoxFuture<'static, bool> {
         Box::pin(async { false })
+    }
+
+    fn which_online(
+        &self,
+        _users: Arc<[UserId]>,
+    ) -> BoxFuture<'static, Vec<(u64, Option<Vec<bool>>)>> {
+        Box::pin(async { Vec::new() })
     }
 
     fn tell_typing(&self, _typing: &Typing) -> BoxFuture<'static, ()> {
@@ -100,7 +111,14 @@ pub(crate) fn world() -> (Arc<Fake>, Arc<Parts>) {
         commands: Mutex::new(0),
         clock: Arc::new(ManualClock::at(1_700_000_000_000)),
         fanout: Fanout::new(directory.clone()),
+        recent: Recent::default(),
+        index: AtomicU64::new(0),
     });
+    Noted::new(fake.fanout.clone(), fake.recent.clone()).stands(
+        raft::GroupId(1),
+        0..chat::SLOTS,
+        0,
+    );
     let parts = parts(&fake, directory);
     (fake, parts)
 }
@@ -118,6 +136,8 @@ pub(crate) fn parts(fake: &Arc<Fake>, directory: Directory) -> Arc<Parts> {
         limits: Limits::default(),
         directory,
         others: Arc::new(Alone),
+        watches: Watches::default(),
+        recent: fake.recent.clone(),
         clock: Arc::clone(&fake.clock) as Arc<dyn crate::clock::Clock>,
         entropy: Arc::new(SeededEntropy::new(42)),
         kinds: Kinds::default(),
@@ -214,8 +234,12 @@ impl Fake {
         if let Some(recorded) = applied.changed.change {
             state.record(id, command, &recorded);
         }
+        if let Some(expired) = applied.changed.expired {
+            state.expire(id, &expired);
+        }
         drop(state);
         self.publish(events);
+        self.note(id);
         for owed in applied.owed {
             let user = owed.user().clone();
             let command = match owed {
@@ -238,9 +262,18 @@ impl Fake {
             state.users.insert(id.clone(), user);
         }
         drop(state);
+        let linked = applied.changed.link;
         let event = applied.event.map(|event| ShardEvent::User { user: id.clone(), event });
         self.publish(event.into_iter().collect());
+        linked.into_iter().for_each(|conversation| self.note(conversation));
         applied.outcome
+    }
+
+    /// There is news of this conversation at the next index.
+    fn note(&self, id: ConversationId) {
+        let index = self.index.fetch_add(1, Ordering::Relaxed) + 1;
+        let noted = Noted::new(self.fanout.clone(), self.recent.clone());
+        noted.settled(raft::GroupId(1), index, &[id].into());
     }
 
     fn publish(&self, events: Vec<ShardEvent>) {
@@ -294,7 +327,28 @@ impl State {
                     ..Known::default()
                 }
             }
+            chat::Command::Expire { up_to } => {
+                let from = self.conversations.get(&id).map_or(Seq(0), |this| this.head.expired);
+                let due = (from.0 + 1..=up_to.0).filter_map(|seq| {
+                    let message = Arc::new(self.messages.get(&(id, Seq(seq)))?.clone());
+                    let overlay = self.overlays.get(&(id, Seq(seq))).cloned().unwrap_or_default();
+                    Some(Subject { message, overlay })
+                });
+                Known { expiring: due.collect(), ..Known::default() }
+            }
             _ => Known::default(),
+        }
+    }
+
+    fn expire(&mut self, id: ConversationId, expired: &chat::Expired) {
+        for message in &expired.messages {
+            self.messages.insert((id, message.seq), Message::clone(message));
+        }
+        for seq in &expired.laid {
+            self.overlays.remove(&(id, *seq));
+        }
+        for number in &expired.emptied {
+            self.changes.get_mut(&(id, *number)).expect("it was recorded").what.erase();
         }
     }
 

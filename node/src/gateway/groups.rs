@@ -10,14 +10,14 @@ use axum::response::{IntoResponse, Response};
 use chat::limits::MEMBERS_MAX;
 use chat::{Command, ConversationId, GroupId, History, Kind, Outcome, Refusal, Role, UserId};
 use futures::future::try_join_all;
-use proto::spec_json::{rfc3339, role_name, role_of};
+use proto::spec_json::{retention_json, rfc3339, role_name, role_of};
 use proto::{Problem, ProblemCode};
 use serde_json::json;
 
 use super::Parts;
 use super::body::{self, Fields, Segment, Segments, invalid};
 use super::caller::Caller;
-use super::interface::words::{CONVERSATION, NAME, NAMES, ROLE, SHORT};
+use super::interface::words::{CONVERSATION, NAME, NAMES, RETENTION, ROLE, SHORT};
 use super::interface::{Answer, Field, Operation, Schema, field, optional};
 use super::problems::{self, Failure};
 use super::propose::accepted;
@@ -54,6 +54,7 @@ pub(super) const SHOW: Operation = Operation::new("A group, for its members.")
             field("history", HISTORY),
             field("members", Schema::List(&MEMBER, MEMBERS_MAX)),
             field("createdAt", Schema::Time),
+            field("retention", RETENTION),
         ],
     )])
     .refuses(&[ProblemCode::NoSuchConversation, ProblemCode::NotAMember]);
@@ -142,6 +143,7 @@ pub(super) async fn show(
     });
     answer["members"] = json!(members);
     answer["createdAt"] = json!(rfc3339(conversation.head.created_at));
+    answer["retention"] = retention_json(conversation.head.retention);
     Ok(Json(answer).into_response())
 }
 

@@ -12,7 +12,7 @@ use proto::{Addressee, Problem, ProblemCode};
 use super::Parts;
 use super::body::{self, Parameters, Segment, invalid};
 use super::caller::Caller;
-use super::interface::words::{CANONICAL, FRESHNESS, LIMIT, MESSAGE};
+use super::interface::words::{CANONICAL, FRESHNESS, FROM_ONE, LIMIT, MESSAGE};
 use super::interface::{Answer, Operation, Schema, field, optional};
 use super::problems::{self, Failure};
 use crate::history::{
@@ -43,6 +43,8 @@ pub(super) const PAGE: Operation = Operation::new(
         field("messages", Schema::List(&PAYLOAD, 1)),
         optional("next_after_id", Schema::Maybe(&CANONICAL)),
         optional("next_before_id", Schema::Maybe(&CANONICAL)),
+        optional("expiredUpTo", FROM_ONE)
+            .says("where messages have expired: everything up to this sequence"),
     ],
 )])
 .refuses(&[
@@ -50,6 +52,7 @@ pub(super) const PAGE: Operation = Operation::new(
     ProblemCode::NotAMember,
     ProblemCode::LimitOutOfRange,
     ProblemCode::AmbiguousId,
+    ProblemCode::MessageExpired,
     ProblemCode::NotFound,
 ]);
 
@@ -64,7 +67,7 @@ pub(super) const ONE: Operation = Operation::new("A message and how far it has g
     .path(&[field("id", CANONICAL)])
     .query(&[FRESHNESS])
     .answers(&[Answer::shaped(200, "the message", MESSAGE)])
-    .refuses(&[ProblemCode::NotFound, ProblemCode::NotAMember]);
+    .refuses(&[ProblemCode::NotFound, ProblemCode::MessageExpired, ProblemCode::NotAMember]);
 
 /// `GET /messages/{userOrGroup}`.
 pub(super) async fn page(
@@ -102,7 +105,7 @@ pub(super) async fn page(
             standing: standings.of(message),
         })
     });
-    Ok(json(spec_json::history_page(items, paging)))
+    Ok(json(spec_json::history_page(items, paging, page.expired)))
 }
 
 /// `GET /v1/messages/{canonicalId}`.
@@ -117,6 +120,7 @@ pub(super) async fn one(
     parts.history.freshen_for(&who.user, id.conversation, consistency).await?;
     let nothing = || Problem::new(ProblemCode::NotFound, "there is no such message");
     let readable = parts.history.readable(&who.user, id.conversation)?.ok_or_else(nothing)?;
+    readable.unless_expired(id.seq)?;
     if !(readable.visible_from..=readable.last_seq).contains(&id.seq) {
         return Err(nothing().into());
     }

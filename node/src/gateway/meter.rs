@@ -18,6 +18,7 @@ use super::limits::{Class, Told};
 use super::problems::Failure;
 use super::tokens::Identity;
 use crate::config::Rate;
+use crate::figures::CallFigures;
 
 const POLICY: &str = "ratelimit-policy";
 const STANDING: &str = "ratelimit";
@@ -47,13 +48,14 @@ impl Meter {
 
 /// Around every call.
 pub(super) async fn meter(
-    State((parts, class)): State<(Arc<Parts>, Class)>,
+    State((parts, class, figures)): State<(Arc<Parts>, Class, Arc<CallFigures>)>,
     mut request: Request,
     next: Next,
 ) -> Response {
+    let begun = Instant::now();
     let from = request.extensions().get::<ConnectInfo<SocketAddr>>();
     let address = from.map(|ConnectInfo(address)| address.ip());
-    let told = parts.limits.address(Instant::now(), class, address);
+    let told = parts.limits.address(begun, class, address);
     let meter = Meter { class, told: Arc::new(Mutex::new(vec![told])) };
     let mut response = match told.left {
         Ok(_) => {
@@ -62,6 +64,7 @@ pub(super) async fn meter(
         }
         Err(too_fast) => Failure(Problem::from(too_fast)).into_response(),
     };
+    figures.answered(response.status().as_u16(), begun.elapsed().as_secs_f64());
     let told = meter.told.lock();
     write(response.headers_mut(), &told);
     response

@@ -26,6 +26,7 @@ use super::problems::{self, Failure};
 use super::{Parts, meter};
 use crate::backup::Backups;
 use crate::council::Council;
+use crate::figures::CallFigures;
 use crate::identity::print;
 use crate::peers::Peers;
 
@@ -71,7 +72,8 @@ pub(crate) fn router(desk: Arc<Desk>) -> Router {
         .into_iter()
         .fold(Router::new(), |router, (method, path, handler)| {
             let class = if method == "GET" { Class::Read } else { Class::Write };
-            let metered = (Arc::clone(&desk.parts), class);
+            let figures = Arc::new(CallFigures::of(&format!("{method} {path}")));
+            let metered = (Arc::clone(&desk.parts), class, figures);
             let meter = middleware::from_fn_with_state(metered, meter::meter);
             router.route(path, handler.route_layer(meter))
         })

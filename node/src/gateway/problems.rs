@@ -80,6 +80,7 @@ impl From<Problem> for Failure {
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
         let Self(problem) = self;
+        metrics::counter!("synod_problems_total", "code" => problem.code.as_str()).increment(1);
         let status = StatusCode::from_u16(problem.code.status())
             .expect("codes carry legal statuses, which their own test checks");
         let mut answer = (status, problem.to_json()).into_response();

@@ -31,6 +31,8 @@ const ACCESS_TOKEN_BYTES_MAX: usize = 2048;
 const REFRESH_TOKEN_BYTES_MAX: usize = 256;
 /// Tells the key that marks refresh tokens from the key that it is derived from.
 const MARK_DOMAIN: &[u8] = b"synod/refresh/1";
+/// The same for what links are given for the next.
+const RESUME_DOMAIN: &[u8] = b"synod/resume/1";
 /// PKCS #8 (RFC 8410) in front of a raw Ed25519 seed.
 const PKCS8_ED25519: [u8; 16] = [
     0x30, 0x2e, 0x02, 0x01, 0x00, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x04, 0x22, 0x04, 0x20,
@@ -74,6 +76,8 @@ pub(crate) struct KeySet {
     verifying: BTreeMap<String, DecodingKey>,
     /// Mark refresh tokens as our own, newest last.
     marking: Vec<hmac::Key>,
+    /// Likewise what links are given for the next.
+    resuming: Vec<hmac::Key>,
 }
 
 impl fmt::Debug for KeySet {
@@ -89,16 +93,21 @@ impl KeySet {
         let mut signing = None;
         let mut verifying = BTreeMap::new();
         let mut marking = Vec::new();
+        let mut resuming = Vec::new();
         for key in keys.iter().filter(|key| !key.retired) {
             let Ok(pair) = Ed25519KeyPair::from_seed_unchecked(&key.seed) else { continue };
             let der = [PKCS8_ED25519.as_slice(), key.seed.as_slice()].concat();
             signing = Some((key.id.clone(), EncodingKey::from_ed_der(&der)));
             let public = DecodingKey::from_ed_der(pair.public_key().as_ref());
             verifying.insert(key.id.clone(), public);
-            let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key.seed), MARK_DOMAIN);
-            marking.push(hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()));
+            let derived = |domain: &[u8]| {
+                let derived = hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, &key.seed), domain);
+                hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref())
+            };
+            marking.push(derived(MARK_DOMAIN));
+            resuming.push(derived(RESUME_DOMAIN));
         }
-        Self { signing, verifying, marking }
+        Self { signing, verifying, marking, resuming }
     }
 }
 
@@ -194,6 +203,16 @@ impl Tokens {
         let user = UserId::parse(&claims.sub).map_err(|_| TokenError::Malformed)?;
         let device = claims.device.parse().map_err(|_| TokenError::Malformed)?;
         Ok(Identity { user, device })
+    }
+
+    /// A mark under `what`, which only this cluster can make; `None` while it has no key.
+    pub(crate) fn mark(&self, what: &[u8]) -> Option<hmac::Tag> {
+        self.keys.current().resuming.last().map(|key| hmac::sign(key, what))
+    }
+
+    /// Whether this cluster has made that mark under `what`.
+    pub(crate) fn is_marked(&self, what: &[u8], mark: &[u8]) -> bool {
+        self.keys.current().resuming.iter().any(|key| hmac::verify(key, what, mark).is_ok())
     }
 
     /// What the client gets of a refresh token: user, device, secret and our mark, joined by dots.

@@ -33,7 +33,15 @@ pub(crate) async fn are(
     share(replica, one, other).await.map_err(store)
 }
 
-async fn share(replica: &dyn Replica, one: &UserId, other: &UserId) -> Result<bool, StoreError> {
+/// Whether these two share a conversation, as here.
+///
+/// # Errors
+/// When the disk fails.
+pub(crate) async fn share(
+    replica: &dyn Replica,
+    one: &UserId,
+    other: &UserId,
+) -> Result<bool, StoreError> {
     let direct = ConversationId::direct(one, other);
     if replica.member(direct, one)?.is_some() {
         return Ok(true);

@@ -90,6 +90,8 @@ pub(crate) trait Replica: Send + Sync + 'static {
     fn storage(&self, user: &UserId) -> Result<Storage, StoreError>;
     /// A user's registrations for pushes.
     fn pushes(&self, user: &UserId) -> Result<BTreeMap<PushId, Registration>, StoreError>;
+    /// The conversations of a slot whose messages are not kept for ever.
+    fn retained(&self, slot: u16) -> Result<Vec<ConversationId>, StoreError>;
     /// The users of a slot who have registrations.
     fn registered(&self, slot: u16) -> Result<Vec<UserId>, StoreError>;
 }
@@ -103,8 +105,13 @@ pub(crate) fn changes_visible_from(kind: &Kind, member: &Member) -> ChangeNumber
     }
 }
 
-/// The first sequence that a member of a conversation of this kind may see.
-pub(crate) fn visible_from(kind: &Kind, member: &Member) -> Seq {
+/// The first sequence that a member may see: of those that are theirs, the first that has not expired.
+pub(crate) fn visible_from(head: &Head, member: &Member) -> Seq {
+    theirs_from(&head.kind, member).max(head.expired.next())
+}
+
+/// The first sequence that is a member's to see, whether it was kept or not.
+pub(crate) fn theirs_from(kind: &Kind, member: &Member) -> Seq {
     match kind {
         Kind::Group { history: History::SinceJoin, .. } => member.joined_at.next(),
         Kind::Group { history: History::All, .. } | Kind::Direct { .. } => Seq(1),
@@ -202,5 +209,9 @@ impl Replica for Reader {
 
     fn registered(&self, slot: u16) -> Result<Vec<UserId>, StoreError> {
         Self::registered(self, slot)
+    }
+
+    fn retained(&self, slot: u16) -> Result<Vec<ConversationId>, StoreError> {
+        Self::retained(self, slot)
     }
 }

@@ -1,6 +1,8 @@
 //! Claims about the operator's routes: what is answered while the node is well and while it is not.
 //! No socket is opened.
 
+mod metrics;
+
 use axum::body::Body;
 use axum::http::Request;
 use tower::ServiceExt as _;
@@ -16,6 +18,9 @@ struct Node {
 impl Operated for Node {
     fn node(&self) -> u64 {
         1
+    }
+    fn now_ms(&self) -> u64 {
+        77
     }
     fn cluster(&self) -> String {
         "test".to_owned()
@@ -34,6 +39,9 @@ impl Operated for Node {
     }
     fn cut(&self, nodes: BTreeSet<u64>) -> Option<()> {
         self.faults.then(|| *self.cut.lock() = nodes)
+    }
+    fn journal(&self) -> store::JournalStats {
+        store::JournalStats { free_bytes: Some(1), ..store::JournalStats::default() }
     }
     fn letters(&self) -> Option<DeadLetters> {
         None

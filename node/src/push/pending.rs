@@ -4,7 +4,7 @@ use chat::limits::NOTICES_OUTSTANDING_MAX;
 use chat::{ConversationId, Notice, Registration, Seq, UserId};
 use store::StoreError;
 
-use crate::history::{Direction, Replica, Span};
+use crate::history::{self, Direction, Replica, Span};
 
 /// How many of the newest messages are searched for one of another user. Whoever said this much since has been there.
 const SCAN_MAX: usize = 1000;
@@ -68,7 +68,10 @@ pub(super) fn is_obsolete(
 ) -> Result<bool, StoreError> {
     let conversation = replica.conversation(notice.conversation)?;
     let waits = conversation.is_some_and(|conversation| {
-        conversation.is_member(user) && conversation.best(user).delivered < notice.seq
+        // A member, to whom it has neither come nor expired.
+        let waits = |from: Seq| from <= notice.seq;
+        conversation.visible_from(user).is_some_and(waits)
+            && conversation.best(user).delivered < notice.seq
     });
     Ok(!waits)
 }
@@ -80,10 +83,28 @@ pub(super) fn unread(
     id: ConversationId,
 ) -> Result<u64, StoreError> {
     let Some(conversation) = replica.conversation(id)? else { return Ok(0) };
-    let Some(visible_from) = conversation.visible_from(user) else { return Ok(0) };
-    let after = conversation.best(user).read.max(Seq(visible_from.0 - 1));
-    let span = Span { after, before: None, limit: SCAN_MAX, direction: Direction::NewestFirst };
-    let messages = replica.messages(id, span)?;
-    let own = messages.iter().filter(|message| message.sender == *user).count();
-    Ok(conversation.unread(user, own as u64))
+    history::unread(replica, id, &conversation, user)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gateway::fake::{user, world};
+
+    #[test]
+    fn a_push_tells_the_exact_number_to_those_who_wrote_thousands_since_they_read() {
+        let (fake, _) = world();
+        let (alice, bob) = (fake.join("alice", 1), fake.join("bob", 2));
+        let id = ConversationId::direct(&alice.user, &bob.user);
+        let say = |from: &crate::gateway::tokens::Identity, to: &str, count: u64, what: &str| {
+            (0..count).for_each(|n| {
+                fake.say(from, to, &format!("{what}{n}"));
+            });
+        };
+        say(&bob, "alice", 3, "before");
+        say(&alice, "bob", 1200, "much");
+        say(&bob, "alice", 2, "after");
+        assert_eq!(unread(&*fake, &user("alice"), id).expect("no disk"), 5);
+        assert_eq!(unread(&*fake, &user("carol"), id).expect("no disk"), 0, "no member");
+    }
 }

@@ -14,7 +14,10 @@ use crate::gateway::issuers::Issuers;
 use crate::gateway::operators::{self, Desk};
 use crate::gateway::tokens::{KeySet, TokenKeys, TokenSeed};
 use crate::gateway::{self, Parts, Ports};
+use crate::notify::Notify;
+use crate::presence::Watcher;
 use crate::push::{self, ApplicationKey, DeadLetters, Pusher};
+use crate::retention;
 use crate::router::Router;
 use crate::session::{Elsewhere, Sessions};
 use crate::shard::Reader;
@@ -48,6 +51,8 @@ impl Running {
         let plane =
             client_plane::serve(config, rest, sessions.on_link(), self.stop.clone()).await?;
         tracing::info!(address = %plane.address(), "ready for clients");
+        let notify = Notify::from_environment();
+        self.tasks.spawn(notify.serving(plane.address(), self.stop.clone()));
         // Among the tasks, so that whoever stops this node waits until its links were told and let go of everything.
         self.tasks.spawn(plane.stopped());
         self.stop.cancelled().await;
@@ -100,13 +105,17 @@ impl Running {
             limits: gateway::limits::Limits::new(&self.config.limits),
             directory: self.node.directory.clone(),
             others: Arc::new(self.node.clone()),
+            watches: self.node.watches.clone(),
+            recent: self.node.recent.clone(),
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
             kinds: self.config.push.kinds(),
             key: ApplicationKey::new(configured.clone()),
         }));
         let leads = self.leads(configured.clone());
-        self.push(&parts, leads);
+        self.push(&parts, Arc::clone(&leads));
+        self.retain(&parts, leads);
+        self.watch(&parts);
         let elsewhere = elsewhere(self.config.node, configured);
         let sessions = Sessions::new(Arc::clone(&parts), elsewhere, self.stop.clone());
         (parts, sessions)
@@ -146,6 +155,31 @@ impl Running {
             settings: self.config.push.clone(),
         });
         self.tasks.spawn(pusher.run(self.stop.clone()));
+    }
+
+    /// Tells links of those whom they watch.
+    fn watch(&mut self, parts: &Parts) {
+        let watcher = Watcher {
+            watches: parts.watches.clone(),
+            directory: parts.directory.clone(),
+            others: Arc::clone(&parts.others),
+            replica: Arc::clone(&parts.replica),
+            router: parts.router.clone(),
+            clock: Arc::clone(&self.clock),
+        };
+        self.tasks.spawn(watcher.run(self.stop.clone()));
+    }
+
+    /// Erases what has expired in the shards that this node leads.
+    fn retain(&mut self, parts: &Parts, leads: push::Leads) {
+        let worker = retention::Worker {
+            known: self.node.retained.clone(),
+            leads,
+            replica: Arc::clone(&parts.replica),
+            router: parts.router.clone(),
+            clock: Arc::clone(&self.clock),
+        };
+        self.tasks.spawn(worker.run(self.stop.clone()));
     }
 
     /// Keeps the token keys ready for use as group 0 changes them.

@@ -35,6 +35,10 @@ pub(crate) struct Admitted {
     pub(crate) who: Identity,
     pub(crate) connection_id: String,
     pub(crate) budget: Arc<Bucket>,
+    /// For the next link of this device.
+    pub(crate) resume: String,
+    /// What this link was to begin with says nothing any more.
+    pub(crate) reset: bool,
 }
 
 /// Why a command has no outcome.
@@ -70,6 +74,8 @@ pub(crate) struct Session {
     /// Wishes to change something, and confirmations of changes, that wait for their outcome.
     wishes: BTreeMap<Ticket, Wished>,
     writers: Writers,
+    /// Began with what an earlier link was given.
+    resumed: bool,
     next_ticket: Ticket,
     /// Progress of others in conversations that are not known here yet.
     early: VecDeque<Arc<Moved>>,
@@ -88,12 +94,13 @@ impl Session {
             histories: BTreeMap::new(),
             wishes: BTreeMap::new(),
             writers: Writers::default(),
+            resumed: false,
             next_ticket: 1,
             early: VecDeque::new(),
             actions: VecDeque::new(),
         };
         if let Some(token) = bearer {
-            session.greet(token);
+            session.greet(token, None);
         }
         session
     }
@@ -157,7 +164,7 @@ impl Session {
     pub(crate) fn handle_ask(&mut self, now: Instant, ask: Ask) {
         match &self.phase {
             Phase::Greeting { .. } => match ask {
-                Ask::Hello { token } => self.greet(token),
+                Ask::Hello { token, resume } => self.greet(token, resume),
                 _ => {
                     let detail = "the first frame must name the session's access token";
                     let problem = Problem::new(ProblemCode::Unauthenticated, detail);
@@ -188,15 +195,16 @@ impl Session {
                 let conversation = chat::ConversationId::direct(&who.user, &receiver);
                 self.typing(now, who, conversation, on);
             }
+            Ask::Watch(users) => self.actions.push_back(Action::Watch(users)),
             Ask::ReadHistory { tag, query } => self.read_history(tag, query),
             Ask::Ping { tag } => self.say(Say::Pong { tag }),
             Ask::Invalid(answer) => self.say(*answer),
         }
     }
 
-    fn greet(&mut self, token: String) {
+    fn greet(&mut self, token: String, resume: Option<String>) {
         self.phase = Phase::Checking;
-        self.actions.push_back(Action::Authenticate(token));
+        self.actions.push_back(Action::Authenticate { token, resume });
     }
 
     /// The token was looked at.
@@ -205,9 +213,9 @@ impl Session {
             return;
         }
         match admitted {
-            Ok(Admitted { who, connection_id, budget }) => {
+            Ok(Admitted { who, connection_id, budget, resume, reset }) => {
                 self.phase = Phase::Open { who: who.clone(), budget };
-                self.say(Say::Welcome { connection_id, who });
+                self.say(Say::Welcome { connection_id, who, resume, reset });
                 self.actions.push_back(Action::Open);
             }
             Err(problem) => {
@@ -225,10 +233,10 @@ impl Session {
         self.fail(Problem::of(ProblemCode::SessionEnded), CloseReason::Unauthenticated);
     }
 
-    /// This node is leaving; others are at `addresses`.
-    pub(crate) fn handle_stop(&mut self, addresses: Vec<String>) {
+    /// This node is leaving; others are at `addresses`, and `resume` is for the link to one of them.
+    pub(crate) fn handle_stop(&mut self, addresses: Vec<String>, resume: Option<String>) {
         if !self.is_closed() {
-            self.say(Say::GoAway { addresses });
+            self.say(Say::GoAway { addresses, resume });
             self.close(CloseReason::GoingAway);
         }
     }

@@ -54,11 +54,20 @@ struct Track {
     known_change: ChangeNumber,
     /// In `changing`.
     change_queued: bool,
+    /// The first sequence and the first change that another link of this device would be sent.
+    owed: (Seq, ChangeNumber),
     cursor: Marks,
     /// How far all others have got, as this link was told.
     floors: Marks,
     /// They were read since this node was fresh, not only hinted at.
     floors_read: bool,
+}
+
+impl Track {
+    /// Confirmations only go forwards.
+    fn owe(&mut self, seq: Seq, change: ChangeNumber) {
+        self.owed = (self.owed.0.max(seq), self.owed.1.max(change));
+    }
 }
 
 /// What to do about a hint.
@@ -86,11 +95,13 @@ pub(crate) enum Wanted {
 pub(crate) struct Pile {
     pub(crate) messages: Vec<Message>,
     pub(crate) overlays: BTreeMap<Seq, Overlay>,
+    /// The first sequence that the user may see: what lay before may have expired.
+    pub(crate) visible_from: Seq,
 }
 
 impl From<Vec<Message>> for Pile {
     fn from(messages: Vec<Message>) -> Self {
-        Self { messages, overlays: BTreeMap::new() }
+        Self { messages, overlays: BTreeMap::new(), visible_from: Seq(1) }
     }
 }
 
@@ -167,6 +178,7 @@ impl Deliveries {
             next_change: position.next_change,
             known_change: position.last_change,
             change_queued: false,
+            owed: (position.next, position.next_change),
             cursor: position.cursor,
             floors: Marks::default(),
             floors_read: false,
@@ -176,6 +188,7 @@ impl Deliveries {
         track.visible_from = track.visible_from.max(position.visible_from);
         track.next_change = track.next_change.max(position.next_change);
         track.known_change = track.known_change.max(position.last_change);
+        track.owe(position.next, position.next_change);
         track.cursor.raise(position.cursor);
         self.settle(id);
         self.want(id);
@@ -243,13 +256,15 @@ impl Deliveries {
         page: Option<Pile>,
         is_mine: impl Fn(&Message) -> bool,
     ) -> Option<Batch> {
-        let Some(Pile { messages: page, overlays }) = page else {
+        let Some(Pile { messages: page, overlays, visible_from }) = page else {
             self.drop_track(id);
             return None;
         };
         let track = self.tracks.get_mut(&id)?;
         let own = self.own.get(&id);
         let catching_up = self.behind.contains_key(&id);
+        track.visible_from = track.visible_from.max(visible_from);
+        track.next = track.next.max(visible_from);
         if page.is_empty() {
             track.known = Seq(track.next.0 - 1);
         }
@@ -259,7 +274,7 @@ impl Deliveries {
             if message.seq < track.next {
                 continue;
             }
-            // Only the beginning may jump: the user left and came back, and may not see what lies between.
+            // Only the beginning may jump: the user left and came back, or what lies between has expired.
             assert!(
                 message.seq == track.next || first,
                 "history is dense from what a user may see"
@@ -302,7 +317,25 @@ impl Deliveries {
     pub(crate) fn confirmed(&mut self, id: ConversationId, marks: Marks) {
         if let Some(track) = self.tracks.get_mut(&id) {
             track.cursor.raise(marks);
+            track.owe(track.cursor.delivered.next(), ChangeNumber(0));
         }
+    }
+
+    /// The device has all changes up to here.
+    pub(crate) fn changes_confirmed(&mut self, id: ConversationId, change: ChangeNumber) {
+        if let Some(track) = self.tracks.get_mut(&id) {
+            track.owe(Seq(0), change.next());
+        }
+    }
+
+    /// The conversations of which another link of this device would be sent something; `None` before everything that was
+    /// stored when this link began has been taken.
+    pub(crate) fn owed(&self) -> Option<BTreeSet<ConversationId>> {
+        let is_owed =
+            |track: &Track| track.owed.0 <= track.known || track.owed.1 <= track.known_change;
+        let owed = self.tracks.iter().filter(|(_, track)| is_owed(track));
+        let whole = self.caught_up && self.touched.is_empty();
+        whole.then(|| owed.map(|(id, _)| *id).collect())
     }
 
     /// The highest sequence that is known to exist.

@@ -6,14 +6,16 @@
 
 mod handing;
 mod reading;
+mod resuming;
+mod watching;
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use chat::{Command, ConversationId, Outcome};
+use chat::{Command, ConversationId, Outcome, UserId};
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt as _};
@@ -24,15 +26,18 @@ use tokio_util::sync::CancellationToken;
 use transport::{CloseReason, Encoding, Link, LinkError, LinkReader, LinkWriter};
 
 use super::Elsewhere;
-use super::core::{Admitted, NoOutcome, Session};
+use super::core::{NoOutcome, Session};
 use super::face::{Face, Out};
 use super::line::Line;
-use super::open::{self, Opened};
+use super::open::{self, Admission, Began, Opened};
 use super::words::{Action, Ask, Proposal, Say, Ticket};
 use crate::fanout::{Hint, Mailbox};
+use crate::figures;
 use crate::gateway::tokens::Identity;
 use crate::gateway::{Parts, problems};
 use crate::history::{self, Page};
+use crate::presence::{Told, Watching};
+use crate::resume::Bookmark;
 use crate::router::{RouteError, Routed, Router};
 
 /// Frames taken in one turn, so that a fast sender does not keep what it is owed waiting.
@@ -41,14 +46,6 @@ const FRAMES_PER_TURN: usize = 64;
 const HINTS_PER_TURN: usize = 256;
 /// Bytes gathered before they are written, so that a long catch-up does not pile up here.
 const WRITE_BYTES: usize = 512 << 10;
-
-/// Answered messages, and how long a quorum took.
-static ACK_SECONDS: LazyLock<metrics::Histogram> =
-    LazyLock::new(|| metrics::histogram!("synod_ack_seconds"));
-static SENT: LazyLock<metrics::Counter> =
-    LazyLock::new(|| metrics::counter!("synod_messages_sent_total"));
-static DELIVERED: LazyLock<metrics::Counter> =
-    LazyLock::new(|| metrics::counter!("synod_messages_delivered_total"));
 
 /// How long the answer to a repetition waits for this node to know what its first answer led to.
 const REPEATED_PATIENCE: Duration = Duration::from_millis(500);
@@ -88,7 +85,7 @@ impl Future for Flight {
 
 /// Something rarer that was waited for.
 enum Done {
-    Admitted(Result<(Admitted, Mailbox), Problem>),
+    Admitted(Result<Admission, Problem>),
     Opened(Result<Opened, StoreError>),
     /// The local replica has caught up with this slot.
     Fresh(u16),
@@ -104,6 +101,7 @@ enum Event {
     Hints,
     Outcome(Ticket, Result<Outcome, RouteError>),
     Done(Done),
+    Presence(Vec<(UserId, Told)>),
     Ended,
     Stop,
     Time,
@@ -127,8 +125,18 @@ struct Driver {
     binary: bool,
     /// The positions were taken once.
     opened: bool,
+    /// Times that they are being looked up.
+    opening: usize,
+    /// Where an earlier link of the device was, until the positions are looked up.
+    begin: Option<Bookmark>,
+    /// The client asked for what lets its next link begin where this one is.
+    wants_bookmarks: bool,
+    /// When it is given that again.
+    bookmark_at: Option<Instant>,
     who: Option<Identity>,
     mailbox: Option<Mailbox>,
+    /// Set once the client watches somebody.
+    watching: Option<Watching>,
     ended: CancellationToken,
     outcomes: FuturesUnordered<Flight>,
     rest: FuturesUnordered<BoxFuture<'static, Done>>,
@@ -194,9 +202,14 @@ impl Driver {
             face: Face::new(encoding, parts.node, clock, replica),
             binary: encoding == Encoding::Binary,
             opened: false,
+            opening: 0,
+            begin: None,
+            wants_bookmarks: false,
+            bookmark_at: None,
             parts,
             who: None,
             mailbox: None,
+            watching: None,
             ended: CancellationToken::new(),
             outcomes: FuturesUnordered::new(),
             rest: FuturesUnordered::new(),
@@ -231,14 +244,16 @@ impl Driver {
             match event {
                 Event::Frame(Ok(None)) => return End::Left,
                 // The link has heard of the stop first.
-                Event::Frame(Err(LinkError::Stopping)) => self.session.handle_stop(elsewhere()),
+                Event::Frame(Err(LinkError::Stopping)) | Event::Stop => {
+                    let resume = self.bookmark();
+                    self.session.handle_stop(elsewhere(), resume);
+                }
                 Event::Frame(Err(error)) => return End::Gone(error),
                 Event::Frame(Ok(Some(frame))) => {
                     if let Some(end) = self.hear(frame, reader) {
                         return end;
                     }
                 }
-                Event::Stop => self.session.handle_stop(elsewhere()),
                 event => self.take(event),
             }
         }
@@ -250,10 +265,11 @@ impl Driver {
         stop: &CancellationToken,
         more: bool,
     ) -> Event {
-        let timeouts = [self.session.poll_timeout(), self.face.poll_timeout()];
+        let timeouts = [self.session.poll_timeout(), self.face.poll_timeout(), self.bookmark_at];
         let timeout = timeouts.into_iter().flatten().min();
         let far = timeout.is_none();
         let at = timeout.unwrap_or_else(Instant::now);
+        let presence = watching::news(self.watching.as_ref());
         let mailbox = self.mailbox.as_mut();
         let has_mailbox = mailbox.is_some();
         let hints = async {
@@ -269,6 +285,7 @@ impl Driver {
             _ = hints, if has_mailbox => Event::Hints,
             frame = reader.next(), if self.session.wants_frames() => Event::Frame(frame),
             Some(done) = self.rest.next() => Event::Done(done),
+            news = presence => Event::Presence(news),
             () = sleep_until(at), if !far => Event::Time,
             () = std::future::ready(()), if more => Event::More,
         }
@@ -285,8 +302,12 @@ impl Driver {
                 }
             }
             Event::Done(done) => self.done(done),
+            Event::Presence(news) => self.session.handle_presence(news),
             Event::Ended => self.session.handle_ended(),
-            Event::Time => self.session.handle_timeout(Instant::now()),
+            Event::Time => {
+                self.session.handle_timeout(Instant::now());
+                self.bookmark_again();
+            }
             Event::More | Event::Frame(_) | Event::Stop => {}
         }
     }
@@ -332,23 +353,32 @@ impl Driver {
 
     fn outcome(&mut self, ticket: Ticket, result: Result<Outcome, NoOutcome>) {
         let stored = matches!(result, Ok(Outcome::Accepted(_)));
-        let since = self.session.handle_outcome(ticket, result);
-        if let Some(since) = since.filter(|_| stored) {
-            SENT.increment(1);
-            ACK_SECONDS.record(since.elapsed().as_secs_f64());
+        let sends = figures::sends(&result);
+        let Some(since) = self.session.handle_outcome(ticket, result) else { return };
+        sends.increment(1);
+        if stored {
+            figures::SENT.increment(1);
+            figures::ACK_SECONDS.record(since.elapsed().as_secs_f64());
         }
     }
 
     fn done(&mut self, done: Done) {
         match done {
-            Done::Admitted(Ok((admitted, mailbox))) => {
+            Done::Admitted(Ok(Admission { admitted, mailbox, begin, wants_bookmarks })) => {
                 self.ended = mailbox.ended();
                 self.mailbox = Some(mailbox);
+                (self.begin, self.wants_bookmarks) = (begin, wants_bookmarks);
                 self.who = Some(admitted.who.clone());
                 self.session.handle_admitted(Ok(admitted));
             }
             Done::Admitted(Err(problem)) => self.session.handle_admitted(Err(problem)),
             Done::Opened(Ok(opened)) => {
+                self.opening -= 1;
+                match opened.began {
+                    Began::Resumed => self.session.handle_resumed(),
+                    Began::Reset => self.session.handle_reset(),
+                    Began::Anew => {}
+                }
                 self.session.handle_opened(opened.positions, &opened.fresh);
                 // The JSON face tells of a status when it changes; it has no form for where all of them stand.
                 // Whoever looks again has missed changes.
@@ -381,14 +411,15 @@ impl Driver {
                     self.read_changes(conversation, after);
                 }
                 Action::TellTyping(typing) => self.tell_typing(typing),
+                Action::Watch(users) => self.watch(users),
                 Action::Refresh(conversation) => self.refresh(conversation),
                 Action::Floors(conversation) => self.floors(conversation),
                 Action::Freshen(slot) => {
                     let fresh = open::fresh(Arc::clone(&self.parts), slot);
                     self.rest.push(fresh.map(move |()| Done::Fresh(slot)).boxed());
                 }
-                Action::Authenticate(token) => {
-                    let admit = open::admit(Arc::clone(&self.parts), token);
+                Action::Authenticate { token, resume } => {
+                    let admit = open::admit(Arc::clone(&self.parts), token, resume);
                     self.rest.push(admit.map(Done::Admitted).boxed());
                 }
                 Action::Open => self.open(),
@@ -406,8 +437,9 @@ impl Driver {
 
     fn say(&mut self, say: Say) {
         match &say {
-            Say::Live(_) => DELIVERED.increment(1),
-            Say::Stored { messages, .. } => DELIVERED.increment(messages.len() as u64),
+            Say::Live(_) => figures::DELIVERED.increment(1),
+            Say::CaughtUp => self.begin_bookmarks(),
+            Say::Stored { messages, .. } => figures::DELIVERED.increment(messages.len() as u64),
             _ => {}
         }
         self.face.utter(say, Instant::now(), &mut self.out);
@@ -437,7 +469,8 @@ impl Driver {
 
     fn open(&mut self) {
         let who = self.who.clone().expect("only an admitted session opens");
-        let opened = open::open(Arc::clone(&self.parts), who.clone());
+        self.opening += 1;
+        let opened = open::open(Arc::clone(&self.parts), who.clone(), self.begin.take());
         self.rest.push(opened.map(Done::Opened).boxed());
         let presence = self.parts.presence.clone();
         self.rest.push(Box::pin(async move {

@@ -4,17 +4,19 @@
 mod binary;
 mod text;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use proto::Problem;
+use chat::UserId;
+use proto::{Problem, ProblemCode};
 use tokio::time::Instant;
 use transport::Encoding;
 
 use super::words::{Ask, Say};
 use crate::clock::Clock;
 use crate::history::Replica;
+use crate::presence::WATCHED_MAX;
 
 /// Bytes of messages that are put into one frame; a single message may be larger. Far below the largest frame, so
 /// that a page of the largest messages becomes several frames.
@@ -34,6 +36,17 @@ impl Out {
     fn push(&mut self, frame: Bytes) {
         self.bytes += frame.len();
         self.frames.push_back(frame);
+    }
+}
+
+/// As many users as one link may watch, or what is wrong with more.
+fn not_too_many(users: BTreeSet<UserId>) -> Result<BTreeSet<UserId>, Problem> {
+    match users.len() <= WATCHED_MAX {
+        true => Ok(users),
+        false => {
+            let detail = format!("users must be at most {WATCHED_MAX}");
+            Err(Problem::new(ProblemCode::InvalidRequest, detail).about("users"))
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use crate::fanout::Mailbox;
 use crate::gateway::Parts;
 use crate::gateway::tokens::Identity;
 use crate::history::{self, Replica};
+use crate::resume::{Bookmark, Stand};
 
 /// Bytes of a connection id: as long as the specification's example.
 const CONNECTION_ID_BYTES: usize = 20;
@@ -44,7 +45,8 @@ const SLICE: usize = 64;
 pub(super) async fn admit(
     parts: Arc<Parts>,
     token: String,
-) -> Result<(Admitted, Mailbox), Problem> {
+    resume: Option<String>,
+) -> Result<Admission, Problem> {
     let claimed = parts.claimed(&token)?;
     let who = claimed.who().clone();
     let mailbox = parts.directory.enter(&who);
@@ -52,7 +54,43 @@ pub(super) async fn admit(
     let mut id = [0; CONNECTION_ID_BYTES];
     parts.entropy.fill(&mut id);
     let budget = parts.limits.sends(&who.user);
-    Ok((Admitted { who, connection_id: STANDARD.encode(id), budget }, mailbox))
+    let given = resume.as_deref().filter(|given| !given.is_empty());
+    let begin = given.and_then(|given| Bookmark::read(given, &who, &parts.tokens));
+    let begin =
+        begin.filter(|begin| begin.owed.is_some() && parts.recent.since(&begin.stand).is_some());
+    let reset = given.is_some() && begin.is_none();
+    let resume_next = match (&begin, given) {
+        // It still says where to look, until there is a newer one.
+        (Some(_), Some(given)) => given.to_owned(),
+        _ => {
+            let nothing = Bookmark { stand: Stand::new(), owed: None };
+            nothing.token(&who, &parts.tokens).unwrap_or_default()
+        }
+    };
+    let connection_id = STANDARD.encode(id);
+    let admitted = Admitted { who, connection_id, budget, resume: resume_next, reset };
+    Ok(Admission { admitted, mailbox, begin, wants_bookmarks: resume.is_some() })
+}
+
+/// Somebody is here.
+pub(super) struct Admission {
+    pub(super) admitted: Admitted,
+    pub(super) mailbox: Mailbox,
+    /// Where an earlier link of the device was.
+    pub(super) begin: Option<Bookmark>,
+    /// The client asked for what lets its next link begin where this one is.
+    pub(super) wants_bookmarks: bool,
+}
+
+/// How a link began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Began {
+    /// With all conversations.
+    Anew,
+    /// With those that had news since an earlier link.
+    Resumed,
+    /// With all, though it was to begin with those: what changed since is known here no more.
+    Reset,
 }
 
 /// Where a device stands.
@@ -62,13 +100,25 @@ pub(super) struct Opened {
     pub(super) positions: Vec<(ConversationId, Position)>,
     /// The conversations with the newest messages, newest first.
     pub(super) recent: Vec<ConversationId>,
+    pub(super) began: Began,
 }
 
 /// Where `who` stands in all conversations of its list, as fresh as can be had in time.
 ///
 /// # Errors
 /// When the disk fails.
-pub(super) async fn open(parts: Arc<Parts>, who: Identity) -> Result<Opened, StoreError> {
+pub(super) async fn open(
+    parts: Arc<Parts>,
+    who: Identity,
+    begin: Option<Bookmark>,
+) -> Result<Opened, StoreError> {
+    let mut began = Began::Anew;
+    if let Some(begin) = begin {
+        match resume(&parts, &who, begin).await? {
+            Some(opened) => return Ok(opened),
+            None => began = Began::Reset,
+        }
+    }
     let replica = &*parts.replica;
     let mut fresh = freshen(&parts, [who.user.slot()].into()).await;
     let newest = newest_first(replica, &who.user).await?;
@@ -92,7 +142,40 @@ pub(super) async fn open(parts: Arc<Parts>, who: Identity) -> Result<Opened, Sto
         }
     }
     let recent = newest.into_iter().take(RECENT_MAX).map(|(_, id)| id).collect();
-    Ok(Opened { fresh, positions, recent })
+    Ok(Opened { fresh, positions, recent, began })
+}
+
+/// Where `who` stands in the conversations that had news since an earlier link, or of which it had not confirmed all;
+/// `None`: that is known here no more.
+///
+/// Every shard is caught up with first, so that whatever was acknowledged before this link began is among what changed.
+async fn resume(
+    parts: &Parts,
+    who: &Identity,
+    begin: Bookmark,
+) -> Result<Option<Opened>, StoreError> {
+    let slots: BTreeSet<u16> = parts.recent.slots().into_iter().chain([who.user.slot()]).collect();
+    let caught_up = freshen(parts, slots.clone()).await == slots;
+    let Some(mut changed) = parts.recent.since(&begin.stand) else { return Ok(None) };
+    changed.extend(begin.owed.into_iter().flatten());
+    let replica = &*parts.replica;
+    let device = replica.device(&who.user, who.device)?;
+    let starts = device.map(|device| device.starts).unwrap_or_default();
+    let mut positions = Vec::new();
+    for (count, id) in changed.into_iter().enumerate() {
+        if replica.member(id, &who.user)?.is_some()
+            && let Some(position) = position_from(replica, who, id, &starts)?
+        {
+            positions.push((id, position));
+        }
+        if count % SLICE == SLICE - 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let known = || positions.iter().map(|(id, _)| *id);
+    let fresh = known().filter(|_| caught_up).map(|id| id.slot()).collect();
+    let recent = known().take(RECENT_MAX).collect();
+    Ok(Some(Opened { fresh, positions, recent, began: Began::Resumed }))
 }
 
 async fn newest_first(
@@ -153,7 +236,7 @@ fn position_from(
 ) -> Result<Option<Position>, StoreError> {
     let Some(head) = replica.head(id)? else { return Ok(None) };
     let Some(member) = replica.member(id, &who.user)? else { return Ok(None) };
-    let visible_from = history::visible_from(&head.kind, &member);
+    let visible_from = history::visible_from(&head, &member);
     let cursor = replica.cursor(id, who.device)?;
     let cursor = cursor.unwrap_or_else(|| Cursor::of(who.user.clone()));
     let start = starts.get(&id).copied().unwrap_or_default();

@@ -18,6 +18,7 @@ use crate::gateway::fake::{Fake, Trouble, user, world};
 use crate::gateway::tokens::Identity;
 
 mod membership;
+mod resume;
 
 /// Virtual time passes at once when nothing else can happen, so this is patience and not a delay.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -385,7 +386,7 @@ async fn a_token_may_come_in_the_first_frame_and_only_there() {
     let (_fake, parts, alice, _bob) = people();
     let stop = CancellationToken::new();
     let mut client = link(&parts, Encoding::Binary, None, &stop);
-    let hello = frames::Hello { token: token(&parts, &alice), version: 1 };
+    let hello = frames::Hello { token: token(&parts, &alice), version: 1, resume: None };
     client.ask(ClientFrame::Hello(hello)).await;
     assert!(matches!(client.next().await, ServerFrame::Welcome(_)));
 

@@ -18,6 +18,7 @@ use transport::CloseReason;
 use crate::fanout::{Delivery, Typing};
 use crate::gateway::tokens::Identity;
 use crate::history::{Page, Query};
+use crate::presence::Told;
 
 /// Something that waits for an answer from below; unique within a session.
 pub(crate) type Ticket = u64;
@@ -29,6 +30,8 @@ pub(crate) enum Ask {
     Hello {
         /// The access token.
         token: String,
+        /// What an earlier link was given for this one. Empty: there was none, but this one shall be given some.
+        resume: Option<String>,
     },
     /// Say something.
     Send(Outgoing),
@@ -42,6 +45,8 @@ pub(crate) enum Ask {
     Typing { conversation: ConversationId, on: bool },
     /// The same, in the conversation that a message to this user would go to.
     TypingTo { receiver: UserId, on: bool },
+    /// Tell of these users, and of no others.
+    Watch(BTreeSet<UserId>),
     /// A page of history.
     ReadHistory { tag: u64, query: Query },
     /// Are you there?
@@ -64,7 +69,9 @@ pub(crate) struct Outgoing {
 #[derive(Debug, Clone)]
 pub(crate) enum Say {
     /// The session is open.
-    Welcome { connection_id: String, who: Identity },
+    Welcome { connection_id: String, who: Identity, resume: String, reset: bool },
+    /// Something newer for the next link; or that this one began anew after all.
+    Resume { token: String, reset: bool },
     /// What became of a message; exactly one for each.
     Sent {
         tag: u64,
@@ -98,6 +105,10 @@ pub(crate) enum Say {
     },
     /// Somebody is writing, or no more.
     Typing(Typing),
+    /// How some of those who are watched are now.
+    Presence(Vec<(UserId, Told)>),
+    /// A list of those to watch was not understood.
+    NotWatched { tag: u64, problem: Problem },
     /// Everything that was stored before the link began has been said.
     CaughtUp,
     /// What became of the user's own messages.
@@ -111,7 +122,7 @@ pub(crate) enum Say {
     /// Yes.
     Pong { tag: u64 },
     /// This node is leaving; others are at these addresses.
-    GoAway { addresses: Vec<String> },
+    GoAway { addresses: Vec<String>, resume: Option<String> },
 }
 
 /// The place of a message that is on the disks of a quorum.
@@ -177,7 +188,7 @@ pub(crate) struct News {
 #[derive(Debug)]
 pub(crate) enum Action {
     /// Settle who holds this token; answer with `handle_admitted`.
-    Authenticate(String),
+    Authenticate { token: String, resume: Option<String> },
     /// Find out where the device stands in all conversations; answer with `handle_opened`.
     Open,
     /// Propose; answer with `handle_outcome`. Proposals are to be submitted in this order.
@@ -188,6 +199,8 @@ pub(crate) enum Action {
     ReadChanges { conversation: ConversationId, after: ChangeNumber },
     /// Tell the members of a conversation everywhere that the user is writing, or no more.
     TellTyping(Typing),
+    /// Watch these users, and no others.
+    Watch(BTreeSet<UserId>),
     /// Look at one conversation again; answer with `handle_position`.
     Refresh(ConversationId),
     /// Look at how far the others are; answer with `handle_floors`.

@@ -153,6 +153,9 @@ impl Decider {
                 lookup::send(tables, draft, id, talk.state.as_ref(), message)?
             }
             Command::Change(change) => lookup::change(tables, draft, id, change)?,
+            Command::Expire { up_to } => {
+                lookup::expire(tables, draft, id, talk.state.as_ref(), *up_to)?
+            }
             _ => Found::default(),
         };
         known.name_taken = name_taken;
@@ -167,6 +170,9 @@ impl Decider {
         draft.conversation(id, &applied.changed, place);
         if let Some(recorded) = &applied.changed.change {
             lookup::empty(tables, draft, id, &recorded.emptied)?;
+        }
+        if let Some(expired) = &applied.changed.expired {
+            lookup::empty(tables, draft, id, &expired.emptied)?;
         }
         if !planted::bug(planted::Bug::DebtsForgotten) {
             draft.owe(self.group, &mut self.counters, &applied.owed);

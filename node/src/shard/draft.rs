@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use chat::{
-    Change, ChangeNumber, Changed, ConversationId, DeviceId, Earlier, EarlierChange, Message,
-    Overlay, Owed, PushChanged, PushId, Recorded, Registration, Seq, User, UserChanged, UserId,
+    Change, ChangeNumber, Changed, ConversationId, DeviceId, Earlier, EarlierChange, Expired,
+    Message, Overlay, Owed, PushChanged, PushId, Recorded, Registration, Seq, User, UserChanged,
+    UserId,
 };
 use proto::row::Account;
 use proto::{keys, row};
@@ -33,6 +34,10 @@ pub(super) struct Draft {
     overlays: BTreeMap<(ConversationId, Seq), Overlay>,
     /// Messages that are stored again without what they said.
     erased: BTreeMap<(ConversationId, Seq), Arc<Message>>,
+    /// Messages over which nothing lies any more.
+    bare: BTreeSet<(ConversationId, Seq)>,
+    /// Conversations whose messages are kept for another time.
+    retained: BTreeSet<ConversationId>,
     heads: BTreeSet<ConversationId>,
     members: BTreeSet<(ConversationId, UserId)>,
     producers: BTreeSet<(ConversationId, DeviceId)>,
@@ -106,9 +111,13 @@ impl Draft {
         if let Some(recorded) = &changed.change {
             self.recorded(id, recorded, place);
         }
+        if let Some(expired) = &changed.expired {
+            self.expired(id, expired);
+        }
         if changed.head {
             self.heads.insert(id);
         }
+        self.retained.extend(changed.retention.then_some(id));
         self.members.extend(changed.members.iter().map(|user| (id, user.clone())));
         self.producers.extend(changed.producer.map(|device| (id, device)));
         self.cursors.extend(changed.cursor.map(|device| (id, device)));
@@ -137,6 +146,15 @@ impl Draft {
         let Some(seq) = recorded.change.what.seq() else { return };
         self.overlays.extend(recorded.overlay.clone().map(|overlay| ((id, seq), overlay)));
         self.erased.extend(recorded.erased.clone().map(|message| ((id, seq), message)));
+    }
+
+    fn expired(&mut self, id: ConversationId, expired: &Expired) {
+        let erased = expired.messages.iter().cloned();
+        self.erased.extend(erased.map(|message| ((id, message.seq), message)));
+        for seq in &expired.laid {
+            self.overlays.remove(&(id, *seq));
+            self.bare.insert((id, *seq));
+        }
     }
 
     /// Notes what a decision changed in a user record.
@@ -179,6 +197,13 @@ impl Draft {
         }
     }
 
+    /// The conversations that somebody has to look at again: those that were changed, and those that came into somebody's
+    /// list or left it.
+    pub(super) fn news(&self) -> BTreeSet<ConversationId> {
+        let linked = self.links.iter().map(|(_, conversation)| *conversation);
+        self.talks.iter().copied().chain(linked).collect()
+    }
+
     /// All rows of the batch, as the values are now.
     pub(super) fn rows(
         &mut self,
@@ -203,6 +228,10 @@ impl Draft {
             let cursor = talk(id).cursors.get(device).map(row::encode_cursor);
             put_or_delete(&mut batch, keys::cursor(*id, *device), cursor);
         }
+        for id in &self.retained {
+            let retained = talk(id).head.retention.map(row::encode_retained);
+            put_or_delete(&mut batch, keys::retained(*id), retained);
+        }
         self.change_rows(&mut batch);
         self.user_rows(people, &mut batch);
         self.files.rows(&mut batch);
@@ -216,6 +245,9 @@ impl Draft {
         }
         for ((id, seq), overlay) in &self.overlays {
             batch.put(keys::overlay(*id, *seq), row::encode_overlay(overlay));
+        }
+        for (id, seq) in &self.bare {
+            batch.delete(keys::overlay(*id, *seq));
         }
         for ((id, seq), message) in &self.erased {
             batch.put(keys::message(*id, *seq), row::encode_message(message));

@@ -1,11 +1,12 @@
 //! What a shard tells the rest of its node, on every replica, after it is persisted. A hint: whoever misses one reads
 //! the tables, which are the truth.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Arc;
 
 use chat::{Change, ConversationId, Floors, Kind, Member, Message, Seq, UserEvent, UserId};
+use raft::GroupId;
 
 /// Something that holds from now on.
 #[derive(Clone, Debug)]
@@ -70,6 +71,17 @@ pub(crate) struct Audience {
 pub(crate) trait Publish: Send + Sync {
     /// Takes what one batch brought about, in the order in which it happened.
     fn publish(&self, events: Vec<ShardEvent>);
+
+    /// Everything up to `index` of a shard's log was told of. What came last changed these conversations, or put them on
+    /// somebody's list.
+    fn settled(&self, group: GroupId, index: u64, conversations: &BTreeSet<ConversationId>) {
+        let _ = (group, index, conversations);
+    }
+
+    /// A shard over these slots goes on from `index`; what came before is not known here.
+    fn stands(&self, group: GroupId, slots: Range<u16>, index: u64) {
+        let _ = (group, slots, index);
+    }
 
     /// The state of these slots was replaced as a whole: anything in it may have moved, and no event told of it. Whoever
     /// follows a conversation there reads anew.

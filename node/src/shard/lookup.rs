@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use chat::limits::EXPIRE_MAX;
 use chat::{
     Change, ChangeMessage, ChangeNumber, Conversation, ConversationId, Known, Message, Overlay,
     SendMessage, Seq, Subject,
@@ -64,6 +65,28 @@ pub(super) fn change(
     };
     let known = Known { change: earlier, target, ..Known::default() };
     Ok(Found { known, place: Some(key) })
+}
+
+/// For an expiry: the messages that are to expire, as they are now. Nothing is looked up for one that is refused anyway.
+pub(super) fn expire(
+    tables: &dyn Tables,
+    draft: &Draft,
+    id: ConversationId,
+    state: Option<&Conversation>,
+    up_to: Seq,
+) -> Result<Found, Fatal> {
+    let Some(head) = state.map(|state| &state.head) else { return Ok(Found::default()) };
+    let due = head.expired.0 + 1..=up_to.0;
+    if up_to > head.last_seq || up_to.0.saturating_sub(head.expired.0) > EXPIRE_MAX {
+        return Ok(Found::default());
+    }
+    let mut expiring = Vec::new();
+    for seq in due.map(Seq) {
+        let message = message(tables, draft, id, seq)?
+            .ok_or_else(|| Fatal::new(format!("message {seq} of {id} is gone")))?;
+        expiring.push(Subject { message, overlay: overlay(tables, draft, id, seq)? });
+    }
+    Ok(Found { known: Known { expiring, ..Known::default() }, place: None })
 }
 
 fn message(

@@ -46,6 +46,7 @@ impl ShardMachine {
         let (applied, counters) = read_applied(&*tables, group)?;
         let decider = Decider::new(group, slots.clone(), Arc::clone(&tables), counters);
         wake.tell(false, counters);
+        publish.stands(group, slots.clone(), applied.position.map_or(0, |position| position.index));
         Ok(Self { group, slots, tables, publish, decider, applied, leading: false, wake })
     }
 
@@ -62,6 +63,7 @@ impl ShardMachine {
 
     /// Writes everything that the batch brought about, then tells of it.
     fn persist(&mut self, mut draft: Draft) -> Result<(), Fatal> {
+        let news = draft.news();
         let mut batch = draft.rows(&self.decider.talks, &self.decider.people);
         let state = applied::encode(&self.applied, self.decider.counters);
         if planted::bug(planted::Bug::AppliedApartFromRows) {
@@ -77,6 +79,9 @@ impl ShardMachine {
         if !draft.events.is_empty() {
             self.publish.publish(draft.events);
         }
+        // After the events: whoever has taken all of them that were posted by now knows everything up to here.
+        let index = self.applied.position.map_or(0, |position| position.index);
+        self.publish.settled(self.group, index, &news);
         Ok(())
     }
 
@@ -151,6 +156,8 @@ impl Machine for ShardMachine {
         self.decider.reset(counters);
         self.tell_outbox();
         self.publish.replaced(self.slots.clone());
+        let index = self.applied.position.map_or(0, |position| position.index);
+        self.publish.stands(self.group, self.slots.clone(), index);
         Ok(())
     }
 

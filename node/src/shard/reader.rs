@@ -237,6 +237,12 @@ impl Reader {
         rows.iter().map(|(key, _)| keys::decode_registered(key).map_err(damaged)).collect()
     }
 
+    /// The conversations of a slot whose messages are not kept for ever.
+    pub(crate) fn retained(&self, slot: u16) -> Result<Vec<ConversationId>, StoreError> {
+        let rows = load::all(&*self.tables, keys::retained_range(slot))?;
+        rows.iter().map(|(key, _)| keys::decode_retained(key).map_err(damaged)).collect()
+    }
+
     fn one<T>(
         &self,
         key: &[u8],

@@ -38,11 +38,20 @@ struct Shard {
 }
 
 #[derive(Default)]
-struct Told(Mutex<Vec<String>>);
+struct Told(Mutex<Vec<String>>, Mutex<std::collections::BTreeSet<ConversationId>>);
 
 impl Publish for Told {
     fn publish(&self, events: Vec<ShardEvent>) {
         self.0.lock().extend(events.iter().map(|event| format!("{event:?}")));
+    }
+
+    fn settled(
+        &self,
+        _group: GroupId,
+        _index: u64,
+        conversations: &std::collections::BTreeSet<ConversationId>,
+    ) {
+        self.1.lock().extend(conversations);
     }
 
     fn replaced(&self, slots: std::ops::Range<u16>) {
@@ -213,13 +222,13 @@ impl Dice {
         (0..count)
             .map(|_| {
                 let commands: Vec<_> = (0..self.below(5)).map(|_| self.command()).collect();
-                entry(1000 + self.below(50), &commands)
+                entry(1000 + self.below(4) * 900 + self.below(50), &commands)
             })
             .collect()
     }
 
     fn command(&self) -> Command {
-        match self.below(20) {
+        match self.below(24) {
             0..8 => self.say(),
             8 => self.change(),
             9..12 => self.confirm(),
@@ -229,6 +238,7 @@ impl Dice {
             14 => remove(self.name(), self.name()),
             15 => Command::OutboxDone(self.below(12)),
             16 => register(self.name()),
+            17..20 => self.expire(),
             _ => Command::User { user: user(self.name()), command: self.user_command() },
         }
     }
@@ -262,6 +272,18 @@ impl Dice {
             },
         };
         Command::Conversation { id, command: chat::Command::Change(change) }
+    }
+
+    /// Messages are kept for a second, or for ever; or their time has passed.
+    fn expire(&self) -> Command {
+        let by = self.name();
+        let id = if self.below(2) == 0 { team() } else { direct(by, self.name()) };
+        let retention = (self.below(4) > 0).then_some(chat::Retention(1));
+        let command = match self.below(3) {
+            0 => chat::Command::SetRetention { by: user(by), retention },
+            _ => chat::Command::Expire { up_to: Seq(1 + self.below(4)) },
+        };
+        Command::Conversation { id, command }
     }
 
     fn rename(&self) -> Command {

@@ -36,6 +36,11 @@ pub fn encode_conversation_command(id: ConversationId, command: &Command) -> Byt
             member: member.as_str().to_owned(),
             role: change::role_number(*role),
         }),
+        Command::SetRetention { by, retention } => Wire::SetRetention(log::SetRetention {
+            by: by.as_str().to_owned(),
+            seconds: change::seconds(*retention),
+        }),
+        Command::Expire { up_to } => Wire::Expire(log::Expire { up_to: up_to.0 }),
         Command::ConfirmChanges { user, device, change } => {
             Wire::ConfirmChanges(log::ConfirmChanges {
                 user: user.as_str().to_owned(),
@@ -149,6 +154,11 @@ pub(super) fn read(
             member: read::user("set_role.member", &set.member)?,
             role: change::role("set_role.role", set.role)?,
         },
+        Wire::SetRetention(set) => Command::SetRetention {
+            by: read::user("set_retention.by", &set.by)?,
+            retention: change::retention(set.seconds),
+        },
+        Wire::Expire(expire) => Command::Expire { up_to: Seq(expire.up_to) },
         Wire::ConfirmChanges(confirm) => Command::ConfirmChanges {
             user: read::user("confirm_changes.user", &confirm.user)?,
             device: read::device("confirm_changes.device", confirm.device)?,

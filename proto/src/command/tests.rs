@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::arbitrary::{
     asset_id, body, conversation, damage, device, digest, garbage, group, holders, link_to,
-    message_id, push, role, seq, target, text, timestamp, user,
+    message_id, push, retention, role, seq, target, text, timestamp, user,
 };
 
 fn users() -> impl Strategy<Value = BTreeSet<chat::UserId>> {
@@ -45,6 +45,8 @@ fn chat_command() -> impl Strategy<Value = Chat> {
         }),
         (user(), text(20)).prop_map(|(by, name)| Chat::RenameGroup { by, name }),
         (user(), user(), role()).prop_map(|(by, member, role)| Chat::SetRole { by, member, role }),
+        (user(), retention()).prop_map(|(by, retention)| Chat::SetRetention { by, retention }),
+        seq().prop_map(|up_to| Chat::Expire { up_to }),
         (user(), device(), message_id(), seq(), wish()).prop_map(
             |(by, device, change_id, seq, wish)| Chat::Change(ChangeMessage {
                 by,

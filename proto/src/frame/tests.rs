@@ -121,7 +121,7 @@ fn history_is_read_in_one_direction_at_a_time() {
 
 #[test]
 fn an_unknown_client_frame_is_refused_and_an_unknown_server_frame_passed_over() {
-    let unknown = Bytes::from_static(&[15 << 3 | 2, 0]);
+    let unknown = Bytes::from_static(&[14 << 3 | 2, 0]);
     assert!(decode_client_frame(unknown.clone()).is_err());
     assert_eq!(decode_server_frame(unknown), Ok(None));
 }

@@ -6,8 +6,8 @@ use cluster_config::GroupId;
 use super::parts::{
     ACCOUNT, APPLIED, ASSET, ASSETS, CHANGE, CHANGE_REF, CHANGES, CLUSTER_CONFIG, CURSOR,
     DEAD_LETTER, DEVICE, HEAD, INSTALLING, KEEPING, KEPT, LINK, MARK, MEMBER, MESSAGE, MESSAGE_REF,
-    NOTICE, OUTBOX, OVERLAY, PRODUCER, Parts, REGISTERED, REGISTRATION, RESERVED, SETTINGS,
-    STAGING, STATE, TOTAL, USER,
+    NOTICE, OUTBOX, OVERLAY, PRODUCER, Parts, REGISTERED, REGISTRATION, RESERVED, RETAINED,
+    SETTINGS, STAGING, STATE, TOTAL, USER,
 };
 use crate::DecodeError;
 
@@ -56,6 +56,8 @@ pub enum Key {
     PushMark(UserId, PushId, ConversationId),
     /// A registration's dead letter.
     DeadLetter(UserId, PushId, u64),
+    /// Messages of this conversation are not kept for ever.
+    Retained(ConversationId),
     /// Applied state of a Raft group.
     Applied(GroupId),
     /// An item of a Raft group's outbox.
@@ -94,6 +96,7 @@ pub fn parse(key: &[u8]) -> Result<Key, DecodeError> {
         (_, CHANGES) => parse_changes(key),
         (_, ASSETS) => parse_assets(key),
         (_, REGISTERED) => super::decode_registered(key).map(Key::Registered),
+        (_, RETAINED) => super::decode_retained(key).map(Key::Retained),
         _ => Err(parts.error("unknown kind")),
     }
 }

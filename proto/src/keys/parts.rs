@@ -26,6 +26,9 @@ pub(super) const ASSETS: u8 = 0x60;
 /// Users who have registrations.
 pub(super) const REGISTERED: u8 = 0x70;
 
+/// Conversations whose messages are not kept for ever.
+pub(super) const RETAINED: u8 = 0x80;
+
 /// Below [`RESERVED`].
 pub(super) const APPLIED: u8 = 0x01;
 pub(super) const OUTBOX: u8 = 0x02;

@@ -39,6 +39,7 @@ fn all(id: ConversationId, device: chat::DeviceId, user_id: chat::UserId) -> Vec
         (Key::Notice(user_id.clone(), PUSH, 9), notice(&user_id, PUSH, 9)),
         (Key::PushMark(user_id.clone(), PUSH, id), push_mark(&user_id, PUSH, id)),
         (Key::DeadLetter(user_id.clone(), PUSH, 9), dead_letter(&user_id, PUSH, 9)),
+        (Key::Retained(id), retained(id)),
         (Key::Applied(group), applied(group)),
         (Key::Outbox(group, 9), outbox(group, 9)),
         (Key::Staging(group, head(id).to_vec()), staging(group, &head(id))),

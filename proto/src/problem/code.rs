@@ -90,6 +90,8 @@ codes! {
     MessageDeleted = "message_deleted", 409, false, "The message was deleted";
     /// An upload goes on at another byte, which is `expected`.
     OffsetMismatch = "offset_mismatch", 409, false, "The upload goes on elsewhere";
+    /// The message was kept for as long as messages are kept in its conversation.
+    MessageExpired = "message_expired", 410, false, "The message has expired";
     /// A version of a protocol that is not spoken here.
     UnsupportedVersion = "unsupported_version", 412, false, "This version is not spoken here";
     /// A part of the request is larger than its limit, which is `expected`.

@@ -20,6 +20,7 @@ impl From<&Refusal> for ProblemCode {
             Refusal::TooManyConversations { .. } => ProblemCode::TooManyConversations,
             Refusal::NoSuchMessage => ProblemCode::NoSuchMessage,
             Refusal::MessageDeleted => ProblemCode::MessageDeleted,
+            Refusal::MessageExpired => ProblemCode::MessageExpired,
             Refusal::TooManyReactions { .. } => ProblemCode::TooManyReactions,
             Refusal::TooManyEdits { .. } => ProblemCode::TooManyEdits,
             Refusal::TooManyMentions { .. } => ProblemCode::TooManyMentions,
@@ -66,6 +67,7 @@ impl From<&Refusal> for Problem {
             | Refusal::NotAllowed
             | Refusal::NoSuchMessage
             | Refusal::MessageDeleted
+            | Refusal::MessageExpired
             | Refusal::NoSuchRegistration
             | Refusal::NoSuchUser
             | Refusal::NoSuchDevice

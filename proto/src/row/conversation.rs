@@ -1,7 +1,9 @@
 //! Head, member, producer, cursor.
 
 use bytes::Bytes;
-use chat::{ChangeNumber, Cursor, Head, History, Kind, Member, Order, Producer, Seq, Timestamp};
+use chat::{
+    ChangeNumber, Cursor, Head, History, Kind, Member, Order, Producer, Retention, Seq, Timestamp,
+};
 use prost::Message as _;
 
 use crate::{DecodeError, change, read, rows, wire};
@@ -26,6 +28,8 @@ pub fn encode_head(head: &Head) -> Bytes {
     wire::uint64(&mut out, 6, head.created_at.0);
     wire::uint64(&mut out, 10, head.last_change.0);
     wire::uint64(&mut out, 11, head.last_change_at.0);
+    wire::uint64(&mut out, 20, change::seconds(head.retention));
+    wire::uint64(&mut out, 21, head.expired.0);
     out.into()
 }
 
@@ -54,7 +58,23 @@ pub fn decode_head(bytes: &[u8]) -> Result<Head, DecodeError> {
         created_at: Timestamp(row.created_at_ms),
         last_change: ChangeNumber(row.last_change),
         last_change_at: Timestamp(row.last_change_at_ms),
+        retention: change::retention(row.retention_seconds),
+        expired: Seq(row.expired),
     })
+}
+
+/// The bytes that say that messages are not kept for ever.
+pub fn encode_retained(retention: Retention) -> Bytes {
+    rows::Retained { seconds: retention.0 }.encode_to_vec().into()
+}
+
+/// For how long messages are kept, by these bytes.
+///
+/// # Errors
+/// [`DecodeError`] with the field that is wrong.
+pub fn decode_retained(bytes: &[u8]) -> Result<Retention, DecodeError> {
+    let row = rows::Retained::decode(bytes).map_err(DecodeError::of("retained"))?;
+    change::retention(row.seconds).ok_or_else(|| DecodeError::missing("retained.seconds"))
 }
 
 /// The bytes of a membership.

@@ -9,8 +9,8 @@ use prost::Message as _;
 
 use super::*;
 use crate::arbitrary::{
-    asset, change, conversation, damage, digest, garbage, group, link_to, message, overlay, seq,
-    target, text, timestamp, user,
+    asset, change, conversation, damage, digest, garbage, group, link_to, message, overlay,
+    retention, seq, target, text, timestamp, user,
 };
 use crate::rows;
 
@@ -25,8 +25,9 @@ fn kind() -> impl Strategy<Value = Kind> {
 }
 
 fn head() -> impl Strategy<Value = Head> {
-    (kind(), seq(), timestamp(), any::<[u8; 32]>(), timestamp(), seq(), timestamp()).prop_map(
-        |(kind, last_seq, last_at, chain, created_at, last_change, last_change_at)| Head {
+    let kept = (retention(), seq());
+    (kind(), seq(), timestamp(), any::<[u8; 32]>(), timestamp(), seq(), timestamp(), kept).prop_map(
+        |(kind, last_seq, last_at, chain, created_at, last_change, last_change_at, kept)| Head {
             kind,
             last_seq,
             last_at,
@@ -34,6 +35,8 @@ fn head() -> impl Strategy<Value = Head> {
             created_at,
             last_change: ChangeNumber(last_change.0),
             last_change_at,
+            retention: kept.0,
+            expired: kept.1,
         },
     )
 }
@@ -195,7 +198,7 @@ fn decode_all(bytes: &[u8]) {
     let _ = (decode_link(bytes), decode_owed(bytes), decode_applied(bytes));
     let _ = (decode_upload(bytes), decode_asset(bytes), decode_storage(bytes), decode_kept(bytes));
     let _ = (decode_registration(bytes), decode_notice(bytes), decode_dead_letter(bytes));
-    let _ = (decode_push_mark(bytes), decode_registered(bytes));
+    let _ = (decode_push_mark(bytes), decode_registered(bytes), decode_retained(bytes));
 }
 
 #[test]

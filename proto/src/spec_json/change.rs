@@ -2,10 +2,10 @@
 //! that knows nothing of changes never takes one for a message.
 
 use chat::{
-    CanonicalId, Change, ChangeNumber, ConversationId, Message, MessageId, Overlay, Role, Seq,
-    Timestamp, UserId, What, Wish,
+    CanonicalId, Change, ChangeNumber, ConversationId, Message, MessageId, Overlay, Retention,
+    Role, Seq, Timestamp, UserId, What, Wish,
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::item::{self, BadJson};
 use super::writer::Writer;
@@ -30,6 +30,9 @@ pub struct BadChange {
     /// What is wrong.
     pub error: BadJson,
 }
+
+/// Seconds of a day.
+pub const DAY_SECONDS: u64 = 24 * 3600;
 
 /// Longest change id that is echoed in a refusal.
 const ECHO_BYTES_MAX: usize = chat::limits::MESSAGE_ID_BYTES_MAX;
@@ -252,6 +255,11 @@ fn write_what(out: &mut Writer, what: &What) {
             members.iter().for_each(|member| out.text(member.as_str()));
             out.close(b']');
         }
+        What::RetentionSet { retention } => {
+            kind(out, "retention");
+            out.name("retention");
+            out.json(&retention_json(*retention));
+        }
         What::Removed { member, promoted } => {
             kind(out, "removed");
             out.name("userId");
@@ -261,6 +269,17 @@ fn write_what(out: &mut Writer, what: &What) {
                 out.text(promoted.as_str());
             }
         }
+    }
+}
+
+/// For how long messages are kept: `{"days":n}` where that is whole days, else `{"seconds":n}`; `null`: for ever.
+pub fn retention_json(retention: Option<Retention>) -> Value {
+    match retention {
+        None => Value::Null,
+        Some(Retention(seconds)) if seconds.is_multiple_of(DAY_SECONDS) => {
+            json!({ "days": seconds / DAY_SECONDS })
+        }
+        Some(Retention(seconds)) => json!({ "seconds": seconds }),
     }
 }
 

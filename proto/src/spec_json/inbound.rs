@@ -1,17 +1,25 @@
 //! One text frame of a client.
 
+use std::collections::BTreeSet;
+
 use chat::{ConversationId, GroupId, UserId};
 use serde_json::{Map, Value};
 
 use super::PAYLOAD_ITEMS_MAX;
 use super::change::{self, BadChange, ChangeItem};
 use super::item::{self, BadItem, BadJson, Item, SentTo};
+use super::presence;
 
 /// What a client said in one text frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Inbound {
-    /// `{"token":"…"}`: who speaks, where headers cannot say it.
-    Token(String),
+    /// `{"token":"…","resume":"…"}`: who speaks, where headers cannot say it.
+    Token {
+        /// The access token.
+        token: String,
+        /// What an earlier link was given for this one; empty when there was none and this one wants to be given some.
+        resume: Option<String>,
+    },
     /// `{"connection_id":"…","payload":[…]}`.
     Payload {
         /// As the client wrote it; the session says whether it must match.
@@ -23,6 +31,8 @@ pub enum Inbound {
     Changes(Vec<Result<ChangeItem, Box<BadChange>>>),
     /// `{"connection_id","typing":{…}}`.
     Typing(TypingIn),
+    /// `{"connection_id","watch":{"users":[…]}}`: all who are to be watched from now on.
+    Watch(BTreeSet<UserId>),
 }
 
 /// The client's user is writing, or no more.
@@ -54,7 +64,8 @@ pub fn parse(text: &str) -> Result<Inbound, BadJson> {
         return Err(BadJson::new("", "must be an object"));
     };
     if let Some(token) = item::text(&mut fields, "token")? {
-        return Ok(Inbound::Token(token));
+        let resume = item::text(&mut fields, "resume")?;
+        return Ok(Inbound::Token { token, resume });
     }
     let connection_id = item::text(&mut fields, "connection_id")?;
     if !fields.contains_key("payload") {
@@ -65,6 +76,9 @@ pub fn parse(text: &str) -> Result<Inbound, BadJson> {
         }
         if let Some(typing) = fields.remove("typing") {
             return self::typing(typing).map(Inbound::Typing);
+        }
+        if let Some(watch) = fields.remove("watch") {
+            return presence::watch(watch).map(Inbound::Watch);
         }
     }
     match fields.remove("payload") {

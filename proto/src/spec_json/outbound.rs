@@ -52,12 +52,21 @@ pub struct Payload {
     catching_up: bool,
 }
 
-/// `{"connection_id":"…"}`: the first thing a client is told once it is known.
-pub fn connected(connection_id: &str) -> String {
-    let mut out = Writer::with_capacity(connection_id.len() + 24);
+/// `{"connection_id":"…","resume":"…"}`: the first thing a client is told once it is known, and what it is given for its
+/// next link. With `reset`, what it came with says nothing any more.
+pub fn connected(connection_id: &str, resume: &str, reset: bool) -> String {
+    let mut out = Writer::with_capacity(connection_id.len() + resume.len() + 48);
     out.open(b'{');
     out.name("connection_id");
     out.text(connection_id);
+    if !resume.is_empty() {
+        out.name("resume");
+        out.text(resume);
+    }
+    if reset {
+        out.name("reset");
+        out.boolean(true);
+    }
     out.close(b'}');
     out.finish()
 }
@@ -248,8 +257,13 @@ pub enum Paging {
     Around(Option<CanonicalId>, Option<CanonicalId>),
 }
 
-/// The body of `GET /messages/…`: ascending by sequence. `{"messages":[{"payload":[…]}],"next_after_id":…}`.
-pub fn history_page<'a>(messages: impl IntoIterator<Item = Entity<'a>>, paging: Paging) -> String {
+/// The body of `GET /messages/…`: ascending by sequence. `{"messages":[{"payload":[…]}],"next_after_id":…}`, and where
+/// messages have `expired`, up to which.
+pub fn history_page<'a>(
+    messages: impl IntoIterator<Item = Entity<'a>>,
+    paging: Paging,
+    expired: Seq,
+) -> String {
     let mut messages = messages.into_iter().peekable();
     let mut out = Writer::with_capacity(ITEM_BYTES);
     out.open(b'{');
@@ -277,6 +291,10 @@ pub fn history_page<'a>(messages: impl IntoIterator<Item = Entity<'a>>, paging: 
             Some(id) => out.plain(id),
             None => out.null(),
         }
+    }
+    if expired > Seq(0) {
+        out.name("expiredUpTo");
+        out.number(expired.0);
     }
     out.close(b'}');
     out.finish()

@@ -59,7 +59,7 @@ fn the_request_of_the_specification_is_understood() {
 
 #[test]
 fn a_token_is_a_token() {
-    assert_eq!(parse(r#"{"token":"t"}"#), Ok(Inbound::Token("t".into())));
+    assert_eq!(parse(r#"{"token":"t"}"#), Ok(Inbound::Token { token: "t".into(), resume: None }));
     assert_eq!(parse(r#"{"token":7}"#).map_err(|bad| bad.field), Err("token".into()));
 }
 
@@ -360,15 +360,19 @@ fn the_clients_own_timestamp_is_kept() {
 
 #[test]
 fn pages_of_history_say_where_the_next_begins() {
-    let nothing = history_page([], Paging::After(None));
+    let nothing = history_page([], Paging::After(None), Seq(0));
     assert_eq!(nothing, r#"{"messages":[],"next_after_id":null}"#);
+    let expired = history_page([], Paging::After(None), Seq(9));
+    assert_eq!(expired, r#"{"messages":[],"next_after_id":null,"expiredUpTo":9}"#);
     let message = hello();
     let page = [entity(&message, Addressee::Receiver("bob"))];
-    let text = history_page(page, Paging::Before(Some(message.canonical_id())));
+    let text = history_page(page, Paging::Before(Some(message.canonical_id())), Seq(0));
     let told: Value = serde_json::from_str(&text).expect("JSON");
     assert_eq!(told["next_before_id"], message.canonical_id().to_string());
     assert_eq!(told["messages"][0]["payload"][0]["sequence"], 7);
-    assert_eq!(connected("a\"b"), r#"{"connection_id":"a\"b"}"#);
+    assert_eq!(connected("a\"b", "", false), r#"{"connection_id":"a\"b"}"#);
+    let reset = r#"{"connection_id":"c","resume":"r","reset":true}"#;
+    assert_eq!(connected("c", "r", true), reset);
 }
 
 proptest! {

@@ -118,6 +118,7 @@ fn changes() -> Vec<(&'static str, What)> {
         ("renamed", What::Renamed { name: "The crew".into() }),
         ("role_set", What::RoleSet { member: user("bob"), role: Role::Admin }),
         ("added", What::Added { members: [user("bob"), user("carol")].into() }),
+        ("retention_set", What::RetentionSet { retention: Some(chat::Retention(86_400)) }),
         ("removed", What::Removed { member: user("bob"), promoted: Some(user("carol")) }),
     ]
 }

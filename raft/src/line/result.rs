@@ -5,7 +5,7 @@ use bytes::Bytes;
 use openraft::errors::{ClientWriteError, ForwardReason};
 
 use super::{AnswerSender, count_refusal};
-use crate::{NodeId, ProposeError, types::WriteResult};
+use crate::{NodeId, ProposeError, figures, types::WriteResult};
 
 /// The fate of an entry.
 pub(super) enum Verdict {
@@ -61,7 +61,7 @@ impl Verdict {
             let _ = answer.send(Ok(outcome));
         }
         if applied > 0 {
-            metrics::counter!("raft_proposals_total", "result" => "applied").increment(applied);
+            figures::APPLIED.increment(applied);
         }
         for answer in waiting {
             count_refusal(&error);

@@ -6,6 +6,7 @@
 
 use super::{Disk, DiskFile, DiskLock, DiskThread, Pace, Space, Work};
 use crate::error::StoreError;
+use crate::figures::{SYNC_SECONDS, timed};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -27,6 +28,8 @@ const NETWORK_FILE_SYSTEMS: [u64; 6] = [
 #[derive(Clone, Debug)]
 pub struct FsDisk {
     folder: PathBuf,
+    /// Whether files may be written; if not, none is made either.
+    writable: bool,
 }
 
 impl FsDisk {
@@ -65,7 +68,13 @@ impl FsDisk {
             let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
             File::open(parent).and_then(|parent| parent.sync_all()).map_err(failed)?;
         }
-        Ok(Self { folder })
+        Ok(Self { folder, writable: true })
+    }
+
+    /// A folder that is looked at and not changed: nothing is made, and files are opened for reading alone.
+    #[must_use]
+    pub fn to_read(folder: impl Into<PathBuf>) -> Self {
+        Self { folder: folder.into(), writable: false }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -92,7 +101,7 @@ impl DiskFile for FsFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
-        self.0.sync_data()
+        timed(&SYNC_SECONDS, || self.0.sync_data())
     }
 
     fn len(&self) -> io::Result<u64> {
@@ -125,7 +134,7 @@ impl DiskThread for FsThread {
 
 impl Disk for FsDisk {
     fn open(&self, name: &str) -> io::Result<Arc<dyn DiskFile>> {
-        let file = OpenOptions::new().read(true).write(true).open(self.path(name))?;
+        let file = OpenOptions::new().read(true).write(self.writable).open(self.path(name))?;
         Ok(Arc::new(FsFile(file)))
     }
 
@@ -162,8 +171,8 @@ impl Disk for FsDisk {
 
     fn lock(&self, name: &str) -> io::Result<Box<dyn DiskLock>> {
         let mut options = OpenOptions::new();
-        let file =
-            options.read(true).write(true).create(true).truncate(false).open(self.path(name))?;
+        options.read(true).write(self.writable).create(self.writable).truncate(false);
+        let file = options.open(self.path(name))?;
         match file.try_lock() {
             Ok(()) => Ok(Box::new(FsLock(file))),
             Err(TryLockError::WouldBlock) => Err(io::ErrorKind::WouldBlock.into()),

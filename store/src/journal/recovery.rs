@@ -71,6 +71,43 @@ pub(crate) fn recover(disk: Arc<dyn Disk>, config: &JournalConfig) -> Result<Fou
     Ok(Found { segments, writer, groups: reader.groups })
 }
 
+/// A journal as read by somebody who changes nothing.
+pub(crate) struct Seen {
+    /// Number and bytes of each segment.
+    pub(crate) segments: Vec<(u32, u64)>,
+    pub(crate) oldest: u32,
+    pub(crate) groups: BTreeMap<u32, FoundGroup>,
+}
+
+/// Whose journal this is, as its first segment says.
+pub(crate) fn identity(disk: &dyn Disk) -> Result<[u8; 16], StoreError> {
+    let at = |error| StoreError::while_doing("read", disk.location(), &error);
+    let names = disk.list().map_err(at)?;
+    let Some(name) = names.iter().find(|name| segment_number(name).is_some()) else {
+        return Err(StoreError::corrupt(disk.location(), 0, "there is no segment"));
+    };
+    let mut page = vec![0; SEGMENT_HEADER_BYTES];
+    disk.open(name).and_then(|file| file.read_at(&mut page, 0)).map_err(at)?;
+    let header = SegmentHeader::decode(&page);
+    let wrong = |_| StoreError::corrupt(name, 0, "the header is not one that is known here");
+    Ok(header.map_err(wrong)?.identity)
+}
+
+/// Reads what the folder holds and changes nothing.
+pub(crate) fn read(disk: &dyn Disk, config: &JournalConfig) -> Result<Seen, StoreError> {
+    let names =
+        disk.list().map_err(|error| StoreError::while_doing("list", disk.location(), &error))?;
+    let mut files = Files { by_number: BTreeMap::new(), prepared: None, spares: Vec::new() };
+    for number in names.iter().filter_map(|name| segment_number(name)) {
+        files.by_number.insert(number, open_segment(disk, config, number)?.0);
+    }
+    let segments = files.by_number.values().map(|one| (one.number, one.capacity)).collect();
+    let mut reader = Reader::new(newest_run(&files));
+    let writer = reader.read_all()?;
+    reader.check_complete(writer.oldest)?;
+    Ok(Seen { segments, oldest: writer.oldest, groups: reader.groups })
+}
+
 fn open_segment(
     disk: &dyn Disk,
     config: &JournalConfig,

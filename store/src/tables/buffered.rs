@@ -18,6 +18,7 @@ use parking_lot::{Condvar, Mutex, RwLock};
 
 use super::{Batch, Direction, KeyRange, Row, RowView, Tables, assert_bounds};
 use crate::StoreError;
+use crate::figures::{DRAIN_SECONDS, FLUSH_SECONDS, timed};
 
 /// What waits before it is drained: at 10,000 messages a second about a tenth of a second, in which a hot row is
 /// rewritten many times.
@@ -137,7 +138,7 @@ impl<T: Tables> Shared<T> {
                 None => batch.delete(key.clone()),
             }
         }
-        let written = self.inner.write(batch);
+        let written = timed(&DRAIN_SECONDS, || self.inner.write(batch));
         let mut waiting = self.waiting.write();
         match &written {
             Ok(()) => waiting.old = Arc::default(),
@@ -241,8 +242,10 @@ impl<T: Tables> Tables for Buffered<T> {
     }
 
     fn flush(&self) -> Result<(), StoreError> {
-        self.shared.drain()?;
-        self.shared.inner.flush()
+        timed(&FLUSH_SECONDS, || {
+            self.shared.drain()?;
+            self.shared.inner.flush()
+        })
     }
 
     fn view(&self, range: KeyRange) -> Result<Box<dyn RowView>, StoreError> {

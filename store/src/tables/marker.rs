@@ -32,7 +32,39 @@ pub(super) struct Marker {
     pub(super) sealed: bool,
 }
 
+impl Marker {
+    /// What the marker of the folder `path` says.
+    ///
+    /// # Errors
+    /// When there is none, or it cannot be read.
+    pub(super) fn read(path: &Path) -> Result<Self, StoreError> {
+        let file = path.join(MARKER);
+        let text = std::fs::read_to_string(&file).map_err(|error| StoreError::io(&file, error))?;
+        decode(&text).map_err(|error| match error {
+            Unreadable::Version(found) => {
+                let file = file.display().to_string();
+                StoreError::WrongVersion { file, found, expected: FORMAT }
+            }
+            Unreadable::Damaged => StoreError::corrupt(&file, 0, "no marker of tables"),
+        })
+    }
+}
+
 impl Folder {
+    /// Whether another process has the folder. Nothing is made for that.
+    pub(super) fn is_locked(path: &Path) -> Result<bool, StoreError> {
+        let file = match File::open(path.join(LOCK)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            Err(error) => return Err(StoreError::io(path.join(LOCK), error)),
+        };
+        match file.try_lock() {
+            Ok(()) => Ok(false),
+            Err(TryLockError::WouldBlock) => Ok(true),
+            Err(TryLockError::Error(error)) => Err(StoreError::io(path.join(LOCK), error)),
+        }
+    }
+
     /// Makes or opens the folder, locks it, and checks or writes the marker.
     ///
     /// # Errors

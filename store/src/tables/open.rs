@@ -56,6 +56,32 @@ pub fn open_tables(
     })
 }
 
+/// Opens the tables in `path` as they lie there, whichever engine wrote them: sealed values stay sealed. For tools that
+/// count rows, on a copy: an engine tidies its files when it opens them.
+///
+/// # Errors
+/// As [`open_tables`], and when the folder has no tables.
+pub fn open_as_they_lie(path: impl AsRef<Path>) -> Result<(Engine, Arc<dyn Tables>), StoreError> {
+    let path = path.as_ref();
+    let marker = Marker::read(path)?;
+    let options = TablesOptions::default();
+    let tables: Arc<dyn Tables> = match marker.engine {
+        Engine::Fjall => Arc::new(FjallTables::open(Folder::claim(path, &marker)?, &options)?),
+        Engine::Sled => Arc::new(SledTables::open(Folder::claim(path, &marker)?, &options)?),
+        Engine::Memory => Arc::new(MemoryTables::new()),
+    };
+    Ok((marker.engine, tables))
+}
+
+/// Whether a process has the tables in `path` open.
+///
+/// # Errors
+/// When the folder has no tables.
+pub fn is_open_elsewhere(path: impl AsRef<Path>) -> Result<bool, StoreError> {
+    Marker::read(path.as_ref())?;
+    Folder::is_locked(path.as_ref())
+}
+
 /// Seals before a row reaches the engine, behind the buffer: a row that is rewritten while it waits is sealed once.
 fn sealed(tables: impl Tables, options: &TablesOptions) -> Arc<dyn Tables> {
     match &options.sealer {

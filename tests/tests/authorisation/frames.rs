@@ -155,6 +155,8 @@ fn nothing_is_missing(world: &World) {
         rows(world, "x").iter().map(|row| row.kind.to_owned()).collect();
     // Nothing answers it, and nobody who takes no part is passed on: `tests/changes.rs` waits for what follows.
     kinds.insert("typing".to_owned());
+    // It is answered user by user: `tests/presence.rs` has who is told of whom.
+    kinds.insert("watch_presence".to_owned());
     kinds.insert("hello".to_owned());
     assert_eq!(kinds, oneof(SCHEMA, "ClientFrame", "frame"), "every frame has a row");
     let ways = |names: [&str; 3]| names.map(str::to_owned).into_iter().collect::<BTreeSet<_>>();
@@ -219,12 +221,14 @@ impl Native {
                 server_frame::Frame::HistoryPage(page) => page.problem,
                 server_frame::Frame::Changed(changed) => changed.problem,
                 server_frame::Frame::ChangesConfirmed(confirmed) => confirmed.problem,
+                server_frame::Frame::Presence(presence) => presence.problem,
                 server_frame::Frame::Problem(problem) => Some(problem),
                 server_frame::Frame::Deliver(_)
                 | server_frame::Frame::Status(_)
                 | server_frame::Frame::GoAway(_)
                 | server_frame::Frame::Changes(_)
                 | server_frame::Frame::Typing(_)
+                | server_frame::Frame::Resume(_)
                 | server_frame::Frame::CaughtUp(_) => continue,
             };
             return problem.map_or(Verdict::Allowed, |problem| Verdict::refused(problem.code));
@@ -234,7 +238,7 @@ impl Native {
 
 fn hello(world: &World, who: Who) -> Option<client_frame::Frame> {
     let token = world.tokens.get(&who)?.clone();
-    Some(client_frame::Frame::Hello(frames::Hello { token, version: 1 }))
+    Some(client_frame::Frame::Hello(frames::Hello { token, version: 1, resume: None }))
 }
 
 pub(crate) async fn judge(world: &mut World, judge: &Judge) {
@@ -291,7 +295,7 @@ async fn binary(world: &World, judge: &Judge, who: Who, quic: bool) {
 fn kinds_of_json(inbound: &Inbound) {
     match inbound {
         // Answered like the frames of these names, through the same core.
-        Inbound::Token(_) | Inbound::Changes(_) | Inbound::Typing(_) => {}
+        Inbound::Token { .. } | Inbound::Changes(_) | Inbound::Typing(_) | Inbound::Watch(_) => {}
         Inbound::Payload { items, .. } => {
             for item in items.iter().flatten() {
                 match item {

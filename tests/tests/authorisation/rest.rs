@@ -199,6 +199,9 @@ fn groups() -> Vec<Row> {
         row("PUT", "/v1/groups/{group}/members/{user}", "a role", Rule::Managers, |_, _| {
             with(format!("/v1/groups/{GROUP}/members/az-temp"), json!({ "role": "member" }))
         }),
+        row("PUT", "/v1/groups/{group}/retention", "for ever", Rule::Managers, |_, _| {
+            with(format!("/v1/groups/{GROUP}/retention"), json!({ "days": null }))
+        }),
         row("DELETE", "/v1/groups/{group}/members/{user}", "another", Rule::Managers, |_, _| {
             get(format!("/v1/groups/{GROUP}/members/az-temp"))
         }),
@@ -210,7 +213,12 @@ fn changes() -> Vec<Row> {
     const ONE: &str = "/v1/messages/{id}";
     const REACTION: &str = "/v1/messages/{id}/reaction";
     const CHANGES: &str = "/v1/conversations/{conversation}/changes";
+    const RETENTION: &str = "/v1/conversations/{conversation}/retention";
     let none = "no_such_conversation";
+    let kept = |id: &str| {
+        let (conversation, _) = id.rsplit_once('-').expect("a canonical id");
+        with(format!("/v1/conversations/{conversation}/retention"), json!({ "days": null }))
+    };
     let page = |id: &str| {
         let (conversation, _) = id.rsplit_once('-').expect("a canonical id");
         get(format!("/v1/conversations/{conversation}/changes"))
@@ -230,6 +238,8 @@ fn changes() -> Vec<Row> {
         row("DELETE", REACTION, "in the group", Rule::Group, |made, _| {
             get(format!("/v1/messages/{}/reaction", made.said[0]))
         }),
+        row("PUT", RETENTION, "of the group", Rule::Managers, move |made, _| kept(&made.said[0])),
+        row("PUT", RETENTION, "of two", Rule::Direct(none), move |made, _| kept(&made.said[1])),
         row("GET", CHANGES, "of the group", Rule::Group, move |made, _| page(&made.said[0])),
         row("GET", CHANGES, "of two", Rule::Direct(none), move |made, _| page(&made.said[1])),
     ]

@@ -111,7 +111,7 @@ pub(crate) async fn connections(node: &Process) {
     }
     // All of them are gone from the node, too.
     let gone = async {
-        while node.metric("synod_links ").await > 3.0 {
+        while node.metric("synod_links{kind=\"websocket\"} ").await > 3.0 {
             tokio::time::sleep(LOOK_AGAIN).await;
         }
     };

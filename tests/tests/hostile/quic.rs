@@ -147,7 +147,7 @@ pub(crate) async fn a_link_that_moves_all_the_time(node: &Process) {
     let who = Stranger::arrive(node.plain(), "nomad").await;
     let tls = ClientTls::from_ca_pem(&node.ca_pem()).expect("the cluster's authority");
     let mut link = transport::dial::quic(&tls, proxy.address).await.expect("a link");
-    let hello = proto::frames::Hello { token: who.token.clone(), version: 1 };
+    let hello = proto::frames::Hello { token: who.token.clone(), version: 1, resume: None };
     say(&mut link, client_frame::Frame::Hello(hello)).await;
     proxy.moving.store(1, Ordering::Relaxed);
     let talk = async {

@@ -94,7 +94,7 @@ async fn over_text(mut chat: Chat, stop: CancellationToken) -> Seen {
 
 async fn over_quic(mut link: Link, token: String, stop: CancellationToken) -> Seen {
     let mut seen = Seen::default();
-    say(&mut link, client_frame::Frame::Hello(Hello { token, version: 1 })).await;
+    say(&mut link, client_frame::Frame::Hello(Hello { token, version: 1, resume: None })).await;
     while stop.run_until_cancelled(tokio::time::sleep(PAUSE)).await.is_some() {
         let since = Instant::now();
         let tag = seen.messages as u64 + 1;
@@ -133,7 +133,7 @@ pub(crate) async fn stored(link: &mut Link, tag: u64) {
 /// A link with a session on it.
 pub(crate) async fn link_of(node: &Process, tls: &Arc<ClientTls>, token: &str) -> Link {
     let mut link = transport::dial::quic(tls, node.address()).await.expect("a link");
-    let hello = Hello { token: token.to_owned(), version: 1 };
+    let hello = Hello { token: token.to_owned(), version: 1, resume: None };
     say(&mut link, client_frame::Frame::Hello(hello)).await;
     link
 }

@@ -107,7 +107,11 @@ fn unavailable_moves_to_the_next_node() {
 #[test]
 fn go_away_moves_to_the_node_that_it_names() {
     let (mut script, link) = Script::connected(3);
-    let away = frames::GoAway { addresses: vec!["127.0.0.1:7402".into()], after_ms: 0 };
+    let away = frames::GoAway {
+        addresses: vec!["127.0.0.1:7402".into()],
+        after_ms: 0,
+        ..Default::default()
+    };
     script.say(link, ServerFrame::GoAway(away));
     assert_eq!(script.dialled[0].1, 2);
     assert!(script.closed.is_empty(), "the old link carries on until the new one stands");

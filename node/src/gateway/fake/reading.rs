@@ -71,7 +71,8 @@ impl Replica for Fake {
         limit: usize,
     ) -> Result<Vec<Change>, StoreError> {
         let state = self.state.lock();
-        let found = state.changes.range((id, after.next())..=(id, ChangeNumber(u64::MAX)));
+        let Some(from) = after.0.checked_add(1).map(ChangeNumber) else { return Ok(Vec::new()) };
+        let found = state.changes.range((id, from)..=(id, ChangeNumber(u64::MAX)));
         Ok(found.take(limit).map(|(_, change)| change.clone()).collect())
     }
 
@@ -128,6 +129,13 @@ impl Replica for Fake {
     fn pushes(&self, user: &UserId) -> Result<BTreeMap<PushId, Registration>, StoreError> {
         let state = self.state.lock();
         Ok(state.users.get(user).map(|user| user.pushes.clone()).unwrap_or_default())
+    }
+
+    fn retained(&self, slot: u16) -> Result<Vec<ConversationId>, StoreError> {
+        let state = self.state.lock();
+        let all = state.conversations.iter();
+        let kept = all.filter(|(id, one)| id.slot() == slot && one.head.retention.is_some());
+        Ok(kept.map(|(id, _)| *id).collect())
     }
 
     fn registered(&self, slot: u16) -> Result<Vec<UserId>, StoreError> {

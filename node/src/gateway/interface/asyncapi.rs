@@ -7,6 +7,7 @@ use super::schema::{EXACT_MAX, Field, Schema, field, optional};
 use super::words::{
     CANONICAL, CHANGE, CHANGE_ID, CONVERSATION, COUNT, MESSAGE, NAME, REACTING, SEQUENCE, TEXT,
 };
+use crate::presence::WATCHED_MAX;
 
 /// One kind of frame.
 struct Frame {
@@ -16,6 +17,9 @@ struct Frame {
 }
 
 const CONNECTION: Field = field("connection_id", Schema::Text(64));
+const RESUME: Field = optional("resume", TEXT).says("for the next link; opaque");
+const RESET: Field =
+    optional("reset", Schema::Flag).says("true: what this link was to begin with says nothing");
 /// What of a message an answer repeats, and where it stands.
 const ANSWER: Schema = Schema::Named(
     "Answer",
@@ -116,6 +120,12 @@ const TYPING_SAID: &[Field] = &[
 ];
 const TYPING_TOLD: &[Field] =
     &[field("conversationId", CONVERSATION), field("userId", NAME), field("on", Schema::Flag)];
+const SEEN: Schema = Schema::Object(&[
+    field("userId", NAME),
+    optional("online", Schema::Flag),
+    optional("lastSeen", Schema::Maybe(&Schema::Time)),
+    optional("error", ERROR).says("in place of both: not, or no more, the caller's to watch"),
+]);
 const ITEMS_MAX: usize = proto::spec_json::PAYLOAD_ITEMS_MAX;
 
 /// What a client says.
@@ -123,7 +133,11 @@ const SAID: &[Frame] = &[
     Frame {
         name: "hello",
         about: "First, unless a header said it, within 5 s.",
-        fields: &[field("token", TEXT)],
+        fields: &[
+            field("token", TEXT),
+            optional("resume", TEXT)
+                .says("what an earlier link was given; empty: there was none, and some is wanted"),
+        ],
     },
     Frame {
         name: "payload",
@@ -149,6 +163,14 @@ const SAID: &[Frame] = &[
             field("typing", Schema::Object(TYPING_SAID)),
         ],
     },
+    Frame {
+        name: "watch",
+        about: "All users of whom to tell when they come and go, from now on.",
+        fields: &[
+            optional("connection_id", Schema::Text(64)).says("not compared"),
+            field("watch", Schema::Object(&[field("users", Schema::List(&NAME, WATCHED_MAX))])),
+        ],
+    },
 ];
 
 /// What a payload of a client holds.
@@ -160,7 +182,12 @@ const TOLD: &[Frame] = &[
     Frame {
         name: "connected",
         about: "First, once it is known who speaks.",
-        fields: &[CONNECTION],
+        fields: &[CONNECTION, RESUME, RESET],
+    },
+    Frame {
+        name: "resume",
+        about: "For the next link, once it is caught up and every minute, if the client asked for it.",
+        fields: &[CONNECTION, RESUME, RESET],
     },
     Frame {
         name: "missed",
@@ -189,6 +216,11 @@ const TOLD: &[Frame] = &[
         fields: &[CONNECTION, field("typing", Schema::Object(TYPING_TOLD))],
     },
     Frame {
+        name: "presence",
+        about: "How those are who are watched: all of them at once, then whoever comes or goes.",
+        fields: &[CONNECTION, field("presence", Schema::List(&SEEN, WATCHED_MAX))],
+    },
+    Frame {
         name: "error",
         about: "A frame that was not understood, or why the link is about to end.",
         fields: &[CONNECTION, field("error", ERROR)],
@@ -196,7 +228,7 @@ const TOLD: &[Frame] = &[
     Frame {
         name: "goAway",
         about: "Before the node stops: where else to go.",
-        fields: &[CONNECTION, field("goAway", Schema::Object(ADDRESSES))],
+        fields: &[CONNECTION, field("goAway", Schema::Object(ADDRESSES)), RESUME],
     },
 ];
 

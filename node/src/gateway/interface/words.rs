@@ -1,6 +1,8 @@
 //! Shapes that more than one call speaks of.
 
 use super::super::passwords::PASSWORD_BYTES_MAX;
+use proto::spec_json::DAY_SECONDS;
+
 use super::schema::{EXACT_MAX, Field, Schema, field, optional};
 
 /// A user's or group's name; `.` and `..` are none.
@@ -87,7 +89,16 @@ pub(in crate::gateway) const CHANGE: Schema = Schema::Named(
         field("change", Schema::Number(1, EXACT_MAX)).says("its number there, from 1"),
         field(
             "kind",
-            Schema::OneOf(&["edited", "deleted", "reacted", "renamed", "role", "added", "removed"]),
+            Schema::OneOf(&[
+                "edited",
+                "deleted",
+                "reacted",
+                "renamed",
+                "role",
+                "added",
+                "removed",
+                "retention",
+            ]),
         ),
         field("by", NAME),
         field("timestamp", Schema::Time),
@@ -100,8 +111,18 @@ pub(in crate::gateway) const CHANGE: Schema = Schema::Named(
         optional("role", ROLE),
         optional("members", NAMES).says("added"),
         optional("promoted", NAME).says("removed: who owns the group after them"),
+        optional("retention", RETENTION).says("retention"),
     ]),
 );
+
+/// For how long messages are kept; one of the two, or null: for ever.
+pub(in crate::gateway) const RETENTION: Schema = Schema::Maybe(&Schema::Object(&[
+    optional("days", Schema::Number(1, RETENTION_DAYS_MAX)),
+    optional("seconds", Schema::Number(1, chat::limits::RETENTION_SECONDS_MAX)),
+]));
+/// The most days for which messages are kept.
+pub(in crate::gateway) const RETENTION_DAYS_MAX: u64 =
+    chat::limits::RETENTION_SECONDS_MAX / DAY_SECONDS;
 
 /// How much of a list.
 pub(in crate::gateway) const LIMIT: &[Field] =

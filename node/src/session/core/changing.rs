@@ -1,6 +1,6 @@
 //! What a session does about changes and about who is writing.
 
-use chat::{Change, ChangeMessage, ChangeNumber, Command, ConversationId, Outcome};
+use chat::{Change, ChangeMessage, ChangeNumber, Command, ConversationId, Outcome, UserId};
 use proto::frame::ChangeRequest;
 use tokio::time::Instant;
 
@@ -9,6 +9,7 @@ use super::{NoOutcome, Session};
 use crate::fanout::Typing;
 use crate::gateway::limits::Bucket;
 use crate::gateway::tokens::Identity;
+use crate::presence::Told;
 use crate::session::words::{Action, Altered, Proposal, Say, Wished};
 
 /// Wishes and confirmations of changes of one session without an answer; beyond it no further frame is read.
@@ -50,7 +51,11 @@ impl Session {
     pub(super) fn wish_ended(&mut self, wished: Wished, result: Result<Outcome, NoOutcome>) {
         let duplicate = matches!(result, Ok(Outcome::Duplicate(_)));
         let Wished { tag, conversation, change_id } = wished;
-        let (conversation, result) = (Some(conversation), placed(result));
+        let result = placed(result);
+        if let (None, Ok(place)) = (&change_id, &result) {
+            self.deliveries.changes_confirmed(conversation, place.change);
+        }
+        let conversation = Some(conversation);
         self.say(match change_id {
             Some(change_id) => Say::Changed {
                 tag,
@@ -97,9 +102,18 @@ impl Session {
     /// Somebody is writing, or no more.
     pub(crate) fn handle_typing(&mut self, now: Instant, typing: &Typing) {
         let Some(who) = self.who() else { return };
-        let theirs = typing.user != who.user && self.deliveries.kind(typing.conversation).is_some();
+        // A link that resumed knows only conversations with news; whoever posts hints knows who takes part.
+        let known = self.resumed || self.deliveries.kind(typing.conversation).is_some();
+        let theirs = typing.user != who.user && known;
         if theirs && self.writers.heard(now, typing) {
             self.say(Say::Typing(typing.clone()));
+        }
+    }
+
+    /// Some of those who are watched came or went.
+    pub(crate) fn handle_presence(&mut self, news: Vec<(UserId, Told)>) {
+        if self.who().is_some() {
+            self.say(Say::Presence(news));
         }
     }
 

@@ -34,6 +34,42 @@ impl Session {
         self.tell_caught_up();
     }
 
+    /// The link began with what an earlier one was given: it is told of the others' conversations as they have news.
+    pub(crate) fn handle_resumed(&mut self) {
+        self.resumed = true;
+    }
+
+    /// The link was to begin with what an earlier one was given, and began anew after all.
+    pub(crate) fn handle_reset(&mut self) {
+        if self.who().is_some() {
+            self.say(Say::Resume { token: String::new(), reset: true });
+        }
+    }
+
+    /// Something newer for the next link.
+    pub(crate) fn handle_bookmark(&mut self, token: String) {
+        if self.who().is_some() {
+            self.say(Say::Resume { token, reset: false });
+        }
+    }
+
+    /// The conversations of which the next link of this device would be sent something, whatever is known at this
+    /// moment; `None` while that cannot be said.
+    pub(crate) fn owed(&self) -> Option<BTreeSet<ConversationId>> {
+        let mut owed = self.deliveries.owed()?;
+        for action in &self.actions {
+            match action {
+                Action::Open => return None,
+                Action::Refresh(conversation) => {
+                    owed.insert(*conversation);
+                }
+                _ => {}
+            }
+        }
+        owed.extend(self.early.iter().map(|moved| moved.conversation));
+        Some(owed)
+    }
+
     /// Where the device stands in one conversation; `None`: the user has no part in it.
     pub(crate) fn handle_position(
         &mut self,

@@ -94,10 +94,12 @@ impl Script {
     fn admitted() -> Self {
         let now = Instant::now();
         let mut script = Self { session: Session::new(now, Some("token".to_owned())), now };
-        assert!(matches!(script.session.poll_action(), Some(Action::Authenticate(_))));
+        assert!(matches!(script.session.poll_action(), Some(Action::Authenticate { .. })));
         let budget = Arc::new(Bucket::new(crate::config::Rate { per_second: 1000, burst: 1000 }));
         let connection_id = "c".to_owned();
-        script.session.handle_admitted(Ok(Admitted { who: alice(), connection_id, budget }));
+        let (resume, reset) = (String::new(), false);
+        let admitted = Admitted { who: alice(), connection_id, budget, resume, reset };
+        script.session.handle_admitted(Ok(admitted));
         assert!(matches!(script.say(), Say::Welcome { .. }));
         assert!(matches!(script.session.poll_action(), Some(Action::Open)));
         script
@@ -237,8 +239,8 @@ async fn nothing_is_done_for_a_link_that_has_not_said_who_it_is() {
 #[tokio::test]
 async fn a_refused_token_ends_the_link_and_a_pending_one_is_waited_for() {
     let mut script = Script::silent();
-    script.session.handle_ask(script.now, Ask::Hello { token: "t".to_owned() });
-    assert!(matches!(script.session.poll_action(), Some(Action::Authenticate(_))));
+    script.session.handle_ask(script.now, Ask::Hello { token: "t".to_owned(), resume: None });
+    assert!(matches!(script.session.poll_action(), Some(Action::Authenticate { .. })));
     assert!(!script.session.wants_frames() && script.session.poll_timeout().is_none());
     script.session.handle_admitted(Err(Problem::of(ProblemCode::SessionEnded)));
     script.closed_for(ProblemCode::SessionEnded, CloseReason::Unauthenticated);
@@ -363,7 +365,9 @@ async fn a_send_beyond_the_rate_is_refused_with_a_hint() {
     script.session.poll_action();
     let budget = Arc::new(Bucket::new(crate::config::Rate { per_second: 10, burst: 1 }));
     let connection_id = "c".to_owned();
-    script.session.handle_admitted(Ok(Admitted { who: alice(), connection_id, budget }));
+    let (resume, reset) = (String::new(), false);
+    let admitted = Admitted { who: alice(), connection_id, budget, resume, reset };
+    script.session.handle_admitted(Ok(admitted));
     while script.session.poll_action().is_some() {}
     script.send(1, "one");
     script.ask_send(2, "two");
@@ -413,8 +417,8 @@ async fn an_ended_session_closes_its_link_and_does_nothing_more() {
 #[tokio::test]
 async fn a_stopping_node_says_where_to_go() {
     let mut script = Script::live(4);
-    script.session.handle_stop(vec!["127.0.0.1:7410".to_owned()]);
-    assert!(matches!(script.say(), Say::GoAway { addresses } if addresses.len() == 1));
+    script.session.handle_stop(vec!["127.0.0.1:7410".to_owned()], None);
+    assert!(matches!(script.say(), Say::GoAway { addresses, .. } if addresses.len() == 1));
     let end = script.session.poll_action();
     assert!(matches!(end, Some(Action::Close(CloseReason::GoingAway))), "{end:?}");
 }

@@ -22,13 +22,13 @@ impl Driver {
             // nothing of what was said meanwhile.
             let Some(head) = self.parts.replica.head(id)? else { return Ok(None) };
             let Some(member) = self.parts.replica.member(id, &who.user)? else { return Ok(None) };
-            let hidden = Seq(history::visible_from(&head.kind, &member).0 - 1);
+            let hidden = Seq(history::visible_from(&head, &member).0 - 1);
             let direction = Direction::OldestFirst;
             let after = after.max(hidden);
             let span = Span { after, before: None, limit: READ_MESSAGES, direction };
             let messages = self.parts.replica.messages(id, span)?;
             let overlays = history::overlays(&*self.parts.replica, id, &head, &messages)?;
-            Ok(Some(Pile { messages, overlays }))
+            Ok(Some(Pile { messages, overlays, visible_from: hidden.next() }))
         };
         match read() {
             Ok(page) => self.session.handle_page(id, page),

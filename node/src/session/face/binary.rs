@@ -11,9 +11,10 @@ use proto::frame::{
 };
 use proto::{Addressee, DecodeError, Problem, ProblemCode, frames};
 
-use super::{BATCH_BYTES_MAX, Out};
+use super::{BATCH_BYTES_MAX, Out, not_too_many};
 use crate::clock::Clock;
 use crate::history::{Consistency, Cut, Mark, Of, Page, Query};
+use crate::presence::Told;
 use crate::session::words::{Altered, Ask, Marks, Outgoing, Say, Stored};
 
 /// Frames in, frames out.
@@ -31,13 +32,14 @@ impl Binary {
         let frame = decode_client_frame(frame)
             .map_err(|error| Problem::new(ProblemCode::BadFrame, error.to_string()))?;
         asks.push(match frame {
-            ClientFrame::Hello(hello) => Ask::Hello { token: hello.token },
+            ClientFrame::Hello(hello) => Ask::Hello { token: hello.token, resume: hello.resume },
             ClientFrame::Send(send) => ask_send(send),
             ClientFrame::Confirm(confirm) => ask_confirm(&confirm),
             ClientFrame::Ping(ping) => Ask::Ping { tag: ping.tag },
             ClientFrame::ReadHistory(history) => ask_history(history),
             ClientFrame::ChangeMessage(change) => ask_change(change),
             ClientFrame::ConfirmChanges(confirm) => ask_confirm_changes(&confirm),
+            ClientFrame::WatchPresence(watch) => ask_watch(watch),
             ClientFrame::Typing(typing) => match typing_of(&typing) {
                 Some(ask) => ask,
                 // Nothing waits for an answer to it.
@@ -59,13 +61,18 @@ impl Binary {
                 delivered: news.floors.delivered.0,
                 read: news.floors.read.0,
             }),
-            Say::Welcome { connection_id, who } => ServerFrame::Welcome(frames::Welcome {
-                connection_id,
-                user: who.user.as_str().to_owned(),
-                device: who.device.0,
-                node: self.node,
-                at_ms: self.clock.now().0,
-            }),
+            Say::Welcome { connection_id, who, resume, reset } => {
+                ServerFrame::Welcome(frames::Welcome {
+                    connection_id,
+                    user: who.user.as_str().to_owned(),
+                    device: who.device.0,
+                    node: self.node,
+                    at_ms: self.clock.now().0,
+                    resume,
+                    reset,
+                })
+            }
+            Say::Resume { token, reset } => ServerFrame::Resume(frames::Resume { token, reset }),
             Say::Sent { tag, conversation, message_id, result } => {
                 ServerFrame::Sent(frames::Sent {
                     tag,
@@ -86,6 +93,11 @@ impl Binary {
                 user: typing.user.as_str().to_owned(),
                 on: typing.on,
             }),
+            Say::Presence(news) => presence(news),
+            Say::NotWatched { tag, problem } => {
+                let (seen, problem) = (Vec::new(), Some(problem.into()));
+                ServerFrame::Presence(frames::Presence { seen, tag, problem })
+            }
             Say::CaughtUp => ServerFrame::CaughtUp(frames::CaughtUp {}),
             Say::Confirmed { tag, conversation, result } => {
                 let (marks, problem) = match result {
@@ -103,8 +115,9 @@ impl Binary {
             Say::Page { tag, result } => ServerFrame::HistoryPage(page_frame(tag, result)),
             Say::Failed(problem) => ServerFrame::Problem(problem.into()),
             Say::Pong { tag } => ServerFrame::Pong(frames::Pong { tag }),
-            Say::GoAway { addresses } => {
-                ServerFrame::GoAway(frames::GoAway { addresses, after_ms: 0 })
+            Say::GoAway { addresses, resume } => {
+                let resume = resume.unwrap_or_default();
+                ServerFrame::GoAway(frames::GoAway { addresses, after_ms: 0, resume })
             }
         };
         out.push(encode_server_frame(frame));
@@ -172,6 +185,38 @@ fn ask_confirm_changes(confirm: &frames::ConfirmChanges) -> Ask {
 fn typing_of(typing: &frames::Typing) -> Option<Ask> {
     let conversation = chat::ConversationId::from_bytes(&typing.conversation).ok()?;
     Some(Ask::Typing { conversation, on: typing.on })
+}
+
+fn ask_watch(watch: frames::WatchPresence) -> Ask {
+    let users = watch.users.iter().map(|name| {
+        let wrong = |error| Problem::new(ProblemCode::InvalidRequest, format!("users {error}"));
+        chat::UserId::parse(name).map_err(wrong)
+    });
+    match users.collect::<Result<_, _>>().and_then(not_too_many) {
+        Ok(users) => Ask::Watch(users),
+        Err(problem) => {
+            let problem = problem.about("users");
+            Ask::Invalid(Box::new(Say::NotWatched { tag: watch.tag, problem }))
+        }
+    }
+}
+
+fn presence(news: Vec<(chat::UserId, Told)>) -> ServerFrame {
+    let seen = news.into_iter().map(|(user, told)| {
+        let user = user.as_str().to_owned();
+        match told {
+            Told::Seen(seen) => frames::Seen {
+                user,
+                online: seen.online,
+                last_seen_ms: seen.last_seen.unwrap_or_default().0,
+                problem: String::new(),
+            },
+            Told::Refused(code) => {
+                frames::Seen { user, problem: code.as_str().to_owned(), ..Default::default() }
+            }
+        }
+    });
+    ServerFrame::Presence(frames::Presence { seen: seen.collect(), tag: 0, problem: None })
 }
 
 fn changed(
@@ -318,6 +363,7 @@ fn page_frame(tag: u64, result: Result<Page, Problem>) -> frames::HistoryPage {
         messages: page.messages.iter().map(of).collect(),
         last_seq: page.last_seq.0,
         problem: None,
+        expired: page.expired.0,
     }
 }
 

@@ -18,7 +18,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use self::answers::{Answers, Awaited, Ready};
-use super::{BATCH_BYTES_MAX, Out};
+use super::{BATCH_BYTES_MAX, Out, not_too_many};
 use crate::fanout::Delivery;
 use crate::history::{Direction, Replica, Span, Standings};
 use crate::session::words::{Ask, News, Outgoing, Say, Stored};
@@ -67,10 +67,14 @@ impl Text {
             .map_err(|_| Problem::new(proto::ProblemCode::InvalidRequest, "not UTF-8"))
             .and_then(|text| spec_json::parse(text).map_err(|bad| problem_of(&bad)));
         match inbound {
-            Ok(Inbound::Token(token)) => asks.push(Ask::Hello { token }),
+            Ok(Inbound::Token { token, resume }) => asks.push(Ask::Hello { token, resume }),
             Ok(Inbound::Payload { items, .. }) => self.hear_items(items, asks),
             Ok(Inbound::Changes(items)) => self.hear_changes(items, asks),
             Ok(Inbound::Typing(typing)) => asks.push(changes::ask_typing(typing)),
+            Ok(Inbound::Watch(users)) => asks.push(match not_too_many(users) {
+                Ok(users) => Ask::Watch(users),
+                Err(problem) => Ask::Invalid(Box::new(Say::Failed(problem))),
+            }),
             Err(problem) => asks.push(Ask::Invalid(Box::new(Say::Failed(problem)))),
         }
     }
@@ -119,11 +123,11 @@ impl Text {
             _ => self.flush_messages(out),
         }
         match say {
-            Say::Welcome { connection_id, who } => {
+            Say::Welcome { connection_id, who, resume, reset } => {
                 let empty = Payload::new(&connection_id).finish().into_bytes();
                 let head = empty.strip_suffix(TAIL).expect("a payload frame ends like this");
                 self.head = head.to_vec();
-                out.push(spec_json::connected(&connection_id).into());
+                out.push(spec_json::connected(&connection_id, &resume, reset).into());
                 self.connection_id = connection_id;
                 who.user.as_str().clone_into(&mut self.user);
             }
@@ -146,6 +150,10 @@ impl Text {
                 });
                 self.answers.take(now, tag, place);
             }
+            Say::Presence(news) => {
+                let items = news.iter().map(|(user, told)| (user, changes::seen(told)));
+                out.push(spec_json::presence(&self.connection_id, items).into());
+            }
             Say::Status(news) => self.status(&news, out),
             Say::Confirmed { tag, result, .. } => self.confirmed(tag, result.err(), out),
             Say::Failed(problem) => {
@@ -154,14 +162,20 @@ impl Text {
                 });
                 out.push(frame.to_string().into());
             }
-            Say::GoAway { addresses } => {
-                let frame = json!({
+            Say::Resume { token, reset } => {
+                out.push(spec_json::connected(&self.connection_id, &token, reset).into());
+            }
+            Say::GoAway { addresses, resume } => {
+                let mut frame = json!({
                     "connection_id": self.connection_id, "goAway": { "addresses": addresses },
                 });
+                if let Some(resume) = resume {
+                    frame["resume"] = json!(resume);
+                }
                 out.push(frame.to_string().into());
             }
             // This face has no such requests, and its catch-up ends with its last frame.
-            Say::CaughtUp | Say::Page { .. } | Say::Pong { .. } => {}
+            Say::CaughtUp | Say::Page { .. } | Say::Pong { .. } | Say::NotWatched { .. } => {}
             Say::Live(_) => unreachable!("messages of this moment were taken above"),
         }
     }

@@ -196,7 +196,7 @@ fn what_is_told_can_be_read() {
     let wake = shard.outbox.wake();
     shard.machine =
         ShardMachine::open(GROUP, 0..chat::SLOTS, tables, publish, wake).expect("sound");
-    for entry in Dice::new(7).entries(200) {
+    for entry in Dice::new(7).entries(300) {
         shard.apply(&[entry]).expect("the disk is sound");
     }
     assert!(reading.1.load(Ordering::Relaxed) > 50);

@@ -77,12 +77,13 @@ fn a_small_cache_decides_like_a_large_one() {
 /// The decisions of `chat` with a memory that forgets nothing and that no row or cache stands in between.
 #[test]
 fn the_shard_answers_like_the_machine_it_drives() {
+    let mut expired = 0;
     for seed in 0..30 {
         let dice = Dice::new(seed);
         let mut shard = Shard::new();
         let mut talks: BTreeMap<ConversationId, Option<Conversation>> = BTreeMap::new();
         let mut memory = Memory::default();
-        for at in 0..400 {
+        for at in (0..12_000).step_by(30) {
             let command = dice.command();
             let Command::Conversation { id, command: inner } = &command else { continue };
             let talk = talks.entry(*id).or_default();
@@ -96,11 +97,31 @@ fn the_shard_answers_like_the_machine_it_drives() {
         for (id, talk) in talks {
             assert_eq!(shard.reader().conversation(id).expect("sound"), talk, "seed {seed}");
         }
+        let all = |id| shard.reader().messages(id, Seq(0), None, 999, false).expect("sound");
+        for (id, up_to) in &memory.expired {
+            let old = all(*id).into_iter().filter(|message| message.seq <= *up_to);
+            assert!(old.into_iter().all(|message| message.body.text.is_empty()), "seed {seed}");
+            let laid = shard.reader().overlays(*id, Seq(1), *up_to).expect("sound");
+            assert!(laid.is_empty(), "seed {seed}");
+            expired += 1;
+        }
         for ((id, seq), overlay) in memory.overlays {
             let read = shard.reader().overlays(id, seq, seq).expect("sound");
             assert_eq!(read.get(&seq), Some(&overlay), "seed {seed}");
         }
     }
+    assert!(expired > 10, "only {expired} conversations had something to expire");
+}
+
+#[test]
+fn a_conversation_that_comes_into_a_list_is_news() {
+    let mut shard = Shard::new();
+    shard.run(&[register("bob")]);
+    let conversation = direct("alice", "bob");
+    let to = LinkTo::Peer(user("alice"));
+    let command = UserCommand::Link { conversation, to };
+    shard.run(&[Command::User { user: user("bob"), command }]);
+    assert_eq!(shard.told.1.lock().iter().collect::<Vec<_>>(), [&conversation]);
 }
 
 /// Everything that was ever said or changed.
@@ -110,9 +131,21 @@ struct Memory {
     wishes: BTreeMap<(ConversationId, DeviceId, MessageId), EarlierChange>,
     messages: BTreeMap<(ConversationId, Seq), Arc<Message>>,
     overlays: BTreeMap<(ConversationId, Seq), Overlay>,
+    expired: BTreeMap<ConversationId, Seq>,
 }
 
 impl Memory {
+    /// Messages that said something, up to here: what expired before says nothing.
+    fn expiring(&self, id: ConversationId, up_to: Seq) -> Vec<Subject> {
+        let from = self.expired.get(&id).map_or(Seq(1), |expired| expired.next());
+        let due = self.messages.range((id, from)..=(id, up_to.max(from)));
+        let subject = |((id, seq), message): (&(ConversationId, Seq), &Arc<Message>)| Subject {
+            message: Arc::clone(message),
+            overlay: self.overlays.get(&(*id, *seq)).cloned().unwrap_or_default(),
+        };
+        due.map(subject).filter(|one| one.message.seq <= up_to).collect()
+    }
+
     fn known(&self, id: ConversationId, command: &chat::Command) -> Known {
         let mut known = Known::default();
         match command {
@@ -127,6 +160,7 @@ impl Memory {
                 let message = self.messages.get(&(id, wish.seq)).cloned();
                 known.target = message.map(|message| Subject { message, overlay });
             }
+            chat::Command::Expire { up_to } => known.expiring = self.expiring(id, *up_to),
             _ => {}
         }
         known
@@ -137,6 +171,12 @@ impl Memory {
             let key = (id, message.device, message.message_id.clone());
             self.places.insert(key, place);
             self.messages.insert((id, message.seq), Arc::clone(message));
+        }
+        if let Some(expired) = &applied.changed.expired {
+            self.expired.insert(id, expired.up_to);
+            let erased = expired.messages.iter().cloned();
+            self.messages.extend(erased.map(|message| ((id, message.seq), message)));
+            expired.laid.iter().for_each(|seq| drop(self.overlays.remove(&(id, *seq))));
         }
         let (chat::Command::Change(wish), Some(recorded)) = (command, &applied.changed.change)
         else {

@@ -40,6 +40,7 @@ pub(super) fn samples() -> Vec<Sample> {
         ("dead_letter", Key::DeadLetter(alice.clone(), push, 41), {
             keys::dead_letter(&alice, push, 41)
         }),
+        ("retained", Key::Retained(id), keys::retained(id)),
         ("applied", Key::Applied(group), keys::applied(group)),
         ("outbox", Key::Outbox(group, 41), keys::outbox(group, 41)),
         ("staging", Key::Staging(group, vec![1, 2]), keys::staging(group, &[1, 2])),

@@ -151,6 +151,14 @@ pub(super) fn samples() -> Vec<Sample> {
             }),
         ),
         (
+            "set_retention",
+            conversation(chat::Command::SetRetention {
+                by: user("alice"),
+                retention: Some(chat::Retention(86_400)),
+            }),
+        ),
+        ("expire", conversation(chat::Command::Expire { up_to: Seq(300) })),
+        (
             "confirm_changes",
             conversation(chat::Command::ConfirmChanges {
                 user: user("bob"),

@@ -76,6 +76,13 @@ pub(super) fn samples() -> Vec<Sample> {
     };
     let state =
         peer::ForwardResponse { response: Some(peer::forward_response::Response::Upload(state)) };
+    let queries = peer::PresenceQueries { users: vec!["alice".into(), "bob".into()] };
+    let queries =
+        peer::ForwardRequest { request: Some(peer::forward_request::Request::Presences(queries)) };
+    let answers = peer::PresenceAnswers { online: vec![true, false] };
+    let answers = peer::ForwardResponse {
+        response: Some(peer::forward_response::Response::Presences(answers)),
+    };
     let piece = peer::forward_response::Response::AssetPiece(Bytes::from_static(&[1, 2, 3]));
     let piece = peer::ForwardResponse { response: Some(piece) };
     vec![
@@ -100,6 +107,12 @@ pub(super) fn samples() -> Vec<Sample> {
             peer::ForwardRequest::decode(b)
         }),
         sample("upload_state", state.clone(), state.encode_to_vec(), |b| {
+            peer::ForwardResponse::decode(b)
+        }),
+        sample("presence_queries", queries.clone(), queries.encode_to_vec(), |b| {
+            peer::ForwardRequest::decode(b)
+        }),
+        sample("presence_answers", answers.clone(), answers.encode_to_vec(), |b| {
             peer::ForwardResponse::decode(b)
         }),
         sample("asset_piece", piece.clone(), piece.encode_to_vec(), |b| {

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use chat::{
     Asset, Body, Chain, ChangeNumber, Cursor, DeadLetter, Device, Digest, Earlier, EarlierChange,
     Head, History, Holder, Kept, Kind, Link, LinkTo, Member, Message, Notice, Order, Owed,
-    Producer, Registration, Role, Seq, Storage, Timestamp,
+    Producer, Registration, Retention, Role, Seq, Storage, Timestamp,
 };
 use proto::{row, rows};
 
@@ -23,6 +23,8 @@ pub(super) fn samples() -> Vec<Sample> {
         created_at: Timestamp(1_600_000_000_000),
         last_change: ChangeNumber(0),
         last_change_at: Timestamp(0),
+        retention: None,
+        expired: Seq(0),
     };
     let direct_head = head(Kind::Direct { low: user("alice"), high: user("bob") });
     let name = "The team".to_owned();
@@ -157,7 +159,11 @@ fn of_changes() -> Vec<Sample> {
         created_at: Timestamp(1_600_000_000_000),
         last_change: ChangeNumber(9),
         last_change_at: message().at,
+        retention: None,
+        expired: Seq(0),
     };
+    let kept = Head { retention: Some(Retention(86_400)), expired: Seq(200), ..head.clone() };
+    let retained = row::encode_retained(Retention(86_400));
     let member = Member { role: Role::Member, joined_at: Seq(3), joined_change: ChangeNumber(9) };
     let cursor = Cursor {
         user: user("bob"),
@@ -173,6 +179,8 @@ fn of_changes() -> Vec<Sample> {
         EarlierChange { number: ChangeNumber(9), at: message().at, digest: Digest([3; 32]) };
     let mut samples = vec![
         sample("head_changed", head.clone(), row::encode_head(&head), row::decode_head),
+        sample("head_retained", kept.clone(), row::encode_head(&kept), row::decode_head),
+        sample("retained", Retention(86_400), retained, row::decode_retained),
         sample("member_added", member, row::encode_member(&member), row::decode_member),
         sample("cursor_hidden", cursor.clone(), row::encode_cursor(&cursor), row::decode_cursor),
         sample("message_erased", erased.clone(), row::encode_message(&erased), read_message),

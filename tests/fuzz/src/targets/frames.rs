@@ -30,6 +30,7 @@ pub(super) fn client_frame(data: &[u8]) {
         | ClientFrame::Confirm(_)
         | ClientFrame::ConfirmChanges(_)
         | ClientFrame::Typing(_)
+        | ClientFrame::WatchPresence(_)
         | ClientFrame::Ping(_) => {}
     }
 }

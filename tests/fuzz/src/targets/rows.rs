@@ -43,6 +43,7 @@ pub(super) fn key(data: &[u8]) {
         Key::Notice(user, push, number) => keys::notice(user, *push, *number),
         Key::PushMark(user, push, id) => keys::push_mark(user, *push, *id),
         Key::DeadLetter(user, push, number) => keys::dead_letter(user, *push, *number),
+        Key::Retained(id) => keys::retained(*id),
         Key::Applied(group) => keys::applied(*group),
         Key::Outbox(group, number) => keys::outbox(*group, *number),
         Key::Staging(group, key) => keys::staging(*group, key),

@@ -42,10 +42,13 @@ impl Device {
             }
             // The link is about to end; where to next is drawn anyway.
             ServerFrame::Problem(_) | ServerFrame::Pong(_) | ServerFrame::GoAway(_) => {}
-            // Who is added and removed is told as a change, too; nobody here wishes one, types, or confirms any.
+            // Who is added and removed is told as a change, too; nobody here wishes one, types, watches, confirms any, or
+            // comes back by a token.
             ServerFrame::Changed(_)
             | ServerFrame::Changes(_)
             | ServerFrame::ChangesConfirmed(_)
+            | ServerFrame::Presence(_)
+            | ServerFrame::Resume(_)
             | ServerFrame::Typing(_) => {}
         }
     }

@@ -4,6 +4,7 @@ use chat::{Change, What};
 
 use super::*;
 use crate::fanout::Typing;
+use crate::session::deliveries::Pile;
 use crate::session::typing::TYPING_FOR;
 
 fn change(number: u64, after: u64, seq: u64) -> Change {
@@ -151,4 +152,20 @@ fn whoever_stops_saying_so_is_writing_no_more() {
     assert_eq!(script.session.poll_timeout(), Some(over));
     script.session.handle_timeout(over);
     assert!(matches!(script.say(), Say::Typing(Typing { on: false, .. })));
+}
+
+#[test]
+fn a_change_does_not_wait_for_messages_that_have_expired() {
+    // The device has two messages; a third was said and has expired since.
+    let mut script = Script::live(2);
+    script.session.handle_hint(hint_of(change(1, 3, 3)));
+    match script.session.poll_action() {
+        Some(Action::Read { after, .. }) => assert_eq!(after, Seq(2)),
+        other => panic!("expected a read, got {other:?}"),
+    }
+    let nothing = Pile { visible_from: Seq(4), ..Pile::default() };
+    script.session.handle_page(conversation(), Some(nothing));
+    script.read_changes(0, &[change(1, 3, 3)]);
+    let rest = std::iter::from_fn(|| script.session.poll_action()).take(9).count();
+    assert_eq!(rest, 0, "what it is about is not theirs to see, and nothing is asked for again");
 }

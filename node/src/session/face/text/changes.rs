@@ -6,9 +6,12 @@ use std::sync::Arc;
 use chat::Change;
 use proto::Problem;
 use proto::frame::ChangeRequest;
-use proto::spec_json::{BadChange, ChangeItem, Changes, Payload, SentTo, TypingIn, TypingWhere};
+use proto::spec_json::{
+    BadChange, ChangeItem, Changes, Payload, SeenItem, SentTo, TypingIn, TypingWhere,
+};
 
 use super::{Text, problem_of, push};
+use crate::presence::Told;
 use crate::session::face::{BATCH_BYTES_MAX, Out};
 use crate::session::words::{Altered, Ask, Say};
 
@@ -84,6 +87,14 @@ impl Text {
         let mut payload = Payload::new(&self.connection_id);
         payload.changes_not_confirmed(conversation, change, &problem);
         push(payload, out);
+    }
+}
+
+/// How a user who is watched is, or why that is not told.
+pub(super) fn seen(told: &Told) -> SeenItem {
+    match told {
+        Told::Seen(seen) => SeenItem::Seen(seen.online, seen.last_seen),
+        Told::Refused(code) => SeenItem::Refused(Problem::of(*code)),
     }
 }
 

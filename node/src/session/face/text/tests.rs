@@ -26,7 +26,7 @@ impl Talk {
         talk.write(&json!({ "token": token(parts, who) })).await;
         let first = talk.next().await;
         let id = first["connection_id"].as_str().expect("a connection id").to_owned();
-        assert_eq!(first, json!({ "connection_id": id }));
+        assert_eq!(first, json!({ "connection_id": id, "resume": first["resume"] }));
         talk.connection_id = id;
         talk
     }
