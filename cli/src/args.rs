@@ -4,10 +4,12 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod backup;
 mod look;
 mod moving;
 mod operators;
 
+pub(crate) use backup::{AtNode, Backup, BackupLs, BackupNow, BackupVerify, Restore, WhichBackup};
 pub(crate) use look::{Bundle, Debug, Doctor, Inspect, Top};
 pub(crate) use moving::{
     ChangeNode, Decommission, FreezeShard, OneShard, Rebalance, ReplaceNode, TransferShard,
@@ -66,6 +68,11 @@ pub(crate) enum Verb {
     /// Moves of votes and leaderships
     #[command(subcommand)]
     Rebalance(Rebalance),
+    /// Backups of the whole cluster
+    #[command(subcommand)]
+    Backup(Backup),
+    /// Prepare a node of a new cluster with the state of a backup
+    Restore(Restore),
     /// Create a user
     Register(Register),
     /// Log in and keep the session in the context

@@ -8,6 +8,7 @@ use clap::Parser as _;
 #[macro_use]
 mod say;
 mod args;
+mod backup;
 mod bench;
 mod bundle;
 mod config;
@@ -26,7 +27,7 @@ mod status;
 mod talk;
 mod top;
 
-use args::{Bench, Command, Config, Debug, Node, Shard, Verb};
+use args::{Backup, Bench, Command, Config, Debug, Node, Shard, Verb};
 use exit::{Failure, Outcome};
 
 /// Sessions, entries and rows are many small pieces that one thread makes and another drops, for which the system's
@@ -79,6 +80,10 @@ fn run(verb: Verb) -> Outcome {
         Verb::Shard(Shard::Transfer(args)) => tool(moving::transfer(args)),
         Verb::Shard(Shard::Freeze(args)) => tool(moving::freeze(args)),
         Verb::Rebalance(args) => tool(moving::rebalance(args)),
+        Verb::Backup(Backup::Now(args)) => tool(backup::now(args)),
+        Verb::Backup(Backup::Ls(args)) => tool(backup::list(args)),
+        Verb::Backup(Backup::Verify(args)) => backup::verify(&args),
+        Verb::Restore(args) => backup::restore(&args),
         Verb::Register(args) => tool(talk::register(args)),
         Verb::Login(args) => tool(talk::login(args)),
         Verb::Send(args) => tool(talk::send(args)),
