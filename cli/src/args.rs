@@ -6,10 +6,14 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod backup;
 mod look;
+mod moving;
 mod operators;
 
 pub(crate) use backup::{AtNode, Backup, BackupLs, BackupNow, BackupVerify, Restore, WhichBackup};
 pub(crate) use look::{Bundle, Debug, Doctor, Inspect, Top};
+pub(crate) use moving::{
+    ChangeNode, Decommission, FreezeShard, OneShard, Rebalance, ReplaceNode, TransferShard,
+};
 pub(crate) use operators::{
     Audit, Desk, Init, ListNodes, MakeJoinToken, Operator, Settings, ShowNode,
 };
@@ -30,7 +34,7 @@ pub(crate) enum Verb {
     Init(Init),
     /// Run a node
     Start(Start),
-    /// Check a node's file without starting anything
+    /// A node's file: what may stand in it, whether it is good, what holds
     #[command(subcommand)]
     Config(Config),
     /// What the cluster is, node by node
@@ -66,6 +70,9 @@ pub(crate) enum Verb {
     Backup(Backup),
     /// Prepare a node of a new cluster with the state of a backup
     Restore(Restore),
+    /// Moves of votes and leaderships
+    #[command(subcommand)]
+    Rebalance(Rebalance),
     /// Create a user
     Register(Register),
     /// Log in and keep the session in the context
@@ -128,6 +135,26 @@ pub(crate) enum Config {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Print a file in which every key is told and commented out
+    Default {
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print every value that holds for a node's file
+    Show {
+        /// The node's file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Say of each value where it comes from
+        #[arg(long)]
+        origin: bool,
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the JSON Schema of a node's file
+    Schema,
 }
 
 #[derive(Debug, Subcommand)]
@@ -138,12 +165,28 @@ pub(crate) enum Node {
     Show(ShowNode),
     /// Make a token that lets nodes in
     JoinToken(MakeJoinToken),
+    /// Have a node lead nothing; it keeps its votes
+    Drain(ChangeNode),
+    /// End a drain
+    Undrain(ChangeNode),
+    /// Take a node's votes away and forget it
+    Decommission(Decommission),
+    /// Make a token for a node that takes another's place
+    Replace(ReplaceNode),
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Shard {
     /// List the shards and who leads them
     Ls(Operations),
+    /// All about one shard
+    Show(OneShard),
+    /// Why a shard stands as it does, and what to do next
+    Explain(OneShard),
+    /// Have another of its voters lead a shard
+    Transfer(TransferShard),
+    /// Keep the planner from moving a shard
+    Freeze(FreezeShard),
 }
 
 /// Where operators find the nodes.

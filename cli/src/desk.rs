@@ -202,7 +202,7 @@ pub(crate) async fn audit(args: Audit) -> Outcome {
 }
 
 /// The cluster as this operator reaches it.
-fn ask(desk: &Desk) -> Result<Operations, Failure> {
+pub(crate) fn ask(desk: &Desk) -> Result<Operations, Failure> {
     let (config, _) = reach(desk)?;
     let file = token_file(desk)?;
     let token = read_token(&file).map_err(|error| {
@@ -258,7 +258,7 @@ fn read_token(file: &Path) -> std::io::Result<String> {
     std::fs::read_to_string(file).map(|text| text.trim().to_owned())
 }
 
-fn show(desk: &Desk, answer: &Value, plainly: impl FnOnce(&Value)) -> Outcome {
+pub(crate) fn show(desk: &Desk, answer: &Value, plainly: impl FnOnce(&Value)) -> Outcome {
     if desk.json {
         say!("{answer}");
     } else {
@@ -268,7 +268,7 @@ fn show(desk: &Desk, answer: &Value, plainly: impl FnOnce(&Value)) -> Outcome {
 }
 
 /// One line for each field.
-fn fields(answer: &Value) {
+pub(crate) fn fields(answer: &Value) {
     for (name, value) in
         answer.as_object().into_iter().flatten().filter(|(name, _)| *name != "schema")
     {
@@ -280,6 +280,6 @@ fn fields(answer: &Value) {
     }
 }
 
-fn text<'a>(answer: &'a Value, field: &str) -> &'a str {
+pub(crate) fn text<'a>(answer: &'a Value, field: &str) -> &'a str {
     answer[field].as_str().unwrap_or_default()
 }

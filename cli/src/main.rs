@@ -11,12 +11,14 @@ mod args;
 mod backup;
 mod bench;
 mod bundle;
+mod config;
 mod context;
 mod demo;
 mod desk;
 mod doctor;
 mod exit;
 mod inspect;
+mod moving;
 mod operations;
 mod scrape;
 mod seed;
@@ -52,6 +54,9 @@ fn run(verb: Verb) -> Outcome {
         Verb::Init(args) => desk::init(&args),
         Verb::Start(args) => start::start(&args),
         Verb::Config(Config::Check { config }) => start::check(&config),
+        Verb::Config(Config::Default { json }) => config::default(json),
+        Verb::Config(Config::Show { config, origin, json }) => config::show(&config, origin, json),
+        Verb::Config(Config::Schema) => config::schema(),
         Verb::Demo(args) => tool(demo::demo(args)),
         Verb::Status(args) => tool(status::status(args)),
         Verb::Health(args) => tool(status::health(args)),
@@ -62,6 +67,10 @@ fn run(verb: Verb) -> Outcome {
         Verb::Node(Node::Ls(args)) => tool(desk::nodes(args)),
         Verb::Node(Node::Show(args)) => tool(desk::node(args)),
         Verb::Node(Node::JoinToken(args)) => tool(desk::join_token(args)),
+        Verb::Node(Node::Drain(args)) => tool(moving::drain(args)),
+        Verb::Node(Node::Undrain(args)) => tool(moving::undrain(args)),
+        Verb::Node(Node::Decommission(args)) => tool(moving::decommission(args)),
+        Verb::Node(Node::Replace(args)) => tool(moving::replace(args)),
         Verb::Operator(args) => tool(desk::operator(args)),
         Verb::Settings(args) => tool(desk::settings(args)),
         Verb::Audit(args) => tool(desk::audit(args)),
@@ -70,6 +79,11 @@ fn run(verb: Verb) -> Outcome {
         Verb::Backup(Backup::Ls(args)) => tool(backup::list(args)),
         Verb::Backup(Backup::Verify(args)) => backup::verify(&args),
         Verb::Restore(args) => backup::restore(&args),
+        Verb::Shard(Shard::Show(args)) => tool(moving::shard(args)),
+        Verb::Shard(Shard::Explain(args)) => tool(moving::explain(args)),
+        Verb::Shard(Shard::Transfer(args)) => tool(moving::transfer(args)),
+        Verb::Shard(Shard::Freeze(args)) => tool(moving::freeze(args)),
+        Verb::Rebalance(args) => tool(moving::rebalance(args)),
         Verb::Register(args) => tool(talk::register(args)),
         Verb::Login(args) => tool(talk::login(args)),
         Verb::Send(args) => tool(talk::send(args)),

@@ -8,11 +8,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use cluster_config::{ClusterId, Fingerprint, REPLICATION_MAX};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 mod auth;
 mod backup;
+mod describe;
 mod limits;
 mod push;
 mod suggest;
@@ -21,11 +23,12 @@ use crate::identity;
 
 pub use auth::{Auth, ISSUERS_MAX, Issuer};
 pub use backup::Backup;
+pub use describe::{Key, Origin, default_file, keys, origins, schema};
 pub use limits::{Limits, Quota, Rate};
 pub use push::{Apns, Fcm, Push};
 
 /// A node's configuration file.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// This node's id; one of `cluster.nodes`. Never reused for another disk. Without `cluster.nodes` the cluster gives
@@ -77,7 +80,7 @@ pub struct Config {
 }
 
 /// Addresses to bind.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listen {
     /// Clients: TCP (HTTPS, HTTP/2, WebSocket) and UDP (QUIC) on the same port.
@@ -103,7 +106,7 @@ impl Default for Listen {
 }
 
 /// How a node is known to the others.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Advertise {
     /// `host:port` where clients reach it; by default where it listens, at an address of this machine.
@@ -125,7 +128,7 @@ impl Default for Advertise {
 }
 
 /// Certificates and keys. Without `cluster.nodes` those that the cluster gave, in the data folder.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tls {
     /// The cluster's own authority: signs every node, and here also the client plane.
@@ -143,7 +146,7 @@ pub struct Tls {
 }
 
 /// The cluster at its first start.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cluster {
     /// The cluster's name: part of every certificate and of every file header.
@@ -166,7 +169,7 @@ impl Default for Cluster {
 }
 
 /// One of the first nodes.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Member {
     /// Its id.
@@ -180,7 +183,7 @@ pub struct Member {
 }
 
 /// The disk.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Storage {
     /// `fjall`, `sled` or `memory`.
@@ -192,7 +195,7 @@ pub struct Storage {
 }
 
 /// A table engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
     /// The default.
@@ -210,7 +213,7 @@ impl Default for Storage {
 }
 
 /// Files that messages refer to. Nodes may disagree: each upload is judged by the node that takes it.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Assets {
     /// Largest asset, bytes.
@@ -231,7 +234,7 @@ impl Default for Assets {
 }
 
 /// Threads.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Runtime {
     /// Threads of the client and peer planes; 0: one per core.
@@ -241,7 +244,7 @@ pub struct Runtime {
 }
 
 /// Logs.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// A filter such as `info` or `info,node::session=debug`.
@@ -257,7 +260,7 @@ impl Default for Log {
 }
 
 /// Fault switches.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Faults {
     /// Serve `POST /fault` on the operations port.

@@ -7,6 +7,7 @@
 mod answers;
 mod backups;
 mod entering;
+mod moving;
 mod showing;
 
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use axum::middleware;
 use axum::routing::{MethodRouter, delete, get, patch, post};
 use cluster_config::{Command, Outcome};
 use proto::{Problem, ProblemCode};
+use raft::Raft;
 
 use super::limits::Class;
 use super::problems::{self, Failure};
@@ -40,6 +42,8 @@ pub(crate) struct Desk {
     pub(crate) peers: Peers,
     /// The backups that are made here.
     pub(crate) backups: Backups,
+    /// How the groups stand here.
+    pub(crate) raft: Raft,
 }
 
 /// Every call: method, path, handler. The only place where they are named.
@@ -53,6 +57,13 @@ fn routes() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Desk>>)> {
         ("GET", "/v1/cluster", get(showing::cluster)),
         ("GET", "/v1/cluster/nodes", get(showing::nodes)),
         ("GET", "/v1/cluster/nodes/{node}", get(showing::node)),
+        ("POST", "/v1/cluster/nodes/{node}/state", post(moving::set_state)),
+        ("GET", "/v1/cluster/shards", get(moving::shards)),
+        ("GET", "/v1/cluster/shards/{group}", get(moving::shard)),
+        ("PATCH", "/v1/cluster/shards/{group}", patch(moving::change_shard)),
+        ("GET", "/v1/cluster/shards/{group}/explanation", get(moving::explain_shard)),
+        ("GET", "/v1/cluster/plan", get(moving::show_plan)),
+        ("POST", "/v1/cluster/plan", post(moving::apply_plan)),
         ("GET", "/v1/cluster/settings", get(showing::settings)),
         ("PATCH", "/v1/cluster/settings", patch(showing::change_settings)),
         ("GET", "/v1/cluster/audit", get(showing::audit)),

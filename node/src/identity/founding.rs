@@ -134,9 +134,9 @@ pub fn found(
     Ok(Founded { cluster, client, authority, join, claim })
 }
 
-/// A secret that somebody will paste.
+/// A secret that somebody will paste. It begins with a word of its own, so that no shell and no parser takes it for an option.
 pub(crate) fn draw_secret(entropy: &dyn Entropy) -> String {
     let mut bytes = [0; 32];
     entropy.fill(&mut bytes);
-    URL_SAFE_NO_PAD.encode(bytes)
+    format!("sc1.{}", URL_SAFE_NO_PAD.encode(bytes))
 }

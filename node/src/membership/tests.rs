@@ -108,10 +108,6 @@ impl Plane for End {
 
     fn cut(&self, _nodes: BTreeSet<u64>) {}
 
-    fn add_peer(&self, _node: u64, _address: String) {}
-
-    fn remove_peer(&self, _node: u64) {}
-
     fn liveness(&self) -> broadcast::Receiver<Liveness> {
         let mut tell = self.wire.tell.lock();
         tell.entry(self.me).or_insert_with(|| broadcast::Sender::new(64)).subscribe()
