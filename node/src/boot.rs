@@ -46,7 +46,8 @@ pub(crate) async fn form(
         let others = others.filter(|node| *node != config.node).collect();
         Newcomer { node: NodeId(config.node), identity, others, peers }.come_in().await?;
     }
-    let (founding, bootstrap) = beginning(config, clock, entropy)?;
+    let decided = configured.borrow().is_some();
+    let (founding, bootstrap) = beginning(config, decided, clock, entropy)?;
     let preferred = preferred(configured.borrow().as_deref(), &founding, config.node);
     let group = raft.start(GroupId::CLUSTER, Box::new(machine), founding, preferred).await?;
     loop {
@@ -176,12 +177,16 @@ fn preferred(decided: Option<&ClusterConfig>, founding: &Founding, node: u64) ->
 /// How group 0 begins here, and what is proposed when this node leads it and there is no cluster yet.
 fn beginning(
     config: &Config,
+    decided: bool,
     clock: &dyn Clock,
     entropy: &dyn Entropy,
 ) -> Result<(Founding, Option<Command>), Error> {
     if config.is_formed_by_file() {
         let nodes: BTreeMap<_, _> = config.cluster.nodes.iter().map(founder).collect();
         let voters = nodes.keys().copied().collect();
+        if decided {
+            return Ok((Founding::Members(voters), None));
+        }
         let Cluster { shards, replication, .. } = config.cluster;
         let door = door(config, clock)?;
         let bootstrap = bootstrap(config, (nodes, shards, replication, door), clock, entropy)?;

@@ -19,7 +19,7 @@ use axum::http::header;
 use axum::http::request::Parts as RequestParts;
 use axum::middleware;
 use axum::routing::{MethodRouter, delete, get, patch, post};
-use cluster_config::{Command, Outcome};
+use cluster_config::{ClusterConfig, Command, Outcome, Refusal};
 use proto::{Problem, ProblemCode};
 use raft::Raft;
 
@@ -122,6 +122,20 @@ impl Desk {
     /// Milliseconds since 1970, so long from now.
     fn after(&self, time: Duration) -> u64 {
         self.parts.clock.now().0 + u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Refuses strangers before anything is proposed: a refusal of group 0 is an entry in its log, and whoever has no secret
+    /// must not be able to fill it. What is not known here may be known to the leader, which is asked once.
+    async fn must_know(
+        &self,
+        known: impl Fn(&ClusterConfig) -> bool,
+        refusal: &Refusal,
+    ) -> Result<(), Failure> {
+        if known(&self.council.config()) {
+            return Ok(());
+        }
+        self.council.linearize().await.map_err(|error| problems::of_route(&error))?;
+        if known(&self.council.config()) { Ok(()) } else { Err(answers::refused(refusal).into()) }
     }
 
     /// Carries out `command` in the name of `actor`. A refusal becomes a problem that says why.

@@ -9,7 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cluster_config::{AuthorityKey, Claim, ClusterConfig, Command, NodeId};
+use cluster_config::{AuthorityKey, Claim, ClusterConfig, Command, NodeId, Refusal};
 use proto::{Problem, ProblemCode};
 use serde_json::json;
 use transport::authority::{Authority, PublicKey};
@@ -21,6 +21,10 @@ use crate::identity::{Admitted, Asked, JOIN_TOKEN_TTL, JoinToken, KnownPeer, dra
 
 /// Longest life of a join token or a claim.
 const TTL_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Host names that a node may ask for.
+const NAMES_MAX: usize = 8;
+/// Names by which nodes know each other; a certificate for clients never carries one.
+const OWN_NAMES: &str = ".synod";
 /// How long a claim is good for.
 const CLAIM_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 
@@ -32,6 +36,16 @@ pub(super) async fn join(State(desk): State<Arc<Desk>>, body: Fields) -> Result<
     let key = key.map_err(|_| invalid("publicKey", "is not base64"))?;
     let key = PublicKey::from_bytes(&key).map_err(|error| invalid("publicKey", error))?;
     let identity = print(key.as_bytes());
+    if asked.names.len() > NAMES_MAX || asked.names.iter().any(|name| name.ends_with(OWN_NAMES)) {
+        let problem = format!("are at most {NAMES_MAX}, and none ends with `{OWN_NAMES}`");
+        return Err(invalid("names", problem).into());
+    }
+    let known = |config: &ClusterConfig| {
+        let shown = print(&secret);
+        config.node_of(identity).is_some()
+            || config.door.join_tokens.iter().any(|token| token.secret == shown)
+    };
+    desk.must_know(known, &Refusal::NoSuchJoinToken).await?;
     let command = Command::Admit { secret: print(&secret), identity, node: asked.node };
     desk.carry_out("join token", &command).await?;
     let config = desk.council.config();
@@ -67,11 +81,7 @@ fn certify(
 }
 
 fn signer(config: &ClusterConfig) -> Result<&AuthorityKey, Problem> {
-    config
-        .door
-        .authority
-        .as_ref()
-        .ok_or_else(|| super::answers::refused(&cluster_config::Refusal::NoAuthority))
+    config.door.authority.as_ref().ok_or_else(|| super::answers::refused(&Refusal::NoAuthority))
 }
 
 /// `POST /v1/cluster/claim`: whoever shows the secret of a claim becomes an operator, once.
@@ -85,8 +95,13 @@ pub(super) async fn claim(
     if token.len() < TOKEN_BYTES_MIN {
         return Err(invalid("token", format!("has fewer than {TOKEN_BYTES_MIN} characters")).into());
     }
-    let secret = print(secret.as_bytes());
-    let command = Command::Claim { secret, name: name.clone(), token: print(token.as_bytes()) };
+    let (secret, shown) = (print(secret.as_bytes()), print(token.as_bytes()));
+    let known = |config: &ClusterConfig| {
+        config.door.operator(shown).is_some()
+            || config.door.claims.iter().any(|claim| claim.secret == secret)
+    };
+    desk.must_know(known, &Refusal::NoSuchClaim).await?;
+    let command = Command::Claim { secret, name: name.clone(), token: shown };
     desk.carry_out("claim", &command).await?;
     Ok((StatusCode::CREATED, Json(json!({ "name": name }))).into_response())
 }
