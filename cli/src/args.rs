@@ -4,10 +4,12 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod backup;
 mod look;
 mod moving;
 mod operators;
 
+pub(crate) use backup::{AtNode, Backup, BackupLs, BackupNow, BackupVerify, Restore, WhichBackup};
 pub(crate) use look::{Bundle, Debug, Doctor, Inspect, Top};
 pub(crate) use moving::{
     ChangeNode, Decommission, FreezeShard, OneShard, Rebalance, ReplaceNode, TransferShard,
@@ -32,7 +34,7 @@ pub(crate) enum Verb {
     Init(Init),
     /// Run a node
     Start(Start),
-    /// Check a node's file without starting anything
+    /// A node's file: what may stand in it, whether it is good, what holds
     #[command(subcommand)]
     Config(Config),
     /// What the cluster is, node by node
@@ -66,6 +68,11 @@ pub(crate) enum Verb {
     /// Moves of votes and leaderships
     #[command(subcommand)]
     Rebalance(Rebalance),
+    /// Backups of the whole cluster
+    #[command(subcommand)]
+    Backup(Backup),
+    /// Prepare a node of a new cluster with the state of a backup
+    Restore(Restore),
     /// Create a user
     Register(Register),
     /// Log in and keep the session in the context
@@ -128,6 +135,26 @@ pub(crate) enum Config {
         #[arg(long, value_name = "FILE")]
         config: PathBuf,
     },
+    /// Print a file in which every key is told and commented out
+    Default {
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print every value that holds for a node's file
+    Show {
+        /// The node's file
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        /// Say of each value where it comes from
+        #[arg(long)]
+        origin: bool,
+        /// One JSON object
+        #[arg(long)]
+        json: bool,
+    },
+    /// Print the JSON Schema of a node's file
+    Schema,
 }
 
 #[derive(Debug, Subcommand)]

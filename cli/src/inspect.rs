@@ -197,7 +197,7 @@ fn print(
         );
     }
     if let Some(tables) = tables {
-        say!("tables: {}", tables.engine);
+        say!("tables: {}, behind the log by what was applied since the last flush", tables.engine);
         for (kind, count) in &tables.rows {
             say!("  {kind:<16} {count:>12}");
         }

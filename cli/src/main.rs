@@ -8,8 +8,10 @@ use clap::Parser as _;
 #[macro_use]
 mod say;
 mod args;
+mod backup;
 mod bench;
 mod bundle;
+mod config;
 mod context;
 mod demo;
 mod desk;
@@ -25,7 +27,7 @@ mod status;
 mod talk;
 mod top;
 
-use args::{Bench, Command, Config, Debug, Node, Shard, Verb};
+use args::{Backup, Bench, Command, Config, Debug, Node, Shard, Verb};
 use exit::{Failure, Outcome};
 
 /// Sessions, entries and rows are many small pieces that one thread makes and another drops, for which the system's
@@ -52,6 +54,9 @@ fn run(verb: Verb) -> Outcome {
         Verb::Init(args) => desk::init(&args),
         Verb::Start(args) => start::start(&args),
         Verb::Config(Config::Check { config }) => start::check(&config),
+        Verb::Config(Config::Default { json }) => config::default(json),
+        Verb::Config(Config::Show { config, origin, json }) => config::show(&config, origin, json),
+        Verb::Config(Config::Schema) => config::schema(),
         Verb::Demo(args) => tool(demo::demo(args)),
         Verb::Status(args) => tool(status::status(args)),
         Verb::Health(args) => tool(status::health(args)),
@@ -75,6 +80,10 @@ fn run(verb: Verb) -> Outcome {
         Verb::Shard(Shard::Transfer(args)) => tool(moving::transfer(args)),
         Verb::Shard(Shard::Freeze(args)) => tool(moving::freeze(args)),
         Verb::Rebalance(args) => tool(moving::rebalance(args)),
+        Verb::Backup(Backup::Now(args)) => tool(backup::now(args)),
+        Verb::Backup(Backup::Ls(args)) => tool(backup::list(args)),
+        Verb::Backup(Backup::Verify(args)) => backup::verify(&args),
+        Verb::Restore(args) => backup::restore(&args),
         Verb::Register(args) => tool(talk::register(args)),
         Verb::Login(args) => tool(talk::login(args)),
         Verb::Send(args) => tool(talk::send(args)),

@@ -1,5 +1,10 @@
 //! Verbs that look and change nothing, as an operator meets them on a bad day: nodes that hang, folders without a node.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "it plays nodes with threads of its own, and watches in real time"
+)]
+
 #[path = "support/synod.rs"]
 mod synod;
 
@@ -252,7 +257,8 @@ fn inspect_reads_a_stopped_node_changes_nothing_and_refuses_a_running_one() {
     let groups = seen["journal"]["groups"].as_array().expect("groups");
     assert!(groups.len() > 1 && groups.iter().all(|group| group["last"].is_u64()), "{seen}");
     let rows = &seen["tables"]["rows"];
-    assert!(rows["cluster-config"] == 1 && rows["user"].as_u64() >= Some(1), "{seen}");
+    // What was applied lately is in the log alone: tables are written behind it.
+    assert!(rows["cluster-config"] == 1 && rows["applied"].as_u64() >= Some(1), "{seen}");
     assert!(rows["unknown"].is_null(), "{seen}");
     let table = stdout(&home.run(&["inspect", node]));
     assert!(table.contains("tables: fjall") && table.contains("journal: "), "{table}");
@@ -272,4 +278,31 @@ fn data_folder(folder: &Path) -> std::path::PathBuf {
         );
     }
     panic!("no node has a folder in {}", folder.display());
+}
+
+#[test]
+fn the_default_file_is_valid_and_what_holds_is_told_with_its_origin() {
+    let home = Home::new();
+    let default = stdout(&home.run(&["config", "default"]));
+    assert!(default.contains("#engine = \"fjall\""), "{default}");
+    let file = home.folder.path().join("node.toml");
+    std::fs::write(&file, format!("{default}\n[extra]\n")).expect("written");
+    let path = file.to_str().expect("a plain path");
+    let refused = home.run(&["config", "show", "--config", path]);
+    assert_eq!(refused.status.code(), Some(2), "an unknown key: {}", stderr(&refused));
+    std::fs::write(&file, default.replace("#engine = \"fjall\"", "engine = \"sled\""))
+        .expect("written");
+    assert_eq!(home.run(&["config", "check", "--config", path]).status.code(), Some(0));
+    let told = stdout(&home.run(&["config", "show", "--origin", "--config", path]));
+    for line in ["file     storage.engine = \"sled\"", "default  storage.segment_bytes = 16777216"]
+    {
+        assert!(told.lines().any(|told| told == line), "{line}\n{told}");
+    }
+    let json = stdout(&home.run(&["config", "show", "--json", "--config", path]));
+    let json: Value = serde_json::from_str(&json).expect("JSON");
+    assert_eq!(json["schema"], json!("synod/config-show/v1"));
+    let schema: Value =
+        serde_json::from_str(&stdout(&home.run(&["config", "schema"]))).expect("JSON");
+    assert_eq!(schema["$id"], json!("synod/config/v1"));
+    assert_eq!(home.run(&["config", "show", "--config", "/nowhere.toml"]).status.code(), Some(3));
 }

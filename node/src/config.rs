@@ -8,10 +8,13 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use cluster_config::{ClusterId, Fingerprint, REPLICATION_MAX};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 mod auth;
+mod backup;
+mod describe;
 mod limits;
 mod push;
 mod suggest;
@@ -19,11 +22,13 @@ mod suggest;
 use crate::identity;
 
 pub use auth::{Auth, ISSUERS_MAX, Issuer};
+pub use backup::Backup;
+pub use describe::{Key, Origin, default_file, keys, origins, schema};
 pub use limits::{Limits, Quota, Rate};
 pub use push::{Apns, Fcm, Push};
 
 /// A node's configuration file.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// This node's id; one of `cluster.nodes`. Never reused for another disk. Without `cluster.nodes` the cluster gives
@@ -69,10 +74,13 @@ pub struct Config {
     /// Telling users who are away.
     #[serde(default)]
     pub push: Push,
+    /// Backups.
+    #[serde(default)]
+    pub backup: Backup,
 }
 
 /// Addresses to bind.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Listen {
     /// Clients: TCP (HTTPS, HTTP/2, WebSocket) and UDP (QUIC) on the same port.
@@ -98,7 +106,7 @@ impl Default for Listen {
 }
 
 /// How a node is known to the others.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Advertise {
     /// `host:port` where clients reach it; by default where it listens, at an address of this machine.
@@ -120,7 +128,7 @@ impl Default for Advertise {
 }
 
 /// Certificates and keys. Without `cluster.nodes` those that the cluster gave, in the data folder.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tls {
     /// The cluster's own authority: signs every node, and here also the client plane.
@@ -138,7 +146,7 @@ pub struct Tls {
 }
 
 /// The cluster at its first start.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Cluster {
     /// The cluster's name: part of every certificate and of every file header.
@@ -161,7 +169,7 @@ impl Default for Cluster {
 }
 
 /// One of the first nodes.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Member {
     /// Its id.
@@ -175,7 +183,7 @@ pub struct Member {
 }
 
 /// The disk.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Storage {
     /// `fjall`, `sled` or `memory`.
@@ -187,7 +195,7 @@ pub struct Storage {
 }
 
 /// A table engine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
     /// The default.
@@ -205,7 +213,7 @@ impl Default for Storage {
 }
 
 /// Files that messages refer to. Nodes may disagree: each upload is judged by the node that takes it.
-#[derive(Debug, Clone, Copy, Deserialize)]
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Assets {
     /// Largest asset, bytes.
@@ -226,7 +234,7 @@ impl Default for Assets {
 }
 
 /// Threads.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Runtime {
     /// Threads of the client and peer planes; 0: one per core.
@@ -236,7 +244,7 @@ pub struct Runtime {
 }
 
 /// Logs.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// A filter such as `info` or `info,node::session=debug`.
@@ -252,7 +260,7 @@ impl Default for Log {
 }
 
 /// Fault switches.
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Faults {
     /// Serve `POST /fault` on the operations port.
@@ -338,7 +346,7 @@ impl Config {
         }
         let others = self.storage.node_key.as_mut().into_iter().chain(self.auth.files());
         let others = others.chain(self.tls.authority_key.as_mut());
-        for file in others.chain(self.push.files()) {
+        for file in others.chain(self.push.files()).chain(self.backup.files()) {
             *file = base.join(&*file);
         }
     }
@@ -347,6 +355,7 @@ impl Config {
         self.auth.check()?;
         self.limits.check()?;
         self.push.check()?;
+        self.backup.check()?;
         self.check_cluster()?;
         require(self.advertise.weight >= 1, "advertise.weight: at least 1")?;
         require(

@@ -8,6 +8,7 @@ use cluster_config::ClusterConfig;
 use futures::future::{BoxFuture, join_all};
 use raft::{NodeId, Raft};
 
+use crate::backup::Backups;
 use crate::clock::{Clock as _, SystemClock};
 use crate::cluster::Configured;
 use crate::fanout::{Directory, Typing};
@@ -43,6 +44,8 @@ pub(crate) struct Node {
     pub(crate) retained: Known,
     /// What could not be told; set once the pusher runs.
     pub(crate) letters: Arc<OnceLock<DeadLetters>>,
+    /// The backups that are made here; set once the cluster is known.
+    pub(crate) backups: Arc<OnceLock<Backups>>,
 }
 
 impl Operated for Node {
@@ -108,6 +111,10 @@ impl Operated for Node {
 
     fn letters(&self) -> Option<DeadLetters> {
         self.letters.get().cloned()
+    }
+
+    fn backups(&self) -> Option<Backups> {
+        self.backups.get().cloned()
     }
 }
 

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::require;
 
@@ -10,7 +11,7 @@ use super::require;
 pub const ISSUERS_MAX: usize = 16;
 
 /// Accounts of elsewhere.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Auth {
     /// Trusted besides this cluster itself. The same in every node's file.
@@ -18,7 +19,7 @@ pub struct Auth {
 }
 
 /// An issuer of JSON Web Tokens (RFC 7519) in which `sub` is a user's id.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Issuer {
     /// The claim `iss` of its tokens, to the letter.

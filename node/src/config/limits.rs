@@ -1,11 +1,12 @@
 //! How fast is too fast. Generous on purpose: limits stop a runaway client, not a busy one.
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::require;
 
 /// How often something may happen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rate {
     /// How many a second may be kept up.
@@ -21,7 +22,7 @@ impl Rate {
 }
 
 /// The rates of one class of calls. Whoever calls must stay below each that applies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Quota {
     /// Of one address: a whole office may sit behind it.
@@ -33,7 +34,7 @@ pub struct Quota {
 }
 
 /// All limits of this node.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Messages of one user, over all links.

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::require;
 use crate::push::Kinds;
 
 /// How pushes are sent from this node.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Push {
     /// How long a message waits for its receiver before they are told, milliseconds.
@@ -39,7 +40,7 @@ pub struct Push {
 }
 
 /// Apple's push service.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Apns {
     /// The signing key that Apple gave, a `.p8` file.
@@ -56,7 +57,7 @@ pub struct Apns {
 }
 
 /// Firebase Cloud Messaging.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Fcm {
     /// The service account's file, JSON.

@@ -5,6 +5,7 @@
 //! and writes into the audit log who asked. Users' tokens open nothing here, and operators' tokens nothing elsewhere.
 
 mod answers;
+mod backups;
 mod entering;
 mod moving;
 mod showing;
@@ -25,6 +26,7 @@ use raft::Raft;
 use super::limits::Class;
 use super::problems::{self, Failure};
 use super::{Parts, meter};
+use crate::backup::Backups;
 use crate::council::Council;
 use crate::figures::CallFigures;
 use crate::identity::print;
@@ -40,6 +42,8 @@ pub(crate) struct Desk {
     pub(crate) peers: Peers,
     /// How the groups stand here.
     pub(crate) raft: Raft,
+    /// The backups that are made here.
+    pub(crate) backups: Backups,
 }
 
 /// Every call: method, path, handler. The only place where they are named.
@@ -63,6 +67,8 @@ fn routes() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Desk>>)> {
         ("GET", "/v1/cluster/settings", get(showing::settings)),
         ("PATCH", "/v1/cluster/settings", patch(showing::change_settings)),
         ("GET", "/v1/cluster/audit", get(showing::audit)),
+        ("GET", "/v1/cluster/backups", get(backups::list)),
+        ("POST", "/v1/cluster/backups", post(backups::begin)),
     ]
 }
 

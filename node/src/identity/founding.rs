@@ -16,7 +16,7 @@ use crate::config::Config;
 /// How long the first claim is good for.
 const CLAIM_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// The first node's id.
-const FIRST: u64 = 1;
+pub(crate) const FIRST: u64 = 1;
 
 /// What the cluster is founded with: group 0's first state. Holds the authority's key until the founding.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -134,9 +134,9 @@ pub fn found(
     Ok(Founded { cluster, client, authority, join, claim })
 }
 
-/// A secret that somebody will paste.
+/// A secret that somebody will paste. It begins with a word of its own, so that no shell and no parser takes it for an option.
 pub(crate) fn draw_secret(entropy: &dyn Entropy) -> String {
     let mut bytes = [0; 32];
     entropy.fill(&mut bytes);
-    URL_SAFE_NO_PAD.encode(bytes)
+    format!("sc1.{}", URL_SAFE_NO_PAD.encode(bytes))
 }

@@ -45,6 +45,14 @@ fn only_the_owner_reads_what_is_secret() {
 }
 
 #[test]
+fn what_somebody_will_paste_is_no_option() {
+    for seed in 0..256 {
+        let secret = draw_secret(&SeededEntropy::new(seed));
+        assert!(secret.starts_with("sc1."), "{secret}");
+    }
+}
+
+#[test]
 fn a_token_is_read_as_it_was_shown_and_shows_itself_to_no_log() {
     let folder = tempfile::tempdir().expect("a folder");
     let token = founded(folder.path()).join;

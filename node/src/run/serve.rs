@@ -45,7 +45,8 @@ impl Running {
             limits: Limits::default(),
         };
         let (peers, raft) = (self.node.peers.clone(), self.node.raft.clone());
-        let desk = Desk { parts: Arc::clone(&parts), council, peers, raft };
+        let backups = self.node.backups.get().cloned().expect("set before clients are served");
+        let desk = Desk { parts: Arc::clone(&parts), council, peers, raft, backups };
         let rest = gateway::router(parts).merge(operators::router(Arc::new(desk)));
         let plane =
             client_plane::serve(config, rest, sessions.on_link(), self.stop.clone()).await?;

@@ -133,8 +133,10 @@ const RAFT: &[Metric] = &[
     gauge("raft_groups_led", "Groups that this node leads."),
     counter("raft_role_changes_total", "Times a group here began or ceased to lead."),
     counter("raft_leader_changes_total", "Times a replica here came to know another leader."),
+    counter("raft_membership_changes_total", "Steps that groups led here took to other voters."),
     counter("raft_campaigns_total", "Campaigns that this node began."),
     counter("raft_transfers_total", "Leaderships that this node handed over."),
+    counter("raft_membership_changes_total", "Steps of membership changes that were committed."),
     counter(
         "raft_snapshots_total",
         "Snapshots made: tables flushed so that the log may be purged.",
@@ -166,7 +168,7 @@ const STORE: &[Metric] = &[
     gauge("synod_disk_free_bytes", "Free bytes of the disk under the data folder."),
     gauge(
         "synod_disk_low",
-        "1 while less than a twentieth of that disk is free: new messages are refused at the door.",
+        "1 while little of that disk is free (a twentieth, at most 4 GiB): new messages are refused at the door.",
     ),
     histogram("synod_tables_drain_seconds", "Waiting rows into the table engine, all at once."),
     histogram("synod_tables_flush_seconds", "One barrier of the tables."),

@@ -9,7 +9,7 @@ use super::super::{Operated, PeerStatus, sampled};
 use super::{Node, shard};
 
 /// What a metric may begin with.
-const PREFIXES: [&str; 3] = ["synod_", "raft_", "process_"];
+const PREFIXES: [&str; 4] = ["synod_", "raft_", "backup_", "process_"];
 /// What has no bound, and is nobody's business.
 const FORBIDDEN_LABELS: [&str; 7] =
     ["user", "device", "conversation", "group", "address", "message", "asset"];

@@ -99,19 +99,7 @@ impl Binary {
                 ServerFrame::Presence(frames::Presence { seen, tag, problem })
             }
             Say::CaughtUp => ServerFrame::CaughtUp(frames::CaughtUp {}),
-            Say::Confirmed { tag, conversation, result } => {
-                let (marks, problem) = match result {
-                    Ok(marks) => (marks, None),
-                    Err(problem) => (Marks::default(), Some(problem.into())),
-                };
-                ServerFrame::Confirmed(frames::Confirmed {
-                    tag,
-                    conversation: conversation.map(id_bytes).unwrap_or_default(),
-                    delivered: marks.delivered.0,
-                    read: marks.read.0,
-                    problem,
-                })
-            }
+            Say::Confirmed { tag, conversation, result } => confirmed(tag, conversation, result),
             Say::Page { tag, result } => ServerFrame::HistoryPage(page_frame(tag, result)),
             Say::Failed(problem) => ServerFrame::Problem(problem.into()),
             Say::Pong { tag } => ServerFrame::Pong(frames::Pong { tag }),
@@ -235,6 +223,24 @@ fn changed(
             ..empty
         },
         Err(problem) => frames::Changed { problem: Some(problem.into()), ..empty },
+    })
+}
+
+fn confirmed(
+    tag: u64,
+    conversation: Option<ConversationId>,
+    result: Result<Marks, Problem>,
+) -> ServerFrame {
+    let (marks, problem) = match result {
+        Ok(marks) => (marks, None),
+        Err(problem) => (Marks::default(), Some(problem.into())),
+    };
+    ServerFrame::Confirmed(frames::Confirmed {
+        tag,
+        conversation: conversation.map(id_bytes).unwrap_or_default(),
+        delivered: marks.delivered.0,
+        read: marks.read.0,
+        problem,
     })
 }
 
