@@ -15,7 +15,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use cluster_config::{ClusterConfig, Command, Outcome};
+use cluster_config::{ClusterConfig, Command, NodeState, Outcome};
 use raft::{Founding, GroupId, NodeId, Raft, Wish};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -54,6 +54,19 @@ fn wish(config: &ClusterConfig, group: GroupId) -> Wish {
     let voters: BTreeSet<NodeId> = config.voters_wished(group).iter().copied().collect();
     let observers = config.nodes.keys().copied().filter(|id| !voters.contains(id)).collect();
     Wish { voters, observers }
+}
+
+/// Where the clients of `node` may go instead: to nodes that are ready, and to the others only when none is.
+pub(crate) fn elsewhere(config: &ClusterConfig, node: NodeId) -> Vec<String> {
+    let others = || config.nodes.iter().filter(|(id, _)| **id != node);
+    let ready: Vec<String> = others()
+        .filter(|(_, other)| other.state == NodeState::Ready)
+        .map(|(_, other)| other.addresses.client.clone())
+        .collect();
+    if !ready.is_empty() {
+        return ready;
+    }
+    others().map(|(_, other)| other.addresses.client.clone()).collect()
 }
 
 /// Whether a node was part of the cluster and is no more. Ids are given once and rise, so whoever has one that was given

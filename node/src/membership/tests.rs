@@ -365,6 +365,24 @@ async fn while_an_operator_holds_it_nothing_moves() {
 }
 
 #[test]
+fn clients_are_sent_to_nodes_that_stay() {
+    let node = |id: u64, state: &str| {
+        let addresses = format!(r#"{{"client":"c:{id}","peer":"p:1","operations":"o:1"}}"#);
+        format!(r#""{id}":{{"addresses":{addresses},"zone":null,"weight":1,"state":"{state}"}}"#)
+    };
+    let map = |states: [&str; 3]| -> ClusterConfig {
+        let nodes: Vec<String> = (1..).zip(states).map(|(id, state)| node(id, state)).collect();
+        let rest = r#""voters":[1],"settings":{},"keys":[],"audit":[],"shards":{}"#;
+        let text = format!(r#"{{"cluster":"c","epoch":1,"nodes":{{{}}},{rest}}}"#, nodes.join(","));
+        serde_json::from_str(&text).expect("a map")
+    };
+    let to = |states| elsewhere(&map(states), NodeId(1));
+    assert_eq!(to(["draining", "ready", "ready"]), ["c:2", "c:3"]);
+    assert_eq!(to(["ready", "leaving", "ready"]), ["c:3"]);
+    assert_eq!(to(["ready", "draining", "lost"]), ["c:2", "c:3"], "better than nowhere");
+}
+
+#[test]
 fn only_a_founder_of_a_shard_that_never_moved_founds_it() {
     let text = r#"{"cluster":"c","epoch":9,"nodes":{},"voters":[1],"settings":{},"keys":[],"audit":[],
         "shards":{"1":{"slots":{"start":0,"end":2},"replicas":[1,2,3]},

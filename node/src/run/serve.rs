@@ -14,6 +14,7 @@ use crate::gateway::issuers::Issuers;
 use crate::gateway::operators::{self, Desk};
 use crate::gateway::tokens::{KeySet, TokenKeys, TokenSeed};
 use crate::gateway::{self, Parts, Ports};
+use crate::membership;
 use crate::notify::Notify;
 use crate::presence::Watcher;
 use crate::push::{self, ApplicationKey, DeadLetters, Pusher};
@@ -226,11 +227,10 @@ fn placement(configured: Configured) -> Placement {
     })
 }
 
-/// Where else a client may go: the client addresses of all other nodes.
+/// Where else a client may go.
 fn elsewhere(node: u64, configured: Configured) -> Elsewhere {
     Arc::new(move || {
         let config = configured.borrow().clone();
-        let others = config.iter().flat_map(|config| &config.nodes).filter(|(id, _)| id.0 != node);
-        others.map(|(_, node)| node.addresses.client.clone()).collect()
+        config.map_or_else(Vec::new, |config| membership::elsewhere(&config, raft::NodeId(node)))
     })
 }

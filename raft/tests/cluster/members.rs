@@ -236,6 +236,26 @@ async fn whoever_is_not_heard_is_given_no_vote() {
 }
 
 #[tokio::test]
+async fn whoever_loses_its_vote_observes_from_the_same_entry_on() {
+    let mut cluster = Cluster::start(1, |_| ()).await;
+    cluster.write(GROUP, "before").await;
+    cluster.join(NodeId(4)).await;
+    cluster.reach(GROUP, &wish(&[1, 2, 3], &[4])).await;
+    let leader = cluster.leader(GROUP).await;
+    let stays = ALL.into_iter().find(|id| *id != leader).expect("two of them");
+    let wished = wish(&[leader.0, stays.0, 4], &[1, 2, 3, 4]);
+    let group = cluster.group(leader, GROUP);
+    eventually("the newcomer has caught up", || async {
+        let step = group.set_members(wished.clone()).await.expect("it leads");
+        step == Progress::Stepped
+    })
+    .await;
+    let done = group.set_members(wished.clone()).await;
+    assert_eq!(done.expect("it leads"), Progress::Done, "nobody had to be added again");
+    cluster.stop().await;
+}
+
+#[tokio::test]
 async fn only_the_leader_takes_a_step() {
     let cluster = Cluster::start(1, |_| ()).await;
     let leader = cluster.leader(GROUP).await;

@@ -43,6 +43,7 @@ fn sound(map: &ClusterConfig) -> Picture<'_> {
     }
 }
 
+type Zones = &'static [Option<&'static str>];
 type Provoke = fn(&mut ClusterConfig);
 type Show = fn(&mut Picture<'_>);
 
@@ -61,7 +62,9 @@ const FOUR: &[Option<&str>] = &[None; 4];
 const THREE: &[Option<&str>] = &[None; 3];
 
 /// What is broken, in a cluster of these zones; what else the picture shows; the verdict and what to run next.
-const FAULTS: &[(&str, &[Option<&str>], Provoke, Show, Verdict, Option<&str>)] = &[
+type Fault = (&'static str, Zones, Provoke, Show, Verdict, Option<&'static str>);
+
+const FAULTS: &[Fault] = &[
     ("nothing", THREE, nothing, as_it_is, Verdict::Sound, None),
     (
         "two of three voters are silent",
