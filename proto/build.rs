@@ -6,7 +6,7 @@ use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=schema");
-    let files = ["frames.proto", "log.proto", "rows.proto", "peer.proto"];
+    let files = ["frames.proto", "log.proto", "rows.proto", "peer.proto", "backup.proto"];
     let set = protox::compile(files, ["schema"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     fs::write(out.join("schema.bin"), set.encode_to_vec())?;

@@ -150,10 +150,8 @@ impl Pair {
                 }
             }
             Command::Expire { up_to } => self.compare_expiry(before.as_ref(), at, *up_to, &applied),
-            Command::SetRetention { retention, .. } => {
-                if applied.changed.retention {
-                    self.model.kept = retention.map_or(0, |kept| kept.0);
-                }
+            Command::SetRetention { retention, .. } if applied.changed.retention => {
+                self.model.kept = retention.map_or(0, |kept| kept.0);
             }
             _ => {}
         }

@@ -4,10 +4,16 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+mod backup;
 mod look;
+mod moving;
 mod operators;
 
+pub(crate) use backup::{AtNode, Backup, BackupLs, BackupNow, BackupVerify, Restore, WhichBackup};
 pub(crate) use look::{Bundle, Debug, Doctor, Inspect, Top};
+pub(crate) use moving::{
+    ChangeNode, Decommission, FreezeShard, OneShard, Rebalance, ReplaceNode, TransferShard,
+};
 pub(crate) use operators::{
     Audit, Desk, Init, ListNodes, MakeJoinToken, Operator, Settings, ShowNode,
 };
@@ -59,6 +65,14 @@ pub(crate) enum Verb {
     /// Shards
     #[command(subcommand)]
     Shard(Shard),
+    /// Moves of votes and leaderships
+    #[command(subcommand)]
+    Rebalance(Rebalance),
+    /// Backups of the whole cluster
+    #[command(subcommand)]
+    Backup(Backup),
+    /// Prepare a node of a new cluster with the state of a backup
+    Restore(Restore),
     /// Create a user
     Register(Register),
     /// Log in and keep the session in the context
@@ -151,12 +165,28 @@ pub(crate) enum Node {
     Show(ShowNode),
     /// Make a token that lets nodes in
     JoinToken(MakeJoinToken),
+    /// Have a node lead nothing; it keeps its votes
+    Drain(ChangeNode),
+    /// End a drain
+    Undrain(ChangeNode),
+    /// Take a node's votes away and forget it
+    Decommission(Decommission),
+    /// Make a token for a node that takes another's place
+    Replace(ReplaceNode),
 }
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Shard {
     /// List the shards and who leads them
     Ls(Operations),
+    /// All about one shard
+    Show(OneShard),
+    /// Why a shard stands as it does, and what to do next
+    Explain(OneShard),
+    /// Have another of its voters lead a shard
+    Transfer(TransferShard),
+    /// Keep the planner from moving a shard
+    Freeze(FreezeShard),
 }
 
 /// Where operators find the nodes.

@@ -40,14 +40,18 @@ pub(crate) fn init(args: &Init) -> Outcome {
 }
 
 fn tell(founded: &Founded, args: &Init, config: &Config) {
-    let Founded { cluster, client, authority, join, claim } = founded;
-    let file = args.config.display();
-    say!("Cluster `{cluster}` is ready in {}.", config.data.display());
+    say!("Cluster `{}` is ready in {}.", founded.cluster, config.data.display());
     say!("");
+    tell_next(founded, &args.config.display(), &args.others.to_string());
+}
+
+/// What an operator does with a first node that was just made.
+pub(crate) fn tell_next(founded: &Founded, file: &dyn std::fmt::Display, others: &str) {
+    let Founded { cluster, client, authority, join, claim } = founded;
     say!("1. Start it here:");
     say!("   synod start --config {file}");
     say!("");
-    say!("2. On {} more machines, within 24 hours, paste this one line:", args.others);
+    say!("2. On {others} more machines, within 24 hours, paste this one line:");
     say!("   synod start --config node.toml --join {}", join.reveal());
     say!("");
     say!("3. Become its first operator, within 24 hours, once:");
@@ -125,8 +129,7 @@ pub(crate) async fn become_operator(
 /// `synod node ls`: what the cluster decided; without an operator's token what the operations ports see.
 pub(crate) async fn nodes(args: ListNodes) -> Outcome {
     let ListNodes { desk, operations } = args;
-    let known = token_file(&desk).is_ok_and(|file| file.exists());
-    if !operations.is_empty() || !known {
+    if !operations.is_empty() || !is_operator(&desk) {
         let Desk { ctx, json, .. } = desk;
         return status::nodes(args::Operations { ctx, operations, json }).await;
     }
@@ -199,7 +202,7 @@ pub(crate) async fn audit(args: Audit) -> Outcome {
 }
 
 /// The cluster as this operator reaches it.
-fn ask(desk: &Desk) -> Result<Operations, Failure> {
+pub(crate) fn ask(desk: &Desk) -> Result<Operations, Failure> {
     let (config, _) = reach(desk)?;
     let file = token_file(desk)?;
     let token = read_token(&file).map_err(|error| {
@@ -207,6 +210,24 @@ fn ask(desk: &Desk) -> Result<Operations, Failure> {
         Failure::new(Exit::NotAllowed, format!("{}: {error}; {advice}", file.display()))
     })?;
     Operations::new(&config, Some(token)).map_err(|e: CallError| talk::call(&e))
+}
+
+/// Whether there is a token to come with.
+pub(crate) fn is_operator(desk: &Desk) -> bool {
+    token_file(desk).is_ok_and(|file| file.exists())
+}
+
+/// Each node of the cluster by itself, for what every node answers for itself alone.
+pub(crate) fn each_node(desk: &Desk) -> Result<Vec<Operations>, Failure> {
+    let (config, context) = reach(desk)?;
+    let file = token_file(desk)?;
+    let token = read_token(&file)
+        .map_err(|e| Failure::new(Exit::NotAllowed, format!("{}: {e}", file.display())))?;
+    let one = |node| {
+        let config = client::Config { nodes: vec![node], ..config.clone() };
+        Operations::new(&config, Some(token.clone())).map_err(|e| talk::call(&e))
+    };
+    context.nodes.into_iter().map(one).collect()
 }
 
 fn reach(desk: &Desk) -> Result<(client::Config, Context), Failure> {
@@ -237,7 +258,7 @@ fn read_token(file: &Path) -> std::io::Result<String> {
     std::fs::read_to_string(file).map(|text| text.trim().to_owned())
 }
 
-fn show(desk: &Desk, answer: &Value, plainly: impl FnOnce(&Value)) -> Outcome {
+pub(crate) fn show(desk: &Desk, answer: &Value, plainly: impl FnOnce(&Value)) -> Outcome {
     if desk.json {
         say!("{answer}");
     } else {
@@ -247,7 +268,7 @@ fn show(desk: &Desk, answer: &Value, plainly: impl FnOnce(&Value)) -> Outcome {
 }
 
 /// One line for each field.
-fn fields(answer: &Value) {
+pub(crate) fn fields(answer: &Value) {
     for (name, value) in
         answer.as_object().into_iter().flatten().filter(|(name, _)| *name != "schema")
     {
@@ -259,6 +280,6 @@ fn fields(answer: &Value) {
     }
 }
 
-fn text<'a>(answer: &'a Value, field: &str) -> &'a str {
+pub(crate) fn text<'a>(answer: &'a Value, field: &str) -> &'a str {
     answer[field].as_str().unwrap_or_default()
 }

@@ -8,6 +8,7 @@ use clap::Parser as _;
 #[macro_use]
 mod say;
 mod args;
+mod backup;
 mod bench;
 mod bundle;
 mod config;
@@ -17,6 +18,7 @@ mod desk;
 mod doctor;
 mod exit;
 mod inspect;
+mod moving;
 mod operations;
 mod scrape;
 mod seed;
@@ -25,7 +27,7 @@ mod status;
 mod talk;
 mod top;
 
-use args::{Bench, Command, Config, Debug, Node, Shard, Verb};
+use args::{Backup, Bench, Command, Config, Debug, Node, Shard, Verb};
 use exit::{Failure, Outcome};
 
 /// Sessions, entries and rows are many small pieces that one thread makes and another drops, for which the system's
@@ -65,10 +67,23 @@ fn run(verb: Verb) -> Outcome {
         Verb::Node(Node::Ls(args)) => tool(desk::nodes(args)),
         Verb::Node(Node::Show(args)) => tool(desk::node(args)),
         Verb::Node(Node::JoinToken(args)) => tool(desk::join_token(args)),
+        Verb::Node(Node::Drain(args)) => tool(moving::drain(args)),
+        Verb::Node(Node::Undrain(args)) => tool(moving::undrain(args)),
+        Verb::Node(Node::Decommission(args)) => tool(moving::decommission(args)),
+        Verb::Node(Node::Replace(args)) => tool(moving::replace(args)),
         Verb::Operator(args) => tool(desk::operator(args)),
         Verb::Settings(args) => tool(desk::settings(args)),
         Verb::Audit(args) => tool(desk::audit(args)),
         Verb::Shard(Shard::Ls(args)) => tool(status::shards(args)),
+        Verb::Shard(Shard::Show(args)) => tool(moving::shard(args)),
+        Verb::Shard(Shard::Explain(args)) => tool(moving::explain(args)),
+        Verb::Shard(Shard::Transfer(args)) => tool(moving::transfer(args)),
+        Verb::Shard(Shard::Freeze(args)) => tool(moving::freeze(args)),
+        Verb::Rebalance(args) => tool(moving::rebalance(args)),
+        Verb::Backup(Backup::Now(args)) => tool(backup::now(args)),
+        Verb::Backup(Backup::Ls(args)) => tool(backup::list(args)),
+        Verb::Backup(Backup::Verify(args)) => backup::verify(&args),
+        Verb::Restore(args) => backup::restore(&args),
         Verb::Register(args) => tool(talk::register(args)),
         Verb::Login(args) => tool(talk::login(args)),
         Verb::Send(args) => tool(talk::send(args)),

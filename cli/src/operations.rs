@@ -3,10 +3,13 @@
 use std::{net::SocketAddr, time::Duration};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
 };
+
+use crate::exit::{Failure, exit_of_status};
 
 /// A node on this machine that takes longer does not serve.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -118,6 +121,35 @@ pub(crate) async fn metric(address: SocketAddr, name: &str) -> Result<f64, AskEr
     let text = String::from_utf8_lossy(&body);
     let value = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
     value.ok_or_else(|| AskError::Malformed(address, format!("no {name} in its metrics")))
+}
+
+/// Has a node begin a backup; its name.
+pub(crate) async fn begin_backup(address: SocketAddr) -> Result<String, Failure> {
+    let (code, body) = ask(address, "POST", "/backup", "").await.map_err(Failure::unavailable)?;
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let text = |field: &str| body[field].as_str().map(str::to_owned);
+    match (code, text("id")) {
+        (202, Some(id)) => Ok(id),
+        _ => {
+            let why = text("detail").unwrap_or_else(|| format!("{address} answered {code}"));
+            Err(Failure::new(exit_of_status(code), why))
+        }
+    }
+}
+
+/// The backups that a node has, and the one it is making.
+pub(crate) async fn backups(address: SocketAddr) -> Result<Value, Failure> {
+    let (code, body) = ask(address, "GET", "/backups", "").await.map_err(Failure::unavailable)?;
+    let body: Value = serde_json::from_slice(&body)
+        .map_err(|e| Failure::unavailable(AskError::Malformed(address, e.to_string())))?;
+    match code {
+        200 => Ok(body),
+        _ => {
+            let why = body["detail"].as_str().map(str::to_owned);
+            let why = why.unwrap_or_else(|| format!("{address} answered {code}"));
+            Err(Failure::new(exit_of_status(code), why))
+        }
+    }
 }
 
 /// CPU seconds of this process so far; `None` where the system does not tell.

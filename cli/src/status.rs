@@ -47,7 +47,7 @@ impl Health {
     }
 }
 
-/// The operations ports that the command line means.
+/// The operations ports that the command line means; at least one.
 pub(crate) fn addresses(args: &Operations) -> Result<Vec<SocketAddr>, Failure> {
     let addresses = match args.operations.is_empty() {
         false => args.operations.clone(),

@@ -10,8 +10,24 @@ fn help_names_every_verb() {
     assert_eq!(help.status.code(), Some(0));
     let text = stdout(&help);
     for verb in [
-        "demo", "start", "config", "status", "health", "top", "doctor", "inspect", "debug", "node",
-        "shard", "register", "login", "send", "history", "tail", "bench",
+        "demo",
+        "start",
+        "config",
+        "status",
+        "health",
+        "top",
+        "doctor",
+        "inspect",
+        "debug",
+        "node",
+        "shard",
+        "rebalance",
+        "register",
+        "login",
+        "send",
+        "history",
+        "tail",
+        "bench",
     ] {
         assert!(text.lines().any(|line| line.trim_start().starts_with(verb)), "{verb}\n{text}");
     }

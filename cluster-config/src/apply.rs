@@ -63,18 +63,12 @@ fn found(command: &Command) -> Result<ClusterConfig, Refusal> {
     for founder in nodes.values() {
         check_founder(founder)?;
     }
-    let node = |founder: &crate::Founder| Node {
-        addresses: founder.addresses.clone(),
-        zone: founder.zone.clone(),
-        weight: founder.weight,
-        state: NodeState::Ready,
-        identity: None,
-    };
-    let nodes: BTreeMap<NodeId, Node> = nodes.iter().map(|(id, f)| (*id, node(f))).collect();
+    let nodes: BTreeMap<NodeId, Node> = nodes.iter().map(|(id, f)| (*id, node_of(f))).collect();
     let shards = place(&nodes, *shards, *replication);
     let config = ClusterConfig {
         cluster: cluster.clone(),
         epoch: 0,
+        history_epoch: 0,
         voters: voters(&nodes),
         voters_moving: None,
         last_node: NodeId::default(),
@@ -91,8 +85,19 @@ fn found(command: &Command) -> Result<ClusterConfig, Refusal> {
     Ok(config)
 }
 
+/// A founder as a node: ready at once.
+pub(crate) fn node_of(founder: &crate::Founder) -> Node {
+    Node {
+        addresses: founder.addresses.clone(),
+        zone: founder.zone.clone(),
+        weight: founder.weight,
+        state: NodeState::Ready,
+        identity: None,
+    }
+}
+
 /// The voters of group 0: spread like one shard's replicas, an odd number unless there are but two nodes.
-fn voters(nodes: &BTreeMap<NodeId, Node>) -> Vec<NodeId> {
+pub(crate) fn voters(nodes: &BTreeMap<NodeId, Node>) -> Vec<NodeId> {
     let count = u32::try_from(nodes.len()).expect("nodes are bounded").min(CLUSTER_VOTERS_MAX);
     let count = if count > 2 && count.is_multiple_of(2) { count - 1 } else { count };
     place(nodes, 1, count).remove(&GroupId(1)).expect("one shard was asked for").replicas
@@ -207,7 +212,7 @@ fn retire_token_key(config: &mut ClusterConfig, id: u64) -> Result<Option<Event>
     Ok(Some(Event::TokenKeyRetired(id)))
 }
 
-fn record(config: &mut ClusterConfig, at_ms: u64, actor: &str, what: String) {
+pub(crate) fn record(config: &mut ClusterConfig, at_ms: u64, actor: &str, what: String) {
     if config.audit.len() >= AUDIT_RECORDS_MAX {
         config.audit.drain(..=config.audit.len() - AUDIT_RECORDS_MAX);
     }
@@ -277,7 +282,7 @@ fn list(nodes: &[NodeId]) -> String {
     nodes.iter().map(NodeId::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn check_founder(founder: &crate::Founder) -> Result<(), Refusal> {
+pub(crate) fn check_founder(founder: &crate::Founder) -> Result<(), Refusal> {
     within(founder.weight >= 1, "weight")?;
     within(founder.zone.as_ref().is_none_or(|zone| is_name(zone)), "zone")?;
     check_addresses(&founder.addresses)
@@ -299,7 +304,7 @@ fn is_name(text: &str) -> bool {
     (1..=NAME_BYTES_MAX).contains(&text.len()) && !text.chars().any(char::is_control)
 }
 
-fn within(holds: bool, what: &str) -> Result<(), Refusal> {
+pub(crate) fn within(holds: bool, what: &str) -> Result<(), Refusal> {
     if holds { Ok(()) } else { Err(out_of_bounds(what)) }
 }
 

@@ -83,6 +83,10 @@ pub struct ClusterConfig {
     pub cluster: ClusterId,
     /// Rises by one with each accepted command; two nodes with the same epoch hold the same value.
     pub epoch: u64,
+    /// How often this cluster's state was taken from a backup: what was said after the backup is not in it, so that whoever
+    /// remembers a later place must ask anew.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub history_epoch: u64,
     /// All nodes, by id.
     pub nodes: BTreeMap<NodeId, Node>,
     /// The voters of group 0, preferred leader first.
@@ -120,6 +124,11 @@ fn replication_before() -> u32 {
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
 fn is_replication_before(replication: &u32) -> bool {
     *replication == replication_before()
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_none(history_epoch: &u64) -> bool {
+    *history_epoch == 0
 }
 
 fn is_zero(node: &NodeId) -> bool {

@@ -15,6 +15,7 @@ mod node;
 mod place;
 mod plan;
 mod push_key;
+mod refound;
 mod settings;
 mod token_key;
 
@@ -31,7 +32,8 @@ pub use door::{
 pub use ids::{CLUSTER_ID_BYTES_MAX, ClusterId, ClusterIdError, GroupId, NodeId, SLOTS, Slot};
 pub use node::{Addresses, Node, NodeState};
 pub use place::place;
-pub use plan::{PlanLimits, plan};
+pub use plan::{PlanLimits, foresee, plan};
 pub use push_key::PushKey;
+pub use refound::Refounding;
 pub use settings::{Setting, Settings};
 pub use token_key::TokenKey;

@@ -12,7 +12,7 @@ mod voters;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::config::CLUSTER_VOTERS_MAX;
-use crate::{ClusterConfig, Command, GroupId, NodeId, NodeState};
+use crate::{ClusterConfig, Command, GroupId, NodeId, NodeState, apply};
 
 use voters::Votes;
 
@@ -133,4 +133,33 @@ impl Room {
             *self.under_way.entry(*id).or_default() += 1;
         }
     }
+}
+
+/// Rounds of plans that are looked ahead: more than the largest cluster needs at two moves a node.
+const ROUNDS_MAX: usize = 4_096;
+
+/// Everything that the planner would do from here, if each move arrives and nothing else happens: what an operator is
+/// shown before they decide. The commands are those of [`plan`], one round after the other.
+pub fn foresee(config: &ClusterConfig) -> Vec<Command> {
+    let (mut this, mut all) = (Some(config.clone()), Vec::new());
+    for _ in 0..ROUNDS_MAX {
+        let Some(config) = &this else { break };
+        let arrived: Vec<Command> = config
+            .groups()
+            .filter_map(|group| {
+                let replicas = config.moving(group)?.to_vec();
+                Some(Command::FinishMove { group, replicas })
+            })
+            .collect();
+        if arrived.is_empty() {
+            let next = plan(config, PlanLimits::default());
+            if next.is_empty() {
+                break;
+            }
+            next.iter().for_each(|command| drop(apply(&mut this, 0, "", command)));
+            all.extend(next);
+        }
+        arrived.iter().for_each(|command| drop(apply(&mut this, 0, "", command)));
+    }
+    all
 }

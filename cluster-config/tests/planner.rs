@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cluster_config::{
     Addresses, ClusterConfig, ClusterId, Command, Door, Founder, GroupId, Node, NodeId, NodeState,
-    Outcome, PlanLimits, Refusal, SLOTS, Setting, Shard, TokenKey, apply, place, plan,
+    Outcome, PlanLimits, Refusal, SLOTS, Setting, Shard, TokenKey, apply, foresee, place, plan,
 };
 use proptest::prelude::*;
 
@@ -146,13 +146,16 @@ fn founded(nodes: &BTreeMap<NodeId, Node>, shards: u32, replication: u32) -> Clu
 
 /// Plans and carries out until there is nothing to plan; looks at every plan on the way. Counts the votes that moved.
 fn settle(config: ClusterConfig) -> (ClusterConfig, usize) {
-    let (mut this, mut moved) = (Some(config), 0);
+    let foreseen = foresee(&config);
+    let (mut this, mut moved, mut all) = (Some(config), 0, Vec::new());
     for _ in 0..400 {
         let config = this.as_ref().expect("founded");
         let commands = plan(config, PlanLimits::default());
         if commands.is_empty() {
+            assert_eq!(all, foreseen, "it was foreseen");
             return (this.expect("founded"), moved);
         }
+        all.extend(commands.clone());
         for command in &commands {
             let applied = apply(&mut this, 0, "planner", command);
             assert!(applied.event.is_some(), "{command:?}: {:?}", applied.outcome);

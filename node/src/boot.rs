@@ -199,22 +199,22 @@ fn beginning(
 
 /// Who may come into a cluster that is formed by files.
 fn door(config: &Config, clock: &dyn Clock) -> Result<Door, Error> {
-    let read = |path: &Path| {
-        let path = path.display().to_string();
-        std::fs::read_to_string(&path).map_err(|source| Error::File { path, source })
-    };
-    let authority = match &config.tls.authority_key {
-        Some(key) => {
-            let certificate = read(&config.tls.authority)?;
-            Some(AuthorityKey { certificate, key: read(key)? })
-        }
-        None => None,
-    };
     let claims = config.cluster.claim.iter().map(|secret| Claim {
         secret: Fingerprint::try_from(secret.clone()).expect("checked when the file was read"),
         expires_at_ms: clock.now().0 + CLAIM_TTL_MS,
     });
-    Ok(Door { authority, claims: claims.collect(), ..Door::default() })
+    Ok(Door { authority: authority(config)?, claims: claims.collect(), ..Door::default() })
+}
+
+/// The authority that a file hands over, if it does.
+pub(crate) fn authority(config: &Config) -> Result<Option<AuthorityKey>, Error> {
+    let read = |path: &Path| {
+        let path = path.display().to_string();
+        std::fs::read_to_string(&path).map_err(|source| Error::File { path, source })
+    };
+    let Some(key) = &config.tls.authority_key else { return Ok(None) };
+    let certificate = read(&config.tls.authority)?;
+    Ok(Some(AuthorityKey { certificate, key: read(key)? }))
 }
 
 fn bootstrap(
@@ -232,7 +232,7 @@ fn bootstrap(
     Ok(Command::Bootstrap { cluster, nodes, shards, replication, token_key, door })
 }
 
-fn founder(member: &Member) -> (NodeId, Founder) {
+pub(crate) fn founder(member: &Member) -> (NodeId, Founder) {
     let addresses = Addresses {
         client: member.client.to_string(),
         peer: member.peer.to_string(),

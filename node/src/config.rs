@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 mod auth;
+mod backup;
 mod describe;
 mod limits;
 mod push;
@@ -21,6 +22,7 @@ mod suggest;
 use crate::identity;
 
 pub use auth::{Auth, ISSUERS_MAX, Issuer};
+pub use backup::Backup;
 pub use describe::{Key, Origin, default_file, keys, origins, schema};
 pub use limits::{Limits, Quota, Rate};
 pub use push::{Apns, Fcm, Push};
@@ -72,6 +74,9 @@ pub struct Config {
     /// Telling users who are away.
     #[serde(default)]
     pub push: Push,
+    /// Backups.
+    #[serde(default)]
+    pub backup: Backup,
 }
 
 /// Addresses to bind.
@@ -341,7 +346,7 @@ impl Config {
         }
         let others = self.storage.node_key.as_mut().into_iter().chain(self.auth.files());
         let others = others.chain(self.tls.authority_key.as_mut());
-        for file in others.chain(self.push.files()) {
+        for file in others.chain(self.push.files()).chain(self.backup.files()) {
             *file = base.join(&*file);
         }
     }
@@ -350,6 +355,7 @@ impl Config {
         self.auth.check()?;
         self.limits.check()?;
         self.push.check()?;
+        self.backup.check()?;
         self.check_cluster()?;
         require(self.advertise.weight >= 1, "advertise.weight: at least 1")?;
         require(

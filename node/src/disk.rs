@@ -19,16 +19,37 @@ pub(crate) struct Opened {
     pub(crate) blobs: Blobs,
 }
 
+/// A data folder and whose it is.
+pub(crate) struct Home<'a> {
+    /// Where.
+    pub(crate) folder: &'a Path,
+    /// How things are kept.
+    pub(crate) storage: &'a config::Storage,
+    /// The cluster's name.
+    pub(crate) cluster: &'a str,
+    /// The node's id.
+    pub(crate) node: u64,
+}
+
 /// Opens the data folder of `config`, which is made when it is new.
 ///
 /// # Errors
 /// When another process has it, it belongs to another node or cluster, its key is wrong, or a file is corrupt.
 pub(crate) fn open(config: &config::Config) -> Result<Opened, StoreError> {
-    let folder = &config.data;
+    let (folder, storage) = (&config.data, &config.storage);
+    open_home(&Home { folder, storage, cluster: &config.cluster.id, node: config.node })
+}
+
+/// Opens a data folder, which is made when it is new.
+///
+/// # Errors
+/// As [`open`].
+pub(crate) fn open_home(home: &Home<'_>) -> Result<Opened, StoreError> {
+    let folder = home.folder;
     std::fs::create_dir_all(folder).map_err(|error| StoreError::io(folder, error))?;
-    let sealer = sealer(config, folder)?;
-    let mut journal_config = JournalConfig::new(identity(config));
-    journal_config.segment_bytes = config.storage.segment_bytes;
+    let sealer = sealer(home)?;
+    let mut journal_config = JournalConfig::new(identity(home));
+    journal_config.segment_bytes = home.storage.segment_bytes;
     journal_config.seal = Some(sealer.clone());
     let disk = Arc::new(FsDisk::open(folder.join("journal"))?);
     let journal = Journal::open(disk, journal_config)?;
@@ -36,14 +57,15 @@ pub(crate) fn open(config: &config::Config) -> Result<Opened, StoreError> {
     let blobs = Blobs::new(folders, Some(sealer.clone()));
     blobs.sweep()?;
     let options = TablesOptions { sealer: Some(sealer), ..TablesOptions::default() };
-    let tables = open_tables(engine(config.storage.engine), folder.join("tables"), &options)?;
+    let tables = open_tables(engine(home.storage.engine), folder.join("tables"), &options)?;
     Ok(Opened { journal, tables, blobs })
 }
 
-fn sealer(config: &config::Config, folder: &Path) -> Result<Arc<Sealer>, StoreError> {
-    let path = config.storage.node_key.clone().unwrap_or_else(|| folder.join("node.key"));
+fn sealer(home: &Home<'_>) -> Result<Arc<Sealer>, StoreError> {
+    let named = home.storage.node_key.clone();
+    let path = named.unwrap_or_else(|| home.folder.join("node.key"));
     let node_key = NodeKey::load_or_create(&path, &SystemEntropy)?;
-    let ring = Sealer::open(&folder.join("data.keys"), node_key, Box::new(SystemEntropy))?;
+    let ring = Sealer::open(&home.folder.join("data.keys"), node_key, Box::new(SystemEntropy))?;
     Ok(Arc::new(ring))
 }
 
@@ -56,10 +78,10 @@ fn engine(engine: config::Engine) -> Engine {
 }
 
 /// Which node of which cluster a journal belongs to: 8 bytes of the cluster's name hashed, 8 bytes of the node's id.
-fn identity(config: &config::Config) -> [u8; 16] {
-    let hashed = ring::digest::digest(&ring::digest::SHA256, config.cluster.id.as_bytes());
+fn identity(home: &Home<'_>) -> [u8; 16] {
+    let hashed = ring::digest::digest(&ring::digest::SHA256, home.cluster.as_bytes());
     let mut identity = [0; 16];
     identity[..8].copy_from_slice(&hashed.as_ref()[..8]);
-    identity[8..].copy_from_slice(&config.node.to_be_bytes());
+    identity[8..].copy_from_slice(&home.node.to_be_bytes());
     identity
 }

@@ -22,8 +22,8 @@ use transport::authority::{AuthorityError, NodeKey};
 use crate::clock::Entropy;
 use crate::config::{Config, Member};
 
+pub(crate) use founding::{FIRST, Founding, draw_secret};
 pub use founding::{Founded, found};
-pub(crate) use founding::{Founding, draw_secret};
 pub(crate) use joining::{Admitted, Asked};
 pub use joining::{Joined, join};
 pub use token::{JOIN_TOKEN_TTL, JoinToken};

@@ -8,6 +8,7 @@
 //! `raft`); it wires them and holds the adapters of their ports.
 
 mod asset;
+pub mod backup;
 mod boot;
 mod clock;
 mod cluster;

@@ -9,6 +9,7 @@ use cluster_config::ClusterConfig;
 use futures::future::{BoxFuture, join_all};
 use raft::{NodeId, Raft};
 
+use crate::backup::Backups;
 use crate::clock::{Clock as _, SystemClock};
 use crate::cluster::Configured;
 use crate::fanout::{Directory, Typing};
@@ -46,6 +47,8 @@ pub(crate) struct Node {
     pub(crate) retained: Known,
     /// What could not be told; set once the pusher runs.
     pub(crate) letters: Arc<OnceLock<DeadLetters>>,
+    /// The backups that are made here; set once the cluster is known.
+    pub(crate) backups: Arc<OnceLock<Backups>>,
 }
 
 impl Operated for Node {
@@ -119,6 +122,10 @@ impl Operated for Node {
 
     fn letters(&self) -> Option<DeadLetters> {
         self.letters.get().cloned()
+    }
+
+    fn backups(&self) -> Option<Backups> {
+        self.backups.get().cloned()
     }
 }
 

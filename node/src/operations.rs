@@ -4,8 +4,10 @@
 //! and has applied), `/status` (what this node thinks the cluster is) and, where the node's file allows it,
 //! `GET /deadletters` lists what could not be told to users who were away, of the shards that this node leads, and
 //! `POST /deadletters/{id}/retry` tells one once more. `POST /fault` cuts this node off from others for demonstrations and tests.
+//! `POST /backup` begins a backup on this node and `GET /backups` lists those in its folder.
 //! Nothing here is reachable from the client plane, and nothing here names a user.
 
+mod backups;
 mod letters;
 mod metrics;
 mod process;
@@ -24,6 +26,7 @@ use tokio::time::Instant;
 
 pub(crate) use metrics::{Metrics, upkeep};
 
+use crate::backup::Backups;
 use crate::push::DeadLetters;
 
 /// What this node knows about one of its shards.
@@ -90,6 +93,8 @@ pub(crate) trait Operated: Send + Sync + 'static {
     fn journal(&self) -> store::JournalStats;
     /// What could not be told to users who were away; `None` until the node serves clients.
     fn letters(&self) -> Option<DeadLetters>;
+    /// The backups that are made here; `None` until the cluster is known.
+    fn backups(&self) -> Option<Backups>;
 }
 
 /// What the handlers share.
@@ -101,13 +106,15 @@ struct Port {
 }
 
 /// Every call of the operations port: method, path, handler. The only place where they are named.
-fn routes() -> [(&'static str, &'static str, MethodRouter<Port>); 7] {
+fn routes() -> [(&'static str, &'static str, MethodRouter<Port>); 9] {
     [
         ("GET", "/metrics", get(scrape)),
         ("GET", "/livez", get(|| async { "alive\n" })),
         ("GET", "/readyz", get(readyz)),
         ("GET", "/status", get(status)),
         ("POST", "/fault", post(fault)),
+        ("GET", "/backups", get(backups::list)),
+        ("POST", "/backup", post(backups::begin)),
         ("GET", "/deadletters", get(letters::list)),
         ("POST", "/deadletters/{letter}/retry", post(letters::retry)),
     ]

@@ -19,8 +19,10 @@ use transport::outgoing;
 use transport::peer::{self, PeerPlane};
 
 use crate::asset::{Local, WeakAssets};
+use crate::backup::{self, Backups};
 use crate::boot;
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
+use crate::cluster::Configured;
 use crate::config::{Config, Push};
 use crate::council::Council;
 use crate::disk;
@@ -185,6 +187,7 @@ pub(crate) fn node(config: &Config, raft: &Raft, peers: &Peers) -> Node {
         watches: Watches::default(),
         recent: Recent::default(),
         letters: Arc::new(OnceLock::new()),
+        backups: Arc::new(OnceLock::new()),
     }
 }
 
@@ -215,7 +218,25 @@ impl Running {
         self.listen_for_operators(metrics).await?;
         self.listen_for_peers().await?;
         let (router, council) = self.join().await?;
+        self.back_up(council.configured());
         self.listen_for_clients(router, council).await
+    }
+
+    /// Makes backups when it is time, or somebody asks.
+    fn back_up(&mut self, configured: Configured) {
+        let backups = Backups::new(backup::Ports {
+            config: self.config.clone(),
+            raft: self.node.raft.clone(),
+            configured,
+            assets: Arc::clone(&self.uploads),
+            clock: Arc::clone(&self.clock),
+            stop: self.stop.clone(),
+        });
+        assert!(self.node.backups.set(backups.clone()).is_ok(), "a node joins once");
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move {
+            stop.run_until_cancelled(backups.schedule()).await;
+        });
     }
 
     /// Joins the cluster and starts what this node carries.

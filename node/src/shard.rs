@@ -27,7 +27,7 @@ mod outbox;
 mod reader;
 mod view;
 
-pub(crate) use applied::{decode_applied, encode_applied};
+pub(crate) use applied::{decode_applied, encode_applied, refounded};
 pub(crate) use event::{Audience, Publish, ShardEvent};
 pub(crate) use machine::ShardMachine;
 pub(crate) use outbox::Outbox;

@@ -10,6 +10,7 @@
 mod addressee;
 #[cfg(test)]
 mod arbitrary;
+pub mod backup;
 mod change;
 pub mod cluster;
 mod command;

@@ -13,8 +13,8 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::{
-    Error, GroupId, NodeId, Progress, ProposeError, ReadError, Wish, core::Core,
-    line::AnswerReceiver,
+    AppliedState, Error, GroupId, NodeId, Progress, ProposeError, ReadError, Rows, Wish,
+    core::Core, line::AnswerReceiver,
 };
 
 /// How a group stands on this node.
@@ -92,6 +92,17 @@ impl Group {
     /// When no leader confirms, or this replica is too far behind. Nothing was read.
     pub async fn linearize(&self) -> Result<(), ReadError> {
         self.0.linearize().await
+    }
+
+    /// A consistent view of this replica's whole state, and where it stands: the rows that a snapshot would stream. What the
+    /// group does meanwhile is not in it; it may be read anywhere, and should not be held for longer than that takes.
+    ///
+    /// # Errors
+    /// When the tables cannot be read, or the group has stopped.
+    pub async fn view(&self) -> Result<(AppliedState, Box<dyn Rows>), Error> {
+        let core = self.0.clone();
+        let viewed = self.0.runtime.spawn(async move { core.seat.view() }).await;
+        Ok(viewed.map_err(|_| Error::Stopped)??)
     }
 
     /// How the group stands here, now.

@@ -37,6 +37,7 @@ mod peers;
 mod raft;
 mod read;
 mod receive;
+mod refound;
 mod seat;
 mod start;
 mod steward;
@@ -54,3 +55,4 @@ pub use machine::{AppliedState, CommittedEntry, Machine, Payload, Position, Rows
 pub use members::{Founding, Progress, Wish};
 pub use network::Network;
 pub use raft::Raft;
+pub use refound::{found_after, founding_state};

@@ -63,6 +63,20 @@ pub struct Space {
     pub total_bytes: u64,
 }
 
+/// The part of a disk below which it is low, however small it is.
+const LOW_PART: u64 = 20;
+/// Free bytes that are never low, however large the disk is: snapshots, table merges and a hundred journal segments fit
+/// several times over.
+const LOW_BYTES_MAX: u64 = 4 << 30;
+
+impl Space {
+    /// Less is free than the work in hand may need: a twentieth, and of a large disk no more than 4 GiB.
+    #[must_use]
+    pub fn is_low(self) -> bool {
+        self.free_bytes < (self.total_bytes / LOW_PART).min(LOW_BYTES_MAX)
+    }
+}
+
 /// What [`Disk::spawn`] runs.
 pub type Work = Box<dyn FnOnce() + Send>;
 
@@ -90,4 +104,17 @@ pub trait Disk: Send + Sync + 'static {
     fn pace(&self) -> Pace;
     /// Starts a thread. Only called when [`Disk::pace`] is [`Pace::Threads`].
     fn spawn(&self, name: &str, work: Work) -> io::Result<Box<dyn DiskThread>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Space;
+
+    #[test]
+    fn a_twentieth_is_low_on_a_small_disk_and_four_gigabytes_on_any() {
+        let low = |free_bytes, total_bytes| Space { free_bytes, total_bytes }.is_low();
+        assert!(low(4, 100) && !low(5, 100));
+        let (gib, tib) = (1 << 30, 1 << 40);
+        assert!(low(3 * gib, tib) && !low(4 * gib, tib), "a large disk keeps serving");
+    }
 }

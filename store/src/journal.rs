@@ -29,6 +29,8 @@ mod written;
 pub use group_log::GroupLog;
 pub use look::{GroupSeen, JournalSeen, look};
 
+#[cfg(doc)]
+use crate::disk::Space;
 use crate::disk::{Disk, DiskLock, DiskThread, Pace, Work};
 use crate::error::StoreError;
 use bytes::Bytes;
@@ -162,7 +164,7 @@ pub struct JournalStats {
     pub free_bytes: Option<u64>,
     /// New entries are refused for want of room.
     pub full: bool,
-    /// Less than a twentieth of the disk is free: time to refuse new messages at the door.
+    /// Little of the disk is free, by [`Space::is_low`]: time to refuse new messages at the door.
     pub low: bool,
 }
 

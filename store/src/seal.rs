@@ -9,12 +9,14 @@
 //! swapped or moved values are refused. Not hidden: keys of rows, sizes, and that a row changed. Not
 //! detected here: a whole folder put back to an older state; the log above notices that.
 
+mod content_key;
 mod key_ring;
 mod node_key;
 mod nonce;
 mod sealed_tables;
 mod sealer;
 
+pub use self::content_key::{ContentKey, PieceName, SEALED_PIECE_BYTES_MORE};
 pub(crate) use self::key_ring::sync_parent;
 pub use self::node_key::NodeKey;
 pub use self::sealed_tables::Sealed;

@@ -79,8 +79,17 @@ impl Cluster {
     /// When the temporary folder cannot be written.
     #[must_use]
     pub fn prepare(shape: Shape) -> Self {
+        Self::prepare_as("test", shape, "")
+    }
+
+    /// Writes files for all nodes of a cluster of this name, each with some more lines, and starts none.
+    ///
+    /// # Panics
+    /// When the temporary folder cannot be written.
+    #[must_use]
+    pub fn prepare_as(name: &str, shape: Shape, more: &str) -> Self {
         let folder = TempDir::new().expect("a temporary folder");
-        let certificates = Certificates::create("test", folder.path());
+        let certificates = Certificates::create(name, folder.path());
         let places: Vec<Place> = (0..shape.nodes)
             .map(|_| Place {
                 client: ports::free(),
@@ -96,6 +105,8 @@ impl Cluster {
             std::fs::create_dir_all(&home).expect("writable folder");
             cluster.certificates.issue(node, &home);
             let text = cluster.config_text(node, shape);
+            let text = text.replace("id = \"test\"", &format!("id = \"{name}\""));
+            let text = format!("{text}{more}");
             std::fs::write(home.join("node.toml"), text).expect("writable folder");
         }
         cluster

@@ -1,9 +1,10 @@
 //! One token for all conversations: a link that comes back with it is sent what one without it would be, on any node.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use tests::{Cluster, Shape, Shared, Stranger, in_time, items};
+use tokio::time::Instant;
 
 /// Conversations of the user whose return is measured.
 const MANY: usize = 200;

@@ -46,7 +46,7 @@ impl Site {
         self.file.to_str().expect("plain")
     }
 
-    fn start(&mut self, home: &Home, join: Option<&str>) {
+    pub fn start(&mut self, home: &Home, join: Option<&str>) {
         let mut args = vec!["start", "--config", self.file()];
         args.extend(join.iter().flat_map(|token| ["--join", token]));
         let log = std::fs::File::create(self.file.with_extension("log")).expect("writable");
@@ -55,7 +55,7 @@ impl Site {
     }
 
     /// Waits until it serves.
-    fn ready(&mut self, home: &Home) {
+    pub fn ready(&mut self, home: &Home) {
         let operations = self.operations.to_string();
         eventually("the node serves", || {
             let child = self.child.as_mut().expect("it was started");

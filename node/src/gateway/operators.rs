@@ -5,7 +5,9 @@
 //! and writes into the audit log who asked. Users' tokens open nothing here, and operators' tokens nothing elsewhere.
 
 mod answers;
+mod backups;
 mod entering;
+mod moving;
 mod showing;
 
 use std::sync::Arc;
@@ -19,10 +21,12 @@ use axum::middleware;
 use axum::routing::{MethodRouter, delete, get, patch, post};
 use cluster_config::{Command, Outcome};
 use proto::{Problem, ProblemCode};
+use raft::Raft;
 
 use super::limits::Class;
 use super::problems::{self, Failure};
 use super::{Parts, meter};
+use crate::backup::Backups;
 use crate::council::Council;
 use crate::figures::CallFigures;
 use crate::identity::print;
@@ -36,6 +40,10 @@ pub(crate) struct Desk {
     pub(crate) council: Council,
     /// Who is alive.
     pub(crate) peers: Peers,
+    /// How the groups stand here.
+    pub(crate) raft: Raft,
+    /// The backups that are made here.
+    pub(crate) backups: Backups,
 }
 
 /// Every call: method, path, handler. The only place where they are named.
@@ -49,9 +57,18 @@ fn routes() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Desk>>)> {
         ("GET", "/v1/cluster", get(showing::cluster)),
         ("GET", "/v1/cluster/nodes", get(showing::nodes)),
         ("GET", "/v1/cluster/nodes/{node}", get(showing::node)),
+        ("POST", "/v1/cluster/nodes/{node}/state", post(moving::set_state)),
+        ("GET", "/v1/cluster/shards", get(moving::shards)),
+        ("GET", "/v1/cluster/shards/{group}", get(moving::shard)),
+        ("PATCH", "/v1/cluster/shards/{group}", patch(moving::change_shard)),
+        ("GET", "/v1/cluster/shards/{group}/explanation", get(moving::explain_shard)),
+        ("GET", "/v1/cluster/plan", get(moving::show_plan)),
+        ("POST", "/v1/cluster/plan", post(moving::apply_plan)),
         ("GET", "/v1/cluster/settings", get(showing::settings)),
         ("PATCH", "/v1/cluster/settings", patch(showing::change_settings)),
         ("GET", "/v1/cluster/audit", get(showing::audit)),
+        ("GET", "/v1/cluster/backups", get(backups::list)),
+        ("POST", "/v1/cluster/backups", post(backups::begin)),
     ]
 }
 

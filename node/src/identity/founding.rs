@@ -16,7 +16,7 @@ use crate::config::Config;
 /// How long the first claim is good for.
 const CLAIM_TTL: Duration = Duration::from_secs(24 * 60 * 60);
 /// The first node's id.
-const FIRST: u64 = 1;
+pub(crate) const FIRST: u64 = 1;
 
 /// What the cluster is founded with: group 0's first state. Holds the authority's key until the founding.
 #[derive(Debug, Clone, Serialize, Deserialize)]

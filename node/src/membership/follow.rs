@@ -4,11 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster_config::{ClusterConfig, Command, Outcome};
-use raft::{Group, GroupStatus, Progress, Wish};
+use raft::{Group, GroupStatus, NodeId, Progress, Wish};
 
 use super::{LOOK_AGAIN, Membership, wish};
 
-/// The pause before a step is tried again that could not be taken: somebody must catch up, or was not heard.
+/// The pause before a step is tried again that could not be taken: somebody must catch up, or leads no more.
 const STEP_AGAIN: Duration = Duration::from_millis(100);
 /// How long a node that was removed is still told what group 0 decides: long enough to hear that it was.
 const FAREWELL: Duration = Duration::from_secs(2);
@@ -17,10 +17,14 @@ impl Membership {
     /// Looks after one group for ever.
     pub(super) async fn follow(&self, group: Group) {
         let mut configured = self.council.configured();
+        let mut preferred = None;
         loop {
             let config = configured.borrow_and_update().clone();
             let pause = match config {
-                Some(config) => self.look_after(&group, &config).await,
+                Some(config) => {
+                    prefer(&group, &config, &mut preferred).await;
+                    self.look_after(&group, &config).await
+                }
                 None => LOOK_AGAIN,
             };
             // What is gone ends this with the process.
@@ -30,9 +34,6 @@ impl Membership {
 
     /// One look; how long to wait for the next one.
     async fn look_after(&self, group: &Group, config: &ClusterConfig) -> Duration {
-        if let Some(first) = config.voters_wished(group.id()).first() {
-            group.prefer(*first);
-        }
         let status = group.status();
         if !status.is_leader {
             return LOOK_AGAIN;
@@ -59,8 +60,8 @@ impl Membership {
         tracing::debug!(group = %group.id(), ?step, "membership");
         match step {
             Ok(Progress::Stepped | Progress::Done) => Duration::ZERO,
-            Ok(Progress::CatchingUp(_) | Progress::Unheard(_)) | Err(_) => STEP_AGAIN,
-            Ok(Progress::HandedOver(_)) => LOOK_AGAIN,
+            Ok(Progress::CatchingUp(_)) | Err(_) => STEP_AGAIN,
+            Ok(Progress::Unheard(_) | Progress::HandedOver(_)) => LOOK_AGAIN,
         }
     }
 
@@ -78,6 +79,23 @@ impl Membership {
             // Meanwhile it was sent elsewhere.
             tracing::info!(group = %group.id(), %refusal, "a move did not end");
         }
+    }
+}
+
+/// Notes who should lead. When that was changed just now, it takes over at once; otherwise whoever should lead is given the
+/// group back after it has been there for a while, which `raft` sees to.
+async fn prefer(group: &Group, config: &ClusterConfig, before: &mut Option<NodeId>) {
+    let Some(first) = config.voters_wished(group.id()).first().copied() else { return };
+    group.prefer(first);
+    let changed = before.replace(first).is_some_and(|before| before != first);
+    let status = group.status();
+    if changed
+        && status.is_leader
+        && status.leader != Some(first)
+        && status.voters.contains(&first)
+        && let Err(error) = group.transfer_leader(first).await
+    {
+        tracing::debug!(group = %group.id(), %error, "it is handed over later");
     }
 }
 

@@ -48,6 +48,6 @@ fn not_yet() -> Response {
     problem(StatusCode::SERVICE_UNAVAILABLE, "unavailable", detail)
 }
 
-fn problem(status: StatusCode, code: &str, detail: &str) -> Response {
+pub(super) fn problem(status: StatusCode, code: &str, detail: &str) -> Response {
     (status, Json(json!({ "code": code, "detail": detail }))).into_response()
 }

@@ -49,6 +49,9 @@ impl Operated for Node {
     fn letters(&self) -> Option<DeadLetters> {
         None
     }
+    fn backups(&self) -> Option<Backups> {
+        None
+    }
 }
 
 fn shard(group: u32, leader: Option<u64>, applied: u64) -> ShardStatus {

@@ -44,8 +44,9 @@ impl Running {
             tls: identity,
             limits: Limits::default(),
         };
-        let peers = self.node.peers.clone();
-        let desk = Desk { parts: Arc::clone(&parts), council, peers };
+        let (peers, raft) = (self.node.peers.clone(), self.node.raft.clone());
+        let backups = self.node.backups.get().cloned().expect("set before clients are served");
+        let desk = Desk { parts: Arc::clone(&parts), council, peers, raft, backups };
         let rest = gateway::router(parts).merge(operators::router(Arc::new(desk)));
         let plane =
             client_plane::serve(config, rest, sessions.on_link(), self.stop.clone()).await?;

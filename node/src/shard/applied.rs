@@ -33,6 +33,14 @@ pub(crate) fn decode_applied(bytes: &[u8]) -> Result<AppliedState, Fatal> {
     decode(bytes).map(|(applied, _)| applied)
 }
 
+/// The row of a group that begins with another's state at `applied`: what that one owed is owed, by the same numbers.
+///
+/// # Errors
+/// When `bytes` are no such row.
+pub(crate) fn refounded(bytes: &[u8], applied: &AppliedState) -> Result<Bytes, Fatal> {
+    decode(bytes).map(|(_, counters)| encode(applied, counters))
+}
+
 pub(super) fn encode(applied: &AppliedState, counters: Counters) -> Bytes {
     assert!(counters.done < counters.next, "only what was owed can be done");
     let at = applied.position.unwrap_or(Position { term: 0, node: 0, index: 0 });

@@ -1,5 +1,6 @@
 //! One value of each message that outlives a call, with how it is read.
 
+mod backup;
 mod cluster;
 mod frames;
 mod keys;
@@ -58,6 +59,7 @@ pub(crate) fn families() -> Vec<Family> {
         Family { name: "frames", samples: frames::samples() },
         Family { name: "peer", samples: peer::samples() },
         Family { name: "cluster", samples: cluster::samples() },
+        Family { name: "backup", samples: backup::samples() },
     ]
 }
 

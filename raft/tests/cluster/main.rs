@@ -6,5 +6,6 @@ mod harness;
 mod members;
 mod propose;
 mod reads;
+mod refounding;
 mod restart;
 mod snapshots;

@@ -7,7 +7,7 @@ use super::recovery;
 use super::segments::Segments;
 use super::writer::{self, Writer};
 use super::{JournalConfig, JournalStats, OnFatal, OnWork};
-use crate::disk::{Disk, Pace};
+use crate::disk::{Disk, Pace, Space};
 use crate::error::StoreError;
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -221,7 +221,7 @@ impl Shared {
             live_bytes: self.segments.live().bytes(),
             free_bytes: space.map(|space| space.free_bytes),
             full: self.queue.is_full(),
-            low: space.is_some_and(|space| space.free_bytes < space.total_bytes / 20),
+            low: space.is_some_and(Space::is_low),
         }
     }
 }

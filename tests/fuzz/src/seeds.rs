@@ -2,7 +2,8 @@
 //! them in production; the rest is written here.
 
 /// The golden bytes, by family.
-const GOLDEN: [(&str, &str); 6] = [
+const GOLDEN: [(&str, &str); 7] = [
+    ("backup", include_str!("../../../proto/golden/backup.hex")),
     ("cluster", include_str!("../../../proto/golden/cluster.hex")),
     ("frames", include_str!("../../../proto/golden/frames.hex")),
     ("keys", include_str!("../../../proto/golden/keys.hex")),
@@ -46,6 +47,7 @@ pub fn seeds(target: &str) -> Vec<Vec<u8>> {
         "raft_disk" => under(4, golden("peer")),
         "log_entry" | "command" | "outcome" => golden("log"),
         "cluster" => under(3, golden("cluster")),
+        "backup" => under(2, golden("backup")),
         "key" => golden("keys"),
         "row" => under(13, golden("rows")),
         "journal_segment" | "journal_records" => journal(),

@@ -40,6 +40,7 @@ pub const TARGETS: &[Target] = &[
     target_of("command", log::command),
     target_of("outcome", log::outcome),
     target_of("cluster", log::cluster),
+    target_of("backup", rows::backup),
     target_of("key", rows::key),
     target_of("row", rows::row),
     target_of("journal_segment", log::journal_segment),

@@ -174,6 +174,7 @@ fn requests() -> Vec<(Lane, String, Bytes)> {
             "presence",
             forward_request::Request::Presence(wire::PresenceQuery { user: "az-owner".to_owned() }),
         ),
+        ("presences", forward_request::Request::Presences(wire::PresenceQueries::default())),
         (
             "typing",
             forward_request::Request::Typing(wire::Typing {

@@ -167,7 +167,7 @@ const STORE: &[Metric] = &[
     gauge("synod_disk_free_bytes", "Free bytes of the disk under the data folder."),
     gauge(
         "synod_disk_low",
-        "1 while less than a twentieth of that disk is free: new messages are refused at the door.",
+        "1 while little of that disk is free (a twentieth, at most 4 GiB): new messages are refused at the door.",
     ),
     histogram("synod_tables_drain_seconds", "Waiting rows into the table engine, all at once."),
     histogram("synod_tables_flush_seconds", "One barrier of the tables."),

@@ -112,24 +112,6 @@ impl Binary {
     }
 }
 
-fn confirmed(
-    tag: u64,
-    conversation: Option<chat::ConversationId>,
-    result: Result<Marks, Problem>,
-) -> ServerFrame {
-    let (marks, problem) = match result {
-        Ok(marks) => (marks, None),
-        Err(problem) => (Marks::default(), Some(problem.into())),
-    };
-    ServerFrame::Confirmed(frames::Confirmed {
-        tag,
-        conversation: conversation.map(id_bytes).unwrap_or_default(),
-        delivered: marks.delivered.0,
-        read: marks.read.0,
-        problem,
-    })
-}
-
 fn id_bytes(id: chat::ConversationId) -> Bytes {
     Bytes::copy_from_slice(id.as_bytes())
 }
@@ -241,6 +223,24 @@ fn changed(
             ..empty
         },
         Err(problem) => frames::Changed { problem: Some(problem.into()), ..empty },
+    })
+}
+
+fn confirmed(
+    tag: u64,
+    conversation: Option<ConversationId>,
+    result: Result<Marks, Problem>,
+) -> ServerFrame {
+    let (marks, problem) = match result {
+        Ok(marks) => (marks, None),
+        Err(problem) => (Marks::default(), Some(problem.into())),
+    };
+    ServerFrame::Confirmed(frames::Confirmed {
+        tag,
+        conversation: conversation.map(id_bytes).unwrap_or_default(),
+        delivered: marks.delivered.0,
+        read: marks.read.0,
+        problem,
     })
 }
 

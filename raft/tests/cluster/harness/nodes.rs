@@ -15,7 +15,11 @@ use raft::{
 };
 use store::{Journal, JournalConfig, MemoryDisk, disk::Pace};
 
-use super::{eventually, table::Table, wire::Wire};
+use super::{
+    eventually,
+    table::{State, Table},
+    wire::Wire,
+};
 
 pub(crate) const ALL: [NodeId; 3] = [NodeId(1), NodeId(2), NodeId(3)];
 
@@ -81,16 +85,43 @@ impl Cluster {
         segment_bytes: u64,
         adjust: fn(&mut Config),
     ) -> Self {
+        let mut cluster = Self::prepare(founders, groups, segment_bytes, adjust);
+        for node in founders {
+            cluster.boot(*node).await;
+        }
+        cluster
+    }
+
+    /// The founders of all groups with empty disks, none of which runs.
+    pub(crate) fn prepare(
+        founders: &[NodeId],
+        groups: u32,
+        segment_bytes: u64,
+        adjust: fn(&mut Config),
+    ) -> Self {
         let (wire, nodes) = Default::default();
         let mut cluster = Self { wire, nodes, groups, segment_bytes, adjust };
         let founding = Founding::Members(founders.iter().copied().collect());
         for node in founders {
             cluster.place(*node, founding.clone());
         }
-        for node in founders {
-            cluster.boot(*node).await;
-        }
         cluster
+    }
+
+    /// Gives a node that never ran a state to begin with, as restoring a backup does.
+    pub(crate) fn refound(&mut self, id: NodeId, group: GroupId, index: u64, list: Vec<Bytes>) {
+        let node = self.nodes.get_mut(&id).expect("one of all");
+        let applied = raft::founding_state(&ALL.into(), index).expect("they are three");
+        let state = State { applied: applied.clone(), list };
+        let table = node.tables.entry(group).or_default();
+        *table.memory.lock().expect("not poisoned") = state.clone();
+        *table.disk.lock().expect("not poisoned") = state;
+        let config =
+            JournalConfig { segment_bytes: self.segment_bytes, ..JournalConfig::new([1; 16]) };
+        let journal = Journal::open(Arc::new(node.disk.clone()), config).expect("an empty disk");
+        raft::found_after(&journal, group, &applied).expect("it has no log");
+        assert!(raft::found_after(&journal, group, &applied).is_err(), "once");
+        journal.close();
     }
 
     /// Starts a node that nobody has added to anything yet.

@@ -1,7 +1,23 @@
-//! Keys and values of the tables.
+//! Keys and values of the tables, and what a backup keeps of them.
 
+use bytes::Bytes;
+use proto::backup;
 use proto::keys::{self, Key};
 use proto::row;
+
+/// The manifest and the chunks of a backup; the first byte says which.
+pub(super) fn backup(data: &[u8]) {
+    let Some((which, data)) = data.split_first() else { return };
+    if which % 2 == 0 {
+        let Ok(manifest) = backup::decode_manifest(data) else { return };
+        let again = backup::decode_manifest(&backup::encode_manifest(&manifest));
+        assert_eq!(again.expect("written by us"), manifest, "a manifest is what it was");
+    } else {
+        let Ok(chunk) = backup::decode_chunk(Bytes::copy_from_slice(data)) else { return };
+        let again = backup::decode_chunk(backup::encode_chunk(&chunk));
+        assert_eq!(again.expect("written by us"), chunk, "a chunk is what it was");
+    }
+}
 
 pub(super) fn key(data: &[u8]) {
     let Ok(key) = keys::parse(data) else { return };

@@ -1,0 +1,92 @@
+//! Verbs of backups.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Subcommand};
+
+use super::Desk;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Backup {
+    /// Have a node make a backup now, and wait for it
+    Now(BackupNow),
+    /// List the backups that a node, or a folder, has
+    Ls(BackupLs),
+    /// Rebuild a backup in a scratch folder and check every row (exit 12 when something is wrong)
+    Verify(BackupVerify),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupNow {
+    #[command(flatten)]
+    pub(crate) at: AtNode,
+    /// Do not wait until it is done
+    #[arg(long)]
+    pub(crate) no_wait: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupLs {
+    #[command(flatten)]
+    pub(crate) at: AtNode,
+    /// Read this folder instead of asking nodes; needs no key
+    #[arg(long, value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupVerify {
+    /// The folder of backups
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    #[command(flatten)]
+    pub(crate) which: WhichBackup,
+    /// Where the backup is rebuilt for a while; by default the system's folder for such things
+    #[arg(long, value_name = "DIR")]
+    pub(crate) scratch: Option<PathBuf>,
+    /// One JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which nodes are asked.
+#[derive(Debug, Args)]
+pub(crate) struct AtNode {
+    #[command(flatten)]
+    pub(crate) desk: Desk,
+    /// Ask this operations port instead, which wants no token; may be repeated
+    #[arg(long = "operations", value_name = "HOST:PORT")]
+    pub(crate) operations: Vec<SocketAddr>,
+}
+
+/// Which backup of a folder.
+#[derive(Debug, Args)]
+pub(crate) struct WhichBackup {
+    /// Its name; by default the newest
+    #[arg(long, value_name = "ID")]
+    pub(crate) backup: Option<String>,
+    /// The newest that was begun at or before this time, such as 2026-11-23T04:00:00Z
+    #[arg(long, value_name = "TIME", conflicts_with = "backup")]
+    pub(crate) to: Option<String>,
+    /// The backup key; by default `backup.key` beside the folder
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// The folder of backups
+    #[arg(long, value_name = "DIR")]
+    pub(crate) from: PathBuf,
+    #[command(flatten)]
+    pub(crate) which: WhichBackup,
+    /// The file of the node whose data folder is prepared; it names the new cluster's founders
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// The new cluster's name; must be the one in the file
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cluster: Option<String>,
+    /// One JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
