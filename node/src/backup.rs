@@ -16,6 +16,7 @@ mod error;
 mod previous;
 mod rebuild;
 mod restore;
+mod scrub;
 mod service;
 mod take;
 mod time;
@@ -33,6 +34,7 @@ pub use restore::{Restored, Source, Verified, restore, verify};
 pub use time::{parse as parse_time, rfc3339};
 pub use vault::{Listed, list};
 
+pub(crate) use scrub::scrub;
 pub(crate) use service::{Backups, Ports};
 
 /// Where the key lies that a node made for a folder, unless its file says otherwise: beside it.

@@ -222,7 +222,7 @@ impl Running {
         self.listen_for_clients(router, council).await
     }
 
-    /// Makes backups when it is time, or somebody asks.
+    /// Makes backups when it is time, or somebody asks, and looks at every row once a day.
     fn back_up(&mut self, configured: Configured) {
         let backups = Backups::new(backup::Ports {
             config: self.config.clone(),
@@ -233,9 +233,10 @@ impl Running {
             stop: self.stop.clone(),
         });
         assert!(self.node.backups.set(backups.clone()).is_ok(), "a node joins once");
-        let stop = self.stop.clone();
+        let (stop, tables) = (self.stop.clone(), Arc::clone(&self.tables));
         self.tasks.spawn(async move {
-            stop.run_until_cancelled(backups.schedule()).await;
+            let both = futures::future::join(backups.schedule(), backup::scrub(tables));
+            stop.run_until_cancelled(both).await;
         });
     }
 

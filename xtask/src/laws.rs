@@ -67,7 +67,7 @@ fn rows(page: &str) -> impl Iterator<Item = Row<'_>> {
         let cells: Vec<&str> = line.trim().split('|').map(str::trim).collect();
         let ["", law, _, _, tests, ""] = cells.as_slice() else { return None };
         let (letter, number) = law.split_at_checked(1)?;
-        let is_law = "ACDRSJ".contains(letter) && number.parse::<u32>().is_ok();
+        let is_law = "ABCDRSJ".contains(letter) && number.parse::<u32>().is_ok();
         is_law.then_some(Row { line: at + 1, law, tests })
     })
 }

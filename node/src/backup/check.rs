@@ -62,32 +62,51 @@ struct Check<'a> {
 /// # Errors
 /// When the tables cannot be read or written.
 pub(super) fn check(tables: &dyn Tables) -> Result<Found, StoreError> {
-    let range = keys::slot_range(0, chat::SLOTS);
-    let mut view = tables.view(KeyRange::new(range.start, range.end))?;
-    let mut check = Check {
-        tables,
-        found: Found::default(),
-        slot: 0,
-        conversations: BTreeMap::new(),
-        user: None,
-        back: Batch::new(),
-    };
-    while let Some((key, value)) = view.next()? {
-        let slot = key.first_chunk().map_or(0, |slot| u16::from_be_bytes(*slot));
-        if slot != check.slot {
-            check.end_of_slot();
-            check.slot = slot;
-        }
-        check.found.rows += 1;
-        check.row(key, &value)?;
-        if check.back.len() >= BATCH_ROWS {
-            tables.write(std::mem::take(&mut check.back))?;
-        }
-    }
-    check.end_of_slot();
+    let mut check = Check::of(tables);
+    check.slots(0, chat::SLOTS, true)?;
     tables.write(std::mem::take(&mut check.back))?;
     tables.flush()?;
     Ok(check.found)
+}
+
+/// Looks at the rows of one slot and changes nothing.
+///
+/// # Errors
+/// When the tables cannot be read.
+pub(super) fn check_slot(tables: &dyn Tables, slot: u16) -> Result<Found, StoreError> {
+    let mut check = Check::of(tables);
+    check.slots(slot, slot + 1, false)?;
+    Ok(check.found)
+}
+
+impl<'a> Check<'a> {
+    fn of(tables: &'a dyn Tables) -> Self {
+        let (conversations, back) = (BTreeMap::new(), Batch::new());
+        Self { tables, found: Found::default(), slot: 0, conversations, user: None, back }
+    }
+
+    /// Rows of these slots in one view; `mends`: what is to be set back is.
+    fn slots(&mut self, from: u16, to: u16, mends: bool) -> Result<(), StoreError> {
+        let range = keys::slot_range(from, to);
+        let mut view = self.tables.view(KeyRange::new(range.start, range.end))?;
+        while let Some((key, value)) = view.next()? {
+            let slot = key.first_chunk().map_or(0, |slot| u16::from_be_bytes(*slot));
+            if slot != self.slot {
+                self.end_of_slot();
+                self.slot = slot;
+            }
+            self.found.rows += 1;
+            self.row(key, &value)?;
+            if self.back.len() >= BATCH_ROWS {
+                let back = std::mem::take(&mut self.back);
+                if mends {
+                    self.tables.write(back)?;
+                }
+            }
+        }
+        self.end_of_slot();
+        Ok(())
+    }
 }
 
 impl Check<'_> {

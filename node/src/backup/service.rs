@@ -81,7 +81,7 @@ impl Backups {
             state.running = None;
             state.failed = match made {
                 Some(Err(error)) => {
-                    metrics::counter!("backup_failures_total").increment(1);
+                    metrics::counter!("synod_backup_failures_total").increment(1);
                     tracing::error!(%error, backup = %name, "a backup failed");
                     Some((name, error.to_string()))
                 }
@@ -212,10 +212,11 @@ fn is_time(newest_ms: Option<u64>, now_ms: u64, every: Duration, up: Duration) -
 
 fn told(manifest: &Manifest, pruned: usize, took: Duration) {
     let totals = manifest.totals;
-    metrics::counter!("backups_total").increment(1);
-    metrics::counter!("backup_written_bytes_total").increment(totals.new_bytes);
-    metrics::gauge!("backup_newest_seconds").set(manifest.begun_at_ms as f64 / 1000.0);
-    metrics::histogram!("backup_seconds").record(took.as_secs_f64());
+    metrics::counter!("synod_backups_total").increment(1);
+    metrics::counter!("synod_backup_bytes_total").increment(totals.new_bytes);
+    metrics::gauge!("synod_backup_newest_timestamp_seconds")
+        .set(manifest.begun_at_ms as f64 / 1000.0);
+    metrics::histogram!("synod_backup_seconds").record(took.as_secs_f64());
     if manifest.assets.missing > 0 {
         tracing::warn!(
             assets = manifest.assets.missing,

@@ -421,17 +421,17 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
 }
 
 /// Keeps to so many bytes in a second.
-struct Pace {
+pub(super) struct Pace {
     bytes_per_second: u64,
     free_at: Instant,
 }
 
 impl Pace {
-    fn new(bytes_per_second: u64) -> Self {
+    pub(super) fn new(bytes_per_second: u64) -> Self {
         Self { bytes_per_second, free_at: Instant::now() }
     }
 
-    async fn spend(&mut self, bytes: usize) {
+    pub(super) async fn spend(&mut self, bytes: usize) {
         let nanos = (bytes as u64).saturating_mul(1_000_000_000) / self.bytes_per_second.max(1);
         self.free_at = self.free_at.max(Instant::now()) + Duration::from_nanos(nanos);
         sleep_until(self.free_at).await;

@@ -157,6 +157,43 @@ fn a_row_that_does_not_decode_is_told_and_the_others_are_looked_at() {
 }
 
 #[test]
+fn a_slot_of_a_running_node_is_looked_at_and_not_touched() {
+    let tables = sound();
+    let slot = direct().slot();
+    let found = super::check::check_slot(&*tables, slot).expect("memory does not fail");
+    assert_eq!((found.conversations, found.messages), (1, 5));
+    assert_eq!(found.problems, Vec::<String>::new());
+    remove(&*tables, keys::message(direct(), Seq(2)));
+    let found = super::check::check_slot(&*tables, slot).expect("memory does not fail");
+    assert!(found.problems[0].contains("message 2 is missing"), "{:?}", found.problems);
+    let other = super::check::check_slot(&*tables, (slot + 1) % chat::SLOTS);
+    assert_eq!(other.expect("memory does not fail").conversations, 0);
+    let early = [(direct(), Seq(9))].into();
+    let device = Device {
+        name: "d".into(),
+        created_at: Timestamp(1),
+        refresh: Digest([0; 32]),
+        starts: early,
+    };
+    let key = keys::device(&user("anna"), DEVICE);
+    put(&*tables, key.clone(), row::encode_device(&device));
+    let users = super::check::check_slot(&*tables, user("anna").slot());
+    assert_eq!(users.expect("memory does not fail").problems, Vec::<String>::new());
+    assert_eq!(tables.get(&key).expect("readable"), Some(row::encode_device(&device)), "as it was");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_looks_wrong_is_looked_at_once_more() {
+    let tables: Arc<dyn Tables> = sound();
+    let (slot, rows) = (direct().slot(), 8);
+    assert!(super::scrub::look_at(&tables, slot, std::time::Duration::from_secs(60)).await <= rows);
+    remove(&*tables, keys::message(direct(), Seq(5)));
+    let begun = tokio::time::Instant::now();
+    super::scrub::look_at(&tables, slot, std::time::Duration::from_secs(60)).await;
+    assert!(begun.elapsed() >= std::time::Duration::from_secs(60), "it waited before it told");
+}
+
+#[test]
 fn a_device_that_begins_after_messages_that_are_not_here_is_set_back() {
     let tables = sound();
     let starts = [(direct(), Seq(9)), (ConversationId::direct(&user("a"), &user("b")), Seq(3))];

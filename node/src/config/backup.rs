@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::require;
 
 /// Backups of the whole cluster. The node that leads group 0 makes them by itself; any node can be asked.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Backup {
     /// Where they go; by default `backups` in the data folder, which survives mistakes and not the loss of that disk.

@@ -32,6 +32,7 @@ pub(super) async fn cluster(
         "schema": "synod/cluster/v1",
         "cluster": config.cluster.as_str(),
         "epoch": config.epoch,
+        "historyEpoch": config.history_epoch,
         "answeredBy": desk.parts.node,
         "replication": config.replication,
         "council": ids(&config.voters),

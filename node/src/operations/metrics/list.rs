@@ -188,6 +188,14 @@ const BESIDE: &[Metric] = &[
     counter("synod_assets_expired_total", "Assets deleted because they were never sent."),
     counter("synod_pushes_total", "Pushes tried.")
         .by(&[PUSH, ("outcome", "`taken`, `gone`, `failed`")]),
+    counter("synod_backups_total", "Backups that this node made."),
+    counter("synod_backup_failures_total", "Backups that this node began and did not finish."),
+    counter("synod_backup_bytes_total", "Bytes of chunks that backups wrote: what was new."),
+    gauge("synod_backup_newest_timestamp_seconds", "When the newest one was begun, since 1970."),
+    histogram("synod_backup_seconds", "One backup, from its beginning to the last that gave way."),
+    counter("synod_scrub_rounds_total", "Times that every row of this node was looked at."),
+    counter("synod_scrub_rows_total", "Rows that were looked at for that."),
+    counter("synod_scrub_problems_total", "Slots in which something was not as it should be."),
     counter("synod_push_dead_letters_total", "Pushes that were given up.").by(&[PUSH]),
 ];
 

@@ -120,6 +120,9 @@ fn sampled() -> Vec<sampled::Sample> {
         fn letters(&self) -> Option<crate::push::DeadLetters> {
             None
         }
+        fn backups(&self) -> Option<crate::backup::Backups> {
+            None
+        }
     }
     let shards = vec![shard(0, Some(1), 4), shard(1, None, 9)];
     let node = Node { shards, faults: false, cut: Default::default() };
