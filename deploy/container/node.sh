@@ -26,9 +26,19 @@ operate() {
         --token-file "$SYNOD_OPERATOR_FILE"
 }
 
+# Ends the drain that the last stop began, once this node serves again.
+serve_again() {
+    [ -s "${SYNOD_OPERATOR_FILE:-}" ] || return 0
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12; do
+        sleep 5
+        if operate undrain; then return 0; fi
+    done
+}
+
 case ${1:-start} in
 start)
     if [ -e "$identity" ]; then
+        serve_again &
         exec synod start --config "$config"
     elif [ "${SYNOD_FOUND:-no}" = yes ]; then
         synod init --config "$config"

@@ -1,6 +1,7 @@
 //! What the operations port and presence ask of the running node: adapters over raft, the peers and the directory.
 
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use chat::UserId;
@@ -34,6 +35,8 @@ pub(crate) struct Node {
     pub(crate) cluster: Arc<OnceLock<Configured>>,
     /// Whether the node's file allows the fault switch.
     pub(crate) faults: bool,
+    /// The files of its certificates: read at each scrape, for they are renewed under it.
+    pub(crate) certificates: Arc<[(&'static str, PathBuf)]>,
     /// What the pusher overhears.
     pub(crate) hints: Hints,
     /// Which conversations had news lately.
@@ -103,6 +106,14 @@ impl Operated for Node {
 
     fn cut(&self, nodes: BTreeSet<u64>) -> Option<()> {
         self.faults.then(|| self.peers.cut(nodes))
+    }
+
+    fn certificates(&self) -> Vec<(&'static str, u64)> {
+        let ends = |(plane, path): &(&'static str, PathBuf)| {
+            let ends = transport::expires_at_ms(&std::fs::read(path).ok()?)?;
+            Some((*plane, ends / 1000))
+        };
+        self.certificates.iter().filter_map(ends).collect()
     }
 
     fn journal(&self) -> store::JournalStats {

@@ -87,6 +87,8 @@ pub(crate) trait Operated: Send + Sync + 'static {
     fn links(&self) -> usize;
     /// Cuts this node off from `nodes`, both ways; an empty set heals. `None` when faults are not enabled.
     fn cut(&self, nodes: BTreeSet<u64>) -> Option<()>;
+    /// When the certificates of this node run out: which, and seconds since 1970.
+    fn certificates(&self) -> Vec<(&'static str, u64)>;
     /// Figures of the journal.
     fn journal(&self) -> store::JournalStats;
     /// What could not be told to users who were away; `None` until the node serves clients.

@@ -177,6 +177,11 @@ pub(crate) fn node(config: &Config, raft: &Raft, peers: &Peers) -> Node {
         directory: Directory::default(),
         cluster: Arc::new(OnceLock::new()),
         faults: config.faults.enabled,
+        certificates: Arc::new([
+            ("authority", config.tls.authority.clone()),
+            ("client", config.tls.client_certificate.clone()),
+            ("peer", config.tls.peer_certificate.clone()),
+        ]),
         hints: Hints::default(),
         retained: Known::default(),
         watches: Watches::default(),

@@ -43,6 +43,10 @@ fn identity(node: &dyn Operated, uptime_seconds: f64) -> Vec<Sample> {
         sample("synod_uptime_seconds", uptime_seconds),
         sample("synod_sessions", node.links() as f64),
     ];
+    samples.extend(node.certificates().into_iter().map(|(plane, ends)| {
+        let plane = vec![("plane", plane.to_owned())];
+        labelled("synod_certificate_expires_timestamp_seconds", plane, ends as f64)
+    }));
     samples.extend(node.peers().iter().map(|peer| {
         labelled("synod_peer_up", vec![("peer", peer.id.to_string())], flag(peer.alive))
     }));

@@ -40,6 +40,9 @@ impl Operated for Node {
     fn cut(&self, nodes: BTreeSet<u64>) -> Option<()> {
         self.faults.then(|| *self.cut.lock() = nodes)
     }
+    fn certificates(&self) -> Vec<(&'static str, u64)> {
+        vec![("peer", 1_795_406_840)]
+    }
     fn journal(&self) -> store::JournalStats {
         store::JournalStats { free_bytes: Some(1), ..store::JournalStats::default() }
     }

@@ -17,7 +17,8 @@ pub(crate) struct Names {
 }
 
 /// Functions and aggregations that we use; another one is added here first.
-const FUNCTIONS: [&str; 10] = [
+const FUNCTIONS: [&str; 11] = [
+    "time",
     "sum",
     "max",
     "min",

@@ -136,7 +136,6 @@ const RAFT: &[Metric] = &[
     counter("raft_membership_changes_total", "Steps that groups led here took to other voters."),
     counter("raft_campaigns_total", "Campaigns that this node began."),
     counter("raft_transfers_total", "Leaderships that this node handed over."),
-    counter("raft_membership_changes_total", "Steps of membership changes that were committed."),
     counter(
         "raft_snapshots_total",
         "Snapshots made: tables flushed so that the log may be purged.",
@@ -206,6 +205,11 @@ const NODE: &[Metric] = &[
         .by(&[("cluster", "one"), ("node", "one")]),
     gauge("synod_ready", "1 while this node answers /readyz with 200."),
     gauge("synod_uptime_seconds", "Since the operations port opened."),
+    gauge(
+        "synod_certificate_expires_timestamp_seconds",
+        "When that certificate runs out, since 1970.",
+    )
+    .by(&[("plane", "`authority`, `client`, `peer`")]),
     gauge("synod_peer_up", "1 while that node was heard lately.").by(&[("peer", "the nodes")]),
     gauge("synod_peer_link_up", "1 while the link to that node stands.")
         .by(&[("lane", "three"), ("peer", "the nodes")]),

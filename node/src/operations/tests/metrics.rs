@@ -111,6 +111,9 @@ fn sampled() -> Vec<sampled::Sample> {
         fn cut(&self, _nodes: BTreeSet<u64>) -> Option<()> {
             None
         }
+        fn certificates(&self) -> Vec<(&'static str, u64)> {
+            self.0.certificates()
+        }
         fn journal(&self) -> store::JournalStats {
             self.0.journal()
         }
@@ -193,6 +196,7 @@ fn what_is_sampled_is_told_in_the_text_form() {
         "synod_groups_without_leader 1",
         "synod_peer_up{peer=\"2\"} 0",
         "synod_disk_free_bytes 1",
+        "synod_certificate_expires_timestamp_seconds{plane=\"peer\"} 1795406840",
         r#"synod_node_info{cluster="a \"quoted\\ name",node="1"} 1"#,
     ] {
         assert!(text.lines().any(|told| told == line), "{line}\n{text}");
