@@ -65,14 +65,14 @@ pub(crate) enum Verb {
     /// Shards
     #[command(subcommand)]
     Shard(Shard),
+    /// Moves of votes and leaderships
+    #[command(subcommand)]
+    Rebalance(Rebalance),
     /// Backups of the whole cluster
     #[command(subcommand)]
     Backup(Backup),
     /// Prepare a node of a new cluster with the state of a backup
     Restore(Restore),
-    /// Moves of votes and leaderships
-    #[command(subcommand)]
-    Rebalance(Rebalance),
     /// Create a user
     Register(Register),
     /// Log in and keep the session in the context

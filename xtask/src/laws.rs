@@ -17,8 +17,8 @@ const NOT_BUILT: &str = "not built";
 const LAWS: [&str; 49] = [
     "C1", "C2", "C3", "C4", "C5", "C6", "C7", "C8", "C9", "C10", "C11", "C12", "C13", "C14", "D1",
     "D2", "D3", "D4", "D5", "R1", "R2", "R3", "R4", "R5", "R6", "R7", "S1", "S2", "S3", "S4", "S5",
-    "S6", "S7", "S8", "J1", "J2", "J3", "J4", "J5", "J6", "A1", "A2", "A3", "A4", "A5", "B1", "B2", "B3",
-    "B4",
+    "S6", "S7", "S8", "J1", "J2", "J3", "J4", "J5", "J6", "A1", "A2", "A3", "A4", "A5", "B1", "B2",
+    "B3", "B4",
 ];
 
 /// Checks the page against the list of laws and against the tests in the tree.

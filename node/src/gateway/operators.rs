@@ -40,10 +40,10 @@ pub(crate) struct Desk {
     pub(crate) council: Council,
     /// Who is alive.
     pub(crate) peers: Peers,
-    /// The backups that are made here.
-    pub(crate) backups: Backups,
     /// How the groups stand here.
     pub(crate) raft: Raft,
+    /// The backups that are made here.
+    pub(crate) backups: Backups,
 }
 
 /// Every call: method, path, handler. The only place where they are named.

@@ -102,6 +102,11 @@ impl Plane for End {
         Box::pin(async move { answer.await.map_err(PeerError::Refused) })
     }
 
+    // The wires join all nodes of a test, and their number does not change.
+    fn add_peer(&self, _node: u64, _address: String) {}
+
+    fn remove_peer(&self, _node: u64) {}
+
     fn alive(&self, node: u64) -> bool {
         self.wire.connects(self.me, node) && self.wire.handlers.lock().contains_key(&node)
     }
