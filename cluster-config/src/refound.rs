@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn what_users_rely_on_goes_on_and_what_names_machines_begins_anew() {
         let old = three();
-        let by = Refounding { cluster: id("new"), nodes: founders(&[8]), replication: 3, at_ms: 9 };
+        let by = by(&[8], 3);
         let new = old.refounded(&by).expect("sound");
         assert_eq!((&new.keys, &new.settings), (&old.keys, &old.settings));
         assert_eq!((new.epoch, new.history_epoch), (old.epoch + 1, 1));
@@ -125,7 +125,7 @@ mod tests {
     #[test]
     fn the_old_name_and_impossible_founders_are_refused() {
         let old = three();
-        let by = Refounding { cluster: id("new"), nodes: founders(&[1]), replication: 1, at_ms: 9 };
+        let by = by(&[1], 1);
         for wrong in [
             Refounding { cluster: id("old"), ..by.clone() },
             Refounding { nodes: BTreeMap::new(), ..by.clone() },
