@@ -136,7 +136,6 @@ const RAFT: &[Metric] = &[
     counter("raft_membership_changes_total", "Steps that groups led here took to other voters."),
     counter("raft_campaigns_total", "Campaigns that this node began."),
     counter("raft_transfers_total", "Leaderships that this node handed over."),
-    counter("raft_membership_changes_total", "Steps of membership changes that were committed."),
     counter(
         "raft_snapshots_total",
         "Snapshots made: tables flushed so that the log may be purged.",
