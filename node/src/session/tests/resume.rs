@@ -142,6 +142,13 @@ async fn a_link_that_resumes_is_sent_exactly_what_one_that_does_not_would_be() {
 
 #[tokio::test(start_paused = true)]
 async fn a_stopping_node_gives_what_holds_at_that_moment() {
+    // Whether the link has taken the news when it hears of the stop is chance.
+    for _ in 0..20 {
+        stop_with_news_on_the_way().await;
+    }
+}
+
+async fn stop_with_news_on_the_way() {
     let (fake, parts, alice, bob) = people();
     let stop = CancellationToken::new();
     let mut client = link(&parts, Encoding::Binary, Some(token(&parts, &bob)), &stop);
