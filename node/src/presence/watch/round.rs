@@ -20,6 +20,8 @@ use crate::router::Router;
 
 /// From one round to the next, while anybody watches.
 const ROUND: Duration = Duration::from_millis(400);
+/// Between two rounds at least, however often lists are set: what is set meanwhile is looked at together.
+const PACE: Duration = Duration::from_millis(20);
 /// Rounds in a row that must miss somebody before they are away: with the five seconds in which a link notices that its
 /// peer is silent, offline is told within six.
 const MISSED_MAX: u32 = 2;
@@ -85,9 +87,10 @@ impl Watcher {
                 memory = Memory::default();
                 self.watches.0.wake.notified().await;
             } else {
-                // Whoever sets a list is answered at once; at this pace lists without end cost no more than rounds do.
+                // Whoever sets a list is answered at once.
                 let _ = timeout(ROUND, self.watches.0.wake.notified()).await;
             }
+            sleep(PACE).await;
             if let Err(error) = self.round(&mut memory).await {
                 // The same tables serve the shard's machine, which stops the process at its next write.
                 tracing::error!(%error, "presence cannot be read");

@@ -150,6 +150,41 @@ fn what_is_said_edited_and_deleted_in_one_batch_is_gone() {
 }
 
 #[test]
+fn what_was_said_and_edited_is_gone_from_every_row_when_it_expires() {
+    let id = direct("alice", "bob");
+    let by = user("alice");
+    let edit = chat::Command::Change(ChangeMessage {
+        by: by.clone(),
+        device: DeviceId(1),
+        change_id: MessageId::parse("c1").expect("legal"),
+        seq: Seq(1),
+        wish: Wish::Edit("the secret, edited".to_owned()),
+    });
+    let keep = chat::Command::SetRetention { by, retention: Some(chat::Retention(1)) };
+    let of = |command| Command::Conversation { id, command };
+    let said = [say("alice", "bob", 1, "m1", None), of(edit), of(keep)];
+    let expire = [of(chat::Command::Expire { up_to: Seq(1) })];
+    for together in [true, false] {
+        let mut shard = Shard::new();
+        let entries = [entry(1000, &said), entry(9000, &expire)];
+        let outcomes = match together {
+            true => shard.apply(&entries).expect("the disk is sound"),
+            false => entries
+                .iter()
+                .flat_map(|one| shard.apply(std::slice::from_ref(one)).expect("sound"))
+                .collect(),
+        };
+        assert!(matches!(outcomes[1][..], [Outcome::Accepted(_)]), "{outcomes:?}");
+        let held = |text: &str| {
+            let holds = |row: &Row| row.1.windows(text.len()).any(|part| part == text.as_bytes());
+            shard.rows().iter().any(holds)
+        };
+        assert!(!held("secret") && !held("text of m1"), "together: {together}");
+        assert!(held("m1"), "that it was there is known for ever");
+    }
+}
+
+#[test]
 fn a_device_that_only_catches_up_tells_nobody() {
     let mut shard = Shard::new();
     shard.run(&[say("alice", "bob", 1, "m1", None)]);
