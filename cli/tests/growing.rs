@@ -183,9 +183,7 @@ fn three_nodes_grow_to_five_and_shrink_to_four_under_load_and_nothing_acknowledg
     assert_ne!(shown["moves"], Value::Array(vec![]));
     assert_eq!(formed.ask(&["node", "show", "2"])["state"], Value::from("ready"));
     formed.ask(&["node", "decommission", "2"]);
-    eventually("the node is forgotten", || {
-        votes(&formed).iter().all(|node| node["node"] != 2)
-    });
+    eventually("the node is forgotten", || votes(&formed).iter().all(|node| node["node"] != 2));
     settle(&formed);
     load.goes_on(40);
     let (runtime, said) = load.end();
@@ -215,9 +213,7 @@ fn a_drained_node_leads_nothing_and_a_shard_is_led_by_whom_an_operator_names() {
         (0..=4).map(|shard: u32| formed.ask(&["shard", "show", &shard.to_string()])).collect()
     };
     eventually("it leads nothing", || {
-        leaders()
-            .iter()
-            .all(|shard| shard["leader"].is_number() && shard["leader"] != 1)
+        leaders().iter().all(|shard| shard["leader"].is_number() && shard["leader"] != 1)
     });
     assert!(
         leaders().iter().all(|shard| {
