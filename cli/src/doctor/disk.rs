@@ -22,8 +22,6 @@ const BARRIER_BYTES: usize = 4096;
 const BARRIER_WELL: Duration = Duration::from_millis(20);
 /// Beyond this leaderships do not stay.
 const BARRIER_BEARABLE: Duration = Duration::from_millis(100);
-/// Below this part of the disk leaders refuse new messages.
-const FREE_PART_MIN: u64 = 20;
 /// Below this it is time to look.
 const FREE_PART_WELL: u64 = 10;
 /// Each link is a descriptor.
@@ -72,14 +70,12 @@ pub(super) fn space(data: &Path) -> Check {
         gibibytes(total),
         data.display()
     );
-    if free < total / FREE_PART_MIN {
-        Check::failed(
-            NAME,
-            found,
-            "free what is not Synod's, or grow the volume: below 5 % leaders refuse messages",
-        )
+    if space.is_low() {
+        let fix = "free what is not Synod's, or grow the volume: leaders refuse messages now";
+        Check::failed(NAME, found, fix)
     } else if free < total / FREE_PART_WELL {
-        Check::warning(NAME, found, "grow the volume soon: below 5 % leaders refuse messages")
+        let fix = "grow the volume soon: below 5 %, at most 4 GiB, leaders refuse messages";
+        Check::warning(NAME, found, fix)
     } else {
         Check::ok(NAME, found)
     }
