@@ -198,9 +198,39 @@ pub(crate) struct Operations {
     /// Operations port of a node, instead of a context; may be repeated
     #[arg(long = "operations", value_name = "HOST:PORT")]
     pub(crate) operations: Vec<SocketAddr>,
+    /// Client address of a node, for an operator with a token; may be repeated
+    #[arg(long, value_name = "HOST:PORT", requires = "ca", value_delimiter = ',')]
+    pub(crate) addr: Vec<SocketAddr>,
+    /// Certificate of the authority that signs the nodes
+    #[arg(long, value_name = "FILE", requires = "addr")]
+    pub(crate) ca: Option<PathBuf>,
+    /// File that holds the operator's token; by default the one kept in the context
+    #[arg(long, value_name = "FILE")]
+    pub(crate) token_file: Option<PathBuf>,
     /// One JSON object
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl Operations {
+    /// The same as an operator's way in.
+    pub(crate) fn desk(&self) -> Desk {
+        let Operations { ctx, addr, ca, token_file, json, .. } = self;
+        Desk {
+            ctx: ctx.clone(),
+            addr: addr.clone(),
+            ca: ca.clone(),
+            token_file: token_file.clone(),
+            json: *json,
+        }
+    }
+}
+
+impl From<(Desk, Vec<SocketAddr>)> for Operations {
+    fn from((desk, operations): (Desk, Vec<SocketAddr>)) -> Operations {
+        let Desk { ctx, addr, ca, token_file, json } = desk;
+        Operations { ctx, operations, addr, ca, token_file, json }
+    }
 }
 
 /// Where clients find the cluster, and as whom they come.

@@ -6,7 +6,7 @@ use node::backup::{self, Error, Found, Source};
 use serde_json::{Value, json};
 
 use crate::{
-    args::{AtNode, BackupLs, BackupNow, BackupVerify, Desk, Operations, Restore, WhichBackup},
+    args::{AtNode, BackupLs, BackupNow, BackupVerify, Operations, Restore, WhichBackup},
     desk,
     exit::{Exit, Failure, Outcome},
     operations, start, status, talk,
@@ -51,8 +51,7 @@ fn nodes(at: &AtNode) -> Result<Vec<Node>, Failure> {
         let nodes = desk::each_node(&at.desk)?;
         return Ok(nodes.into_iter().map(|node| Node::Desk(Box::new(node))).collect());
     }
-    let Desk { ctx, json, .. } = at.desk.clone();
-    let args = Operations { ctx, operations: at.operations.clone(), json };
+    let args = Operations::from((at.desk.clone(), at.operations.clone()));
     Ok(status::addresses(&args)?.into_iter().map(Node::Port).collect())
 }
 

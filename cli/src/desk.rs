@@ -1,21 +1,25 @@
 //! `init`, `operator`, `node show`, `node join-token`, `settings`, `audit`: what operators ask of the cluster itself,
 //! through any of its nodes.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use chat::Timestamp;
 use client::{CallError, Operations};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use node::config::Config;
 use node::identity::{self, Founded};
 use node::{SystemClock, SystemEntropy};
 use proto::spec_json::rfc3339;
 use serde_json::{Map, Value, json};
+use tokio::time::Instant;
 
-use crate::args::{
-    self, Audit, Desk, Init, ListNodes, MakeJoinToken, Operator, Settings, ShowNode,
-};
+use crate::args::{Audit, Desk, Init, ListNodes, MakeJoinToken, Operator, Settings, ShowNode};
 use crate::context::{self, Context};
 use crate::exit::{Exit, Failure, Outcome};
+use crate::operations::{AskError, GLANCE, NodeStatus, Standing};
 use crate::{seed, start, status, talk};
 
 /// Characters of an operator's token that are drawn: more than anybody guesses.
@@ -105,10 +109,13 @@ async fn claim(desk: &Desk, secret: &str, name: &str) -> Outcome {
             token
         }
     };
-    if desk.ca.is_some() {
-        context::save(&desk.ctx, &context, None)?;
-    }
     become_operator(&context, secret, name, &token).await?;
+    if desk.ca.is_some() {
+        // All nodes that answer, so that any of them will do next time.
+        let standings = standings(desk).await?;
+        let nodes = standings.into_iter().map(|(address, _)| address).collect();
+        context::save(&desk.ctx, &Context { nodes, ..context }, None)?;
+    }
     say!("{name} is an operator; the token is kept in {}", file.display());
     Ok(Exit::Ok)
 }
@@ -130,8 +137,7 @@ pub(crate) async fn become_operator(
 pub(crate) async fn nodes(args: ListNodes) -> Outcome {
     let ListNodes { desk, operations } = args;
     if !operations.is_empty() || !is_operator(&desk) {
-        let Desk { ctx, json, .. } = desk;
-        return status::nodes(args::Operations { ctx, operations, json }).await;
+        return status::nodes((desk, operations).into()).await;
     }
     let nodes = ask(&desk)?.get(&["nodes"]).await.map_err(|e| talk::call(&e))?;
     show(&desk, &nodes, |nodes| {
@@ -201,15 +207,56 @@ pub(crate) async fn audit(args: Audit) -> Outcome {
     })
 }
 
+/// What every node says of itself and the cluster: those that are known are asked at once, and whomever they name. Takes no
+/// longer than a glance, also while nodes hang.
+pub(crate) async fn standings(desk: &Desk) -> Result<Vec<Standing>, Failure> {
+    let ((config, context), token) = (reach(desk)?, token(desk)?);
+    let until = Instant::now() + GLANCE;
+    let ask = |address: SocketAddr| {
+        let (config, token) = (client::Config { nodes: vec![address], ..config.clone() }, &token);
+        async move {
+            let asked =
+                async { Operations::new(&config, Some(token.clone()))?.get(&["status"]).await };
+            let late = |_| Err(CallError::Unavailable("no answer in time".to_owned()));
+            (address, tokio::time::timeout_at(until, asked).await.unwrap_or_else(late))
+        }
+    };
+    let mut known: BTreeSet<SocketAddr> = context.nodes.iter().copied().collect();
+    let mut asking: FuturesUnordered<_> = known.iter().map(|address| ask(*address)).collect();
+    let mut standings: Vec<Standing> = Vec::new();
+    while let Some((address, answer)) = asking.next().await {
+        let status = match answer {
+            Ok(status) => serde_json::from_value::<NodeStatus>(status)
+                .map_err(|error| AskError::Malformed(address, error.to_string())),
+            Err(error @ CallError::Refused { status: 401, .. }) => return Err(talk::call(&error)),
+            Err(error) => Err(AskError::Unreachable(address, error.to_string())),
+        };
+        for other in status.iter().flat_map(|status| &status.nodes) {
+            if let Ok(other) = other.client.parse()
+                && known.insert(other)
+            {
+                asking.push(ask(other));
+            }
+        }
+        standings.push((address, status));
+    }
+    standings.sort_by_key(|(address, _)| *address);
+    Ok(standings)
+}
+
 /// The cluster as this operator reaches it.
 pub(crate) fn ask(desk: &Desk) -> Result<Operations, Failure> {
     let (config, _) = reach(desk)?;
+    Operations::new(&config, Some(token(desk)?)).map_err(|e: CallError| talk::call(&e))
+}
+
+/// What this operator shows.
+fn token(desk: &Desk) -> Result<String, Failure> {
     let file = token_file(desk)?;
-    let token = read_token(&file).map_err(|error| {
+    read_token(&file).map_err(|error| {
         let advice = "become an operator first: synod operator claim";
         Failure::new(Exit::NotAllowed, format!("{}: {error}; {advice}", file.display()))
-    })?;
-    Operations::new(&config, Some(token)).map_err(|e: CallError| talk::call(&e))
+    })
 }
 
 /// Whether there is a token to come with.
@@ -219,10 +266,7 @@ pub(crate) fn is_operator(desk: &Desk) -> bool {
 
 /// Each node of the cluster by itself, for what every node answers for itself alone.
 pub(crate) fn each_node(desk: &Desk) -> Result<Vec<Operations>, Failure> {
-    let (config, context) = reach(desk)?;
-    let file = token_file(desk)?;
-    let token = read_token(&file)
-        .map_err(|e| Failure::new(Exit::NotAllowed, format!("{}: {e}", file.display())))?;
+    let ((config, context), token) = (reach(desk)?, token(desk)?);
     let one = |node| {
         let config = client::Config { nodes: vec![node], ..config.clone() };
         Operations::new(&config, Some(token.clone())).map_err(|e| talk::call(&e))

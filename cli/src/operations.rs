@@ -78,6 +78,9 @@ impl NodeStatus {
     }
 }
 
+/// Where a node was asked, and what it said of itself and the cluster.
+pub(crate) type Standing = (SocketAddr, Result<NodeStatus, AskError>);
+
 /// What a node says about itself and the cluster.
 pub(crate) async fn status(address: SocketAddr) -> Result<NodeStatus, AskError> {
     let (code, body) = ask(address, "GET", "/status", "").await?;

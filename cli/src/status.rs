@@ -9,14 +9,16 @@ use serde_json::{Value, json};
 
 use crate::{
     args::Operations,
-    context,
+    context, desk,
     exit::{Exit, Failure, Outcome},
-    operations::{self, AskError, NodeStatus},
+    operations::{self, NodeStatus, Standing},
 };
 
 /// Every node that was asked, and what it said.
 pub(crate) struct Answers {
-    pub(crate) nodes: Vec<(SocketAddr, Result<NodeStatus, AskError>)>,
+    pub(crate) nodes: Vec<Standing>,
+    /// Which address of theirs was asked: `operations` or `client`.
+    pub(crate) at: &'static str,
 }
 
 /// How a cluster is.
@@ -59,11 +61,18 @@ pub(crate) fn addresses(args: &Operations) -> Result<Vec<SocketAddr>, Failure> {
     Ok(addresses)
 }
 
+/// Asks the operations ports that are named; where none are, all nodes as an operator.
 async fn ask(args: &Operations) -> Result<Answers, Failure> {
-    let addresses = addresses(args)?;
-    let asked = addresses.iter().map(|address| operations::glance(*address));
-    let answers = futures::future::join_all(asked).await;
-    let nodes: Vec<_> = addresses.into_iter().zip(answers).collect();
+    let as_operator = args.operations.is_empty()
+        && (args.ca.is_some() || context::load(&args.ctx)?.operations.is_empty());
+    let nodes: Vec<Standing> = if as_operator {
+        desk::standings(&args.desk()).await?
+    } else {
+        let addresses = addresses(args)?;
+        let asked = addresses.iter().map(|address| operations::glance(*address));
+        let answers = futures::future::join_all(asked).await;
+        addresses.into_iter().zip(answers).collect()
+    };
     if nodes.iter().all(|(_, answer)| answer.is_err()) {
         let why: Vec<String> = nodes
             .iter()
@@ -71,7 +80,7 @@ async fn ask(args: &Operations) -> Result<Answers, Failure> {
             .collect();
         return Err(Failure::unavailable(why.join("; ")));
     }
-    Ok(Answers { nodes })
+    Ok(Answers { nodes, at: if as_operator { "client" } else { "operations" } })
 }
 
 impl Answers {
@@ -141,12 +150,12 @@ impl Answers {
             .iter()
             .map(|(address, answer)| match answer {
                 Ok(status) => json!({
-                    "operations": address, "serves": true, "node": status.node,
+                    self.at: address, "serves": true, "node": status.node,
                     "links": status.links, "leads": status.leads(), "shards": status.shards,
                     "sees": status.nodes,
                 }),
                 Err(error) => json!({
-                    "operations": address, "serves": false, "why": error.to_string(),
+                    self.at: address, "serves": false, "why": error.to_string(),
                 }),
             })
             .collect();
@@ -211,7 +220,7 @@ pub(crate) async fn nodes(args: Operations) -> Outcome {
 }
 
 fn print_nodes(answers: &Answers) {
-    say!("{:<6} {:<10} {:>6} {:>7} {:>6}  operations", "node", "state", "leads", "groups", "links");
+    say!("{:<6} {:<10} {:>6} {:>7} {:>6}  address", "node", "state", "leads", "groups", "links");
     for (address, answer) in &answers.nodes {
         match answer {
             Ok(node) => say!(
@@ -253,6 +262,7 @@ pub(crate) async fn shards(args: Operations) -> Outcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::operations::AskError;
     use crate::operations::{SeenNode, ShardStatus};
 
     fn node(id: u64, shards: &[(u32, u64, Option<u64>)], alive: bool) -> NodeStatus {
@@ -280,7 +290,7 @@ mod tests {
         if away {
             nodes.push((address, Err(AskError::Status(address, 503))));
         }
-        Answers { nodes }
+        Answers { nodes, at: "operations" }
     }
 
     #[test]

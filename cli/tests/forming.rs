@@ -9,7 +9,7 @@ mod synod;
 
 use nodes::{Formed, Site};
 use serde_json::Value;
-use synod::{Home, stderr, stdout};
+use synod::{Home, eventually, stderr, stdout};
 
 #[test]
 fn three_empty_machines_become_a_cluster_by_one_line_and_its_founder_an_operator_by_another() {
@@ -27,6 +27,12 @@ fn three_empty_machines_become_a_cluster_by_one_line_and_its_founder_an_operator
     for what in ["node 2 admitted", "node 3 admitted", "operator ada added"] {
         assert!(said.contains(&what), "{what} is in {said:?}");
     }
+    // The context that the claim wrote is all that is needed to see how the cluster is.
+    eventually("it is healthy", || home.run(&["health", "--ctx", "synod"]).status.success());
+    let status = formed.ask(&["status"]);
+    assert_eq!(status["nodes"].as_array().map(Vec::len), Some(3), "{status}");
+    let shards = formed.ask(&["shard", "ls"]);
+    assert_eq!(shards["shards"].as_array().map(Vec::len), Some(5), "{shards}");
     // Anybody's message goes through any node.
     let site = |node: usize| formed.sites[node - 1].client.to_string();
     let ca = formed.ca.to_str().expect("plain").to_owned();

@@ -169,8 +169,12 @@ fn missing(expected: Option<usize>, shards: &[ShardStatus]) -> Vec<String> {
 }
 
 async fn status(State(port): State<Port>) -> Response {
-    let node = &port.node;
-    Json(json!({
+    Json(status_of(&*port.node)).into_response()
+}
+
+/// What a node thinks the cluster is.
+pub(crate) fn status_of(node: &dyn Operated) -> serde_json::Value {
+    json!({
         "schema": "synod/status/v1",
         "cluster": node.cluster(),
         "node": node.node(),
@@ -178,8 +182,7 @@ async fn status(State(port): State<Port>) -> Response {
         "now_ms": node.now_ms(),
         "nodes": node.peers(),
         "shards": node.shards(),
-    }))
-    .into_response()
+    })
 }
 
 /// Body of `POST /fault`.

@@ -28,7 +28,7 @@ impl Sight {
             scrapes.insert(address, Scrape::parse(&String::from_utf8_lossy(&metrics)));
             answers.push((address, status));
         }
-        Sight { at, answers: Answers { nodes: answers }, scrapes }
+        Sight { at, answers: Answers { nodes: answers, at: "operations" }, scrapes }
     }
 
     /// Whether no node answered.

@@ -30,6 +30,7 @@ use crate::backup::Backups;
 use crate::council::Council;
 use crate::figures::CallFigures;
 use crate::identity::print;
+use crate::operations::Operated;
 use crate::peers::Peers;
 
 /// What the handlers share.
@@ -44,6 +45,8 @@ pub(crate) struct Desk {
     pub(crate) backups: Backups,
     /// How the groups stand here.
     pub(crate) raft: Raft,
+    /// What this node thinks the cluster is.
+    pub(crate) operated: Arc<dyn Operated>,
 }
 
 /// Every call: method, path, handler. The only place where they are named.
@@ -55,6 +58,7 @@ fn routes() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Desk>>)> {
         ("POST", "/v1/cluster/claims", post(entering::make_claim)),
         ("DELETE", "/v1/cluster/operators/{name}", delete(entering::remove_operator)),
         ("GET", "/v1/cluster", get(showing::cluster)),
+        ("GET", "/v1/cluster/status", get(showing::status)),
         ("GET", "/v1/cluster/nodes", get(showing::nodes)),
         ("GET", "/v1/cluster/nodes/{node}", get(showing::node)),
         ("POST", "/v1/cluster/nodes/{node}/state", post(moving::set_state)),

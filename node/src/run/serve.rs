@@ -47,7 +47,8 @@ impl Running {
         };
         let (peers, raft) = (self.node.peers.clone(), self.node.raft.clone());
         let backups = self.node.backups.get().cloned().expect("set before clients are served");
-        let desk = Desk { parts: Arc::clone(&parts), council, peers, raft, backups };
+        let (parts_too, operated) = (Arc::clone(&parts), Arc::new(self.node.clone()));
+        let desk = Desk { parts: parts_too, council, peers, raft, backups, operated };
         let rest = gateway::router(parts).merge(operators::router(Arc::new(desk)));
         let plane =
             client_plane::serve(config, rest, sessions.on_link(), self.stop.clone()).await?;

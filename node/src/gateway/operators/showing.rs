@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::super::body::{Fields, Segment, invalid};
 use super::super::problems::{self, Failure};
 use super::{Desk, Operator};
+use crate::operations::status_of;
 
 /// `GET /v1/cluster`: all of it at a glance.
 pub(super) async fn cluster(
@@ -42,6 +43,11 @@ pub(super) async fn cluster(
         "openJoinTokens": door.join_tokens.len(),
     });
     Ok(Json(body).into_response())
+}
+
+/// `GET /v1/cluster/status`: what this node thinks the cluster is; the operations port says the same without a token.
+pub(super) async fn status(State(desk): State<Arc<Desk>>, Operator(_): Operator) -> Response {
+    Json(status_of(&*desk.operated)).into_response()
 }
 
 /// `GET /v1/cluster/nodes`: all nodes.
