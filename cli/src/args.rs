@@ -9,13 +9,13 @@ mod look;
 mod moving;
 mod operators;
 
-pub(crate) use backup::{AtNode, Backup, BackupLs, BackupNow, BackupVerify, Restore, WhichBackup};
+pub(crate) use backup::{Backup, BackupLs, BackupNow, BackupVerify, Restore, WhichBackup};
 pub(crate) use look::{Bundle, Debug, Doctor, Inspect, Top};
 pub(crate) use moving::{
     ChangeNode, Decommission, FreezeShard, OneShard, Rebalance, ReplaceNode, TransferShard,
 };
 pub(crate) use operators::{
-    Audit, Desk, Init, ListNodes, MakeJoinToken, Operator, Settings, ShowNode,
+    Audit, Desk, Init, MakeJoinToken, Operations, Operator, Settings, ShowNode,
 };
 
 /// Synod: a messenger whose conversations are consensus logs. Server, tools and client in one.
@@ -160,7 +160,7 @@ pub(crate) enum Config {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Node {
     /// List the nodes
-    Ls(ListNodes),
+    Ls(Operations),
     /// All about one node
     Show(ShowNode),
     /// Make a token that lets nodes in
@@ -187,50 +187,6 @@ pub(crate) enum Shard {
     Transfer(TransferShard),
     /// Keep the planner from moving a shard
     Freeze(FreezeShard),
-}
-
-/// Where operators find the nodes.
-#[derive(Debug, Args)]
-pub(crate) struct Operations {
-    /// A context: a running demo writes `demo`
-    #[arg(long, value_name = "NAME", default_value = "demo")]
-    pub(crate) ctx: String,
-    /// Operations port of a node, instead of a context; may be repeated
-    #[arg(long = "operations", value_name = "HOST:PORT")]
-    pub(crate) operations: Vec<SocketAddr>,
-    /// Client address of a node, for an operator with a token; may be repeated
-    #[arg(long, value_name = "HOST:PORT", requires = "ca", value_delimiter = ',')]
-    pub(crate) addr: Vec<SocketAddr>,
-    /// Certificate of the authority that signs the nodes
-    #[arg(long, value_name = "FILE", requires = "addr")]
-    pub(crate) ca: Option<PathBuf>,
-    /// File that holds the operator's token; by default the one kept in the context
-    #[arg(long, value_name = "FILE")]
-    pub(crate) token_file: Option<PathBuf>,
-    /// One JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
-}
-
-impl Operations {
-    /// The same as an operator's way in.
-    pub(crate) fn desk(&self) -> Desk {
-        let Operations { ctx, addr, ca, token_file, json, .. } = self;
-        Desk {
-            ctx: ctx.clone(),
-            addr: addr.clone(),
-            ca: ca.clone(),
-            token_file: token_file.clone(),
-            json: *json,
-        }
-    }
-}
-
-impl From<(Desk, Vec<SocketAddr>)> for Operations {
-    fn from((desk, operations): (Desk, Vec<SocketAddr>)) -> Operations {
-        let Desk { ctx, addr, ca, token_file, json } = desk;
-        Operations { ctx, operations, addr, ca, token_file, json }
-    }
 }
 
 /// Where clients find the cluster, and as whom they come.

@@ -6,7 +6,7 @@ use node::backup::{self, Error, Found, Source};
 use serde_json::{Value, json};
 
 use crate::{
-    args::{AtNode, BackupLs, BackupNow, BackupVerify, Operations, Restore, WhichBackup},
+    args::{BackupLs, BackupNow, BackupVerify, Operations, Restore, WhichBackup},
     desk,
     exit::{Exit, Failure, Outcome},
     operations, start, status, talk,
@@ -46,13 +46,12 @@ impl Node {
 }
 
 /// The nodes that the command line means.
-fn nodes(at: &AtNode) -> Result<Vec<Node>, Failure> {
+fn nodes(at: &Operations) -> Result<Vec<Node>, Failure> {
     if at.operations.is_empty() && desk::is_operator(&at.desk) {
         let nodes = desk::each_node(&at.desk)?;
         return Ok(nodes.into_iter().map(|node| Node::Desk(Box::new(node))).collect());
     }
-    let args = Operations::from((at.desk.clone(), at.operations.clone()));
-    Ok(status::addresses(&args)?.into_iter().map(Node::Port).collect())
+    Ok(status::addresses(at)?.into_iter().map(Node::Port).collect())
 }
 
 /// `synod backup now`.

@@ -124,7 +124,7 @@ fn finish(args: &Bundle, mut gathered: Gathered) -> Outcome {
             Failure::new(Exit::Rejected, format!("{}: {error}", args.output.display()))
         })?;
     }
-    if args.operations.json {
+    if args.operations.desk.json {
         say!("{manifest}");
     } else {
         for (path, bytes) in &gathered.files {

@@ -16,7 +16,7 @@ use proto::spec_json::rfc3339;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
-use crate::args::{Audit, Desk, Init, ListNodes, MakeJoinToken, Operator, Settings, ShowNode};
+use crate::args::{self, Audit, Desk, Init, MakeJoinToken, Operator, Settings, ShowNode};
 use crate::context::{self, Context};
 use crate::exit::{Exit, Failure, Outcome};
 use crate::operations::{AskError, GLANCE, NodeStatus, Standing};
@@ -134,13 +134,13 @@ pub(crate) async fn become_operator(
 }
 
 /// `synod node ls`: what the cluster decided; without an operator's token what the operations ports see.
-pub(crate) async fn nodes(args: ListNodes) -> Outcome {
-    let ListNodes { desk, operations } = args;
-    if !operations.is_empty() || !is_operator(&desk) {
-        return status::nodes((desk, operations).into()).await;
+pub(crate) async fn nodes(args: args::Operations) -> Outcome {
+    let args::Operations { desk, operations } = &args;
+    if !operations.is_empty() || !is_operator(desk) {
+        return status::nodes(args).await;
     }
-    let nodes = ask(&desk)?.get(&["nodes"]).await.map_err(|e| talk::call(&e))?;
-    show(&desk, &nodes, |nodes| {
+    let nodes = ask(desk)?.get(&["nodes"]).await.map_err(|e| talk::call(&e))?;
+    show(desk, &nodes, |nodes| {
         say!(
             "{:>4}  {:<9} {:<6} {:>5}  {:<22} {}",
             "node",

@@ -53,7 +53,7 @@ impl Health {
 pub(crate) fn addresses(args: &Operations) -> Result<Vec<SocketAddr>, Failure> {
     let addresses = match args.operations.is_empty() {
         false => args.operations.clone(),
-        true => context::load(&args.ctx)?.operations,
+        true => context::load(&args.desk.ctx)?.operations,
     };
     if addresses.is_empty() {
         return Err(Failure::usage("this context names no operations ports: say --operations"));
@@ -64,9 +64,9 @@ pub(crate) fn addresses(args: &Operations) -> Result<Vec<SocketAddr>, Failure> {
 /// Asks the operations ports that are named; where none are, all nodes as an operator.
 async fn ask(args: &Operations) -> Result<Answers, Failure> {
     let as_operator = args.operations.is_empty()
-        && (args.ca.is_some() || context::load(&args.ctx)?.operations.is_empty());
+        && (args.desk.ca.is_some() || context::load(&args.desk.ctx)?.operations.is_empty());
     let nodes: Vec<Standing> = if as_operator {
-        desk::standings(&args.desk()).await?
+        desk::standings(&args.desk).await?
     } else {
         let addresses = addresses(args)?;
         let asked = addresses.iter().map(|address| operations::glance(*address));
@@ -172,7 +172,7 @@ impl Answers {
 /// `synod status`.
 pub(crate) async fn status(args: Operations) -> Outcome {
     let answers = ask(&args).await?;
-    if args.json {
+    if args.desk.json {
         say!("{}", answers.json());
         return Ok(Exit::Ok);
     }
@@ -193,7 +193,7 @@ pub(crate) async fn health(args: Operations) -> Outcome {
         Err(failure) => return Err(failure),
     };
     let (health, reasons) = (answers.health(), answers.reasons());
-    if args.json {
+    if args.desk.json {
         let reasons: Vec<Value> =
             reasons.iter().map(|(what, next)| json!({ "what": what, "next": next })).collect();
         let health = health.word();
@@ -210,7 +210,7 @@ pub(crate) async fn health(args: Operations) -> Outcome {
 /// `synod node ls`.
 pub(crate) async fn nodes(args: Operations) -> Outcome {
     let answers = ask(&args).await?;
-    if args.json {
+    if args.desk.json {
         let nodes = answers.json()["nodes"].take();
         say!("{}", json!({ "schema": "synod/nodes/v1", "nodes": nodes }));
     } else {
@@ -240,7 +240,7 @@ fn print_nodes(answers: &Answers) {
 pub(crate) async fn shards(args: Operations) -> Outcome {
     let answers = ask(&args).await?;
     let shards = answers.shards();
-    if args.json {
+    if args.desk.json {
         let list: Vec<Value> = shards
             .iter()
             .map(|(group, (term, leader, nodes))| {

@@ -31,7 +31,7 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 pub(crate) async fn top(args: Top) -> Outcome {
     let addresses = status::addresses(&args.operations)?;
     let interval = args.interval.max(INTERVAL_MIN);
-    let live = !args.once && !args.operations.json && std::io::stdout().is_terminal();
+    let live = !args.once && !args.operations.desk.json && std::io::stdout().is_terminal();
     let mut before = sight(&addresses).await;
     loop {
         sleep_until(before.at + interval).await;
@@ -40,11 +40,11 @@ pub(crate) async fn top(args: Top) -> Outcome {
             return Err(Failure::unavailable("no node answers: synod health"));
         }
         let look = Look::between(&before, &after);
-        let text = if args.operations.json { json(&look).to_string() } else { page(&look) };
+        let text = if args.operations.desk.json { json(&look).to_string() } else { page(&look) };
         if !live {
             say!("{text}");
             // With `--json` and without `--once`: one object a line, until somebody has seen enough.
-            if args.once || !args.operations.json {
+            if args.once || !args.operations.desk.json {
                 return Ok(Exit::Ok);
             }
         } else if write!(std::io::stdout().lock(), "{CLEAR}{text}\n\nCtrl-C ends\n").is_err() {

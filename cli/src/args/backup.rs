@@ -1,10 +1,10 @@
 //! Verbs of backups.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::Desk;
+use super::Operations;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Backup {
@@ -19,7 +19,7 @@ pub(crate) enum Backup {
 #[derive(Debug, Args)]
 pub(crate) struct BackupNow {
     #[command(flatten)]
-    pub(crate) at: AtNode,
+    pub(crate) at: Operations,
     /// Do not wait until it is done
     #[arg(long)]
     pub(crate) no_wait: bool,
@@ -28,7 +28,7 @@ pub(crate) struct BackupNow {
 #[derive(Debug, Args)]
 pub(crate) struct BackupLs {
     #[command(flatten)]
-    pub(crate) at: AtNode,
+    pub(crate) at: Operations,
     /// Read this folder instead of asking nodes; needs no key
     #[arg(long, value_name = "DIR")]
     pub(crate) folder: Option<PathBuf>,
@@ -47,16 +47,6 @@ pub(crate) struct BackupVerify {
     /// One JSON object
     #[arg(long)]
     pub(crate) json: bool,
-}
-
-/// Which nodes are asked.
-#[derive(Debug, Args)]
-pub(crate) struct AtNode {
-    #[command(flatten)]
-    pub(crate) desk: Desk,
-    /// Ask this operations port instead, which wants no token; may be repeated
-    #[arg(long = "operations", value_name = "HOST:PORT")]
-    pub(crate) operations: Vec<SocketAddr>,
 }
 
 /// Which backup of a folder.

@@ -24,6 +24,16 @@ pub(crate) struct Desk {
     pub(crate) json: bool,
 }
 
+/// Where operators find each node by itself.
+#[derive(Debug, Args)]
+pub(crate) struct Operations {
+    #[command(flatten)]
+    pub(crate) desk: Desk,
+    /// Ask this operations port instead, which wants no token; may be repeated
+    #[arg(long = "operations", value_name = "HOST:PORT")]
+    pub(crate) operations: Vec<SocketAddr>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct Init {
     /// The node's file; an empty one will do
@@ -60,15 +70,6 @@ pub(crate) enum Operator {
         /// Whose
         name: String,
     },
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct ListNodes {
-    #[command(flatten)]
-    pub(crate) desk: Desk,
-    /// Ask this operations port instead, which wants no token; may be repeated
-    #[arg(long = "operations", value_name = "HOST:PORT")]
-    pub(crate) operations: Vec<SocketAddr>,
 }
 
 #[derive(Debug, Args)]
