@@ -1,8 +1,13 @@
 //! The door for nodes and operators, as a stranger meets it: what is refused, and that nothing of it is written.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use tests::{Cluster, Shape, http};
+use tokio_util::sync::CancellationToken;
 
+/// How long a node may take to hear that it is not who it says; a slow machine included.
+const ENDS_WITHIN: Duration = Duration::from_secs(60);
 /// 65 bytes that begin with 4, base64: what looks like a public key.
 const PUBLIC_KEY: &str =
     "BAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
@@ -106,5 +111,17 @@ async fn a_cluster_without_its_authority_says_so_to_its_operator() {
     let shown = ask(&cluster, "GET", "/v1/cluster", Some(&token), json!({})).await;
     assert_eq!((shown.0, &shown.1["operators"]), (200, &json!(["ada"])));
     assert!(!shown.1.to_string().contains(&token), "no secret is in any answer");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_founder_whose_disk_is_gone_is_not_let_back_under_its_name() {
+    let mut cluster = Cluster::start(Shape::default()).await;
+    cluster.stop_node(3).await;
+    std::fs::remove_dir_all(cluster.home(3).join("data")).expect("its folder");
+    let node = node::run(cluster.config(3), CancellationToken::new());
+    let ended = tokio::time::timeout(ENDS_WITHIN, node).await.expect("it ends by itself");
+    let refused = ended.expect_err("refused").to_string();
+    assert!(refused.contains("known by another key"), "{refused}");
     cluster.stop().await;
 }
