@@ -74,6 +74,11 @@ impl FromStr for AssetId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Holder(pub u64);
 
+impl Holder {
+    /// The object store that all nodes share. No node has this number.
+    pub const STORE: Self = Self(0);
+}
+
 /// What is known of an asset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Asset {

@@ -102,6 +102,11 @@ impl What {
         }
     }
 
+    /// Whether a message reads otherwise after it.
+    pub fn is_of_text(&self) -> bool {
+        matches!(self, Self::Edited { .. } | Self::Deleted { .. })
+    }
+
     /// Takes out what was said, because the message it was said of is deleted.
     pub fn erase(&mut self) {
         if let Self::Edited { text, .. } = self {

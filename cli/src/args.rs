@@ -5,18 +5,29 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 mod backup;
+mod certs;
+mod config;
 mod look;
 mod moving;
 mod operators;
+mod recover;
+mod upgrade;
 
-pub(crate) use backup::{Backup, BackupLs, BackupNow, BackupVerify, Restore, WhichBackup};
-pub(crate) use look::{Bundle, Debug, Doctor, Inspect, Top};
+pub(crate) use backup::{
+    Backup, BackupFetch, BackupLs, BackupNow, BackupVerify, Restore, WhichBackup,
+};
+pub(crate) use certs::{Cert, RotateCert};
+pub(crate) use config::Config;
+pub(crate) use look::{Bundle, Debug, Doctor, Inspect, Top, Trace};
 pub(crate) use moving::{
-    ChangeNode, Decommission, FreezeShard, OneShard, Rebalance, ReplaceNode, TransferShard,
+    ChangeNode, Decommission, FreezeShard, OneShard, Rebalance, ReplaceNode, SplitShard,
+    TransferShard,
 };
 pub(crate) use operators::{
     Audit, Desk, Init, MakeJoinToken, Operations, Operator, Settings, ShowNode,
 };
+pub(crate) use recover::{ApplyRecovery, PlanRecovery, Recover};
+pub(crate) use upgrade::{FinishUpgrade, Upgrade};
 
 /// Synod: a messenger whose conversations are consensus logs. Server, tools and client in one.
 #[derive(Debug, Parser)]
@@ -62,6 +73,12 @@ pub(crate) enum Verb {
     /// Who changed what
     #[command(subcommand)]
     Audit(Audit),
+    /// Certificates of nodes, and the authority that signs them
+    #[command(subcommand)]
+    Cert(Cert),
+    /// From one release to the next, node by node
+    #[command(subcommand)]
+    Upgrade(Upgrade),
     /// Shards
     #[command(subcommand)]
     Shard(Shard),
@@ -70,6 +87,9 @@ pub(crate) enum Verb {
     Backup(Backup),
     /// Prepare a node of a new cluster with the state of a backup
     Restore(Restore),
+    /// When most nodes are gone for good: go on with one that is left
+    #[command(subcommand)]
+    Recover(Recover),
     /// Moves of votes and leaderships
     #[command(subcommand)]
     Rebalance(Rebalance),
@@ -81,8 +101,13 @@ pub(crate) enum Verb {
     Send(Send),
     /// Read a conversation
     History(History),
+    /// Find messages by their words
+    Search(Search),
     /// Print messages as they arrive
     Tail(Tail),
+    /// Where messages spent their time
+    #[command(subcommand)]
+    Trace(Trace),
     /// Load a cluster and measure it
     #[command(subcommand)]
     Bench(Bench),
@@ -99,6 +124,9 @@ pub(crate) struct Demo {
     /// First port of the first node; node i uses ten ports from here + 10 i
     #[arg(long, default_value_t = 7400, value_parser = clap::value_parser!(u16).range(1024..=65500))]
     pub(crate) port_base: u16,
+    /// Shards of a new cluster; without it two for each core of this machine, 4 to 16
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(crate) shards: Option<u32>,
     /// Keep everything in this folder instead of a temporary one
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<PathBuf>,
@@ -125,36 +153,6 @@ pub(crate) struct Start {
     /// When stdin ended, remove this folder: whoever made it is gone
     #[arg(long, hide = true, value_name = "DIR", requires = "until_stdin_ends")]
     pub(crate) sweep: Option<PathBuf>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum Config {
-    /// Read and check a node's file
-    Check {
-        /// The node's file
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
-    },
-    /// Print a file in which every key is told and commented out
-    Default {
-        /// One JSON object
-        #[arg(long)]
-        json: bool,
-    },
-    /// Print every value that holds for a node's file
-    Show {
-        /// The node's file
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
-        /// Say of each value where it comes from
-        #[arg(long)]
-        origin: bool,
-        /// One JSON object
-        #[arg(long)]
-        json: bool,
-    },
-    /// Print the JSON Schema of a node's file
-    Schema,
 }
 
 #[derive(Debug, Subcommand)]
@@ -187,6 +185,8 @@ pub(crate) enum Shard {
     Transfer(TransferShard),
     /// Keep the planner from moving a shard
     Freeze(FreezeShard),
+    /// Make half of a shard one of its own, while it serves
+    Split(SplitShard),
 }
 
 /// Where clients find the cluster, and as whom they come.
@@ -282,6 +282,27 @@ pub(crate) struct History {
     #[arg(long)]
     pub(crate) local: bool,
     /// One JSON object for each message
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Search {
+    #[command(flatten)]
+    pub(crate) cluster: Cluster,
+    /// Words that all have to be there; the last one may be unfinished
+    #[arg(required = true)]
+    pub(crate) words: Vec<String>,
+    /// Only what was said with this user
+    #[arg(long, value_name = "USER", conflicts_with = "group")]
+    pub(crate) with: Option<String>,
+    /// Only what was said in this group
+    #[arg(long)]
+    pub(crate) group: Option<String>,
+    /// How many messages, the newest ones
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) limit: u32,
+    /// The server's answer, one JSON object
     #[arg(long)]
     pub(crate) json: bool,
 }

@@ -6,7 +6,7 @@ use node::backup::{self, Error, Found, Source};
 use serde_json::{Value, json};
 
 use crate::{
-    args::{BackupLs, BackupNow, BackupVerify, Operations, Restore, WhichBackup},
+    args::{BackupFetch, BackupLs, BackupNow, BackupVerify, Operations, Restore, WhichBackup},
     desk,
     exit::{Exit, Failure, Outcome},
     operations, start, status, talk,
@@ -108,12 +108,16 @@ async fn wait(node: &Node, id: &str) -> Result<Value, Failure> {
         if told["running"]["id"] == *id {
             continue;
         }
+        let why = told["failed"]["why"].as_str().filter(|_| told["failed"]["id"] == *id);
+        if let Some(why) = why {
+            return Err(Failure::unavailable(format!("backup {id} failed: {why}")));
+        }
         let made =
             told["backups"].as_array().and_then(|all| all.iter().find(|one| one["id"] == *id));
         if let Some(made) = made {
             return Ok(made.clone());
         }
-        let why = told["failed"]["why"].as_str().unwrap_or("the node does not know of it any more");
+        let why = "the node does not know of it any more";
         return Err(Failure::unavailable(format!("backup {id} was not made: {why}")));
     }
 }
@@ -178,6 +182,29 @@ fn print(backups: &[Value]) {
             ),
         }
     }
+}
+
+/// `synod backup fetch`.
+pub(crate) async fn fetch(args: BackupFetch) -> Outcome {
+    let config = start::load(&args.config)?;
+    let fetched = backup::fetch(&args.from, &config.object_store, &args.folder).await;
+    let fetched = fetched.map_err(failure)?;
+    match args.json {
+        true => {
+            let (files, bytes) = (fetched.files, fetched.bytes);
+            let (schema, folder) = ("synod/backup-fetched/v1", &args.folder);
+            say!(
+                "{}",
+                json!({ "schema": schema, "folder": folder, "files": files, "bytes": bytes })
+            );
+        }
+        false => say!(
+            "{} files of backups are in {}: see `synod backup ls --folder`, `verify` and `restore`",
+            fetched.files,
+            args.folder.display()
+        ),
+    }
+    Ok(Exit::Ok)
 }
 
 /// `synod backup verify`.
@@ -295,7 +322,9 @@ fn failure(error: Error) -> Failure {
         Error::Busy | Error::NotEmpty { .. } | Error::Refused(_) | Error::Version { .. } => {
             Exit::Rejected
         }
-        Error::NotHere(_) | Error::Unavailable(_) | Error::NoRoom { .. } => Exit::Unavailable,
+        Error::NotHere(_) | Error::Unavailable(_) | Error::NotCopied(_) | Error::NoRoom { .. } => {
+            Exit::Unavailable
+        }
         Error::Io { source, .. } if source.kind() == std::io::ErrorKind::NotFound => Exit::NotFound,
         Error::Store(store::StoreError::Io { kind: std::io::ErrorKind::NotFound, .. }) => {
             Exit::NotFound

@@ -1,11 +1,13 @@
-//! `synod config default`, `show` and `schema`: what may stand in a node's file, and what holds. `check` is `start`'s.
+//! `synod config default`, `show`, `reload` and `schema`: what may stand in a node's file, and what holds. `check` is `start`'s.
 
+use std::net::SocketAddr;
 use std::path::Path;
 
 use node::config::{self, Key, Origin};
 use serde_json::{Value, json};
 
 use crate::exit::{Exit, Failure, Outcome};
+use crate::operations;
 
 /// `synod config default`: a file in which every key is told.
 pub(crate) fn default(as_json: bool) -> Outcome {
@@ -45,6 +47,28 @@ pub(crate) fn show(path: &Path, origin: bool, as_json: bool) -> Outcome {
         } else {
             say!("{} = {}", one.path, one.value);
         }
+    }
+    Ok(Exit::Ok)
+}
+
+/// `synod config reload`: says what changed and what needs a restart, or why nothing did.
+pub(crate) async fn reload(node: SocketAddr, as_json: bool) -> Outcome {
+    let reloaded = operations::reload(node).await?;
+    if as_json {
+        say!("{reloaded}");
+        return Ok(Exit::Ok);
+    }
+    let keys = |field: &str| reloaded[field].as_array().cloned().unwrap_or_default();
+    let (applied, waiting) = (keys("applied"), keys("needsRestart"));
+    for (key, what) in
+        applied.iter().map(|key| (key, "applied")).chain(waiting.iter().map(|key| (key, "restart")))
+    {
+        say!("{what:<8} {}", key.as_str().unwrap_or_default());
+    }
+    match (applied.is_empty(), waiting.is_empty()) {
+        (true, true) => say!("nothing changed"),
+        (_, true) => {}
+        (_, false) => say!("what says `restart` holds when the node is started again"),
     }
     Ok(Exit::Ok)
 }

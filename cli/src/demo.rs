@@ -56,7 +56,7 @@ pub(crate) async fn demo(args: Demo) -> Outcome {
     let signals = Signals::listen()?;
     let manner = Manner::of_environment(args.json);
     let seed = args.seed.unwrap_or_else(seed::fresh);
-    let folder = Folder::open(args.data.as_deref(), args.port_base, !args.no_chaos)?;
+    let folder = Folder::open(args.data.as_deref(), args.port_base, args.shards, !args.no_chaos)?;
     let board = Arc::new(Mutex::new(Board::new(seed, !args.no_chaos, args.run_for)));
     let timeline = Timeline::default();
     let cluster = match Cluster::new(&folder, board.clone(), timeline.clone()) {

@@ -152,7 +152,11 @@ pub(crate) async fn nodes(args: args::Operations) -> Outcome {
         );
         for node in nodes["nodes"].as_array().into_iter().flatten() {
             let votes = node["votes"].as_array().map_or(0, Vec::len);
-            let heard = if node["alive"] == true { "yes" } else { "no" };
+            let heard = match (node["alive"] == true, node["slowDisk"] == true) {
+                (true, true) => "slow",
+                (true, false) => "yes",
+                (false, _) => "no",
+            };
             let (client, zone) = (text(node, "client"), text(node, "zone"));
             let state = text(node, "state");
             say!("{:>4}  {state:<9} {heard:<6} {votes:>5}  {client:<22} {zone}", node["node"]);
@@ -266,12 +270,21 @@ pub(crate) fn is_operator(desk: &Desk) -> bool {
 
 /// Each node of the cluster by itself, for what every node answers for itself alone.
 pub(crate) fn each_node(desk: &Desk) -> Result<Vec<Operations>, Failure> {
-    let ((config, context), token) = (reach(desk)?, token(desk)?);
+    let (_, context) = reach(desk)?;
+    each_of(desk, context.nodes)
+}
+
+/// The same, of those at these addresses.
+pub(crate) fn each_of(
+    desk: &Desk,
+    nodes: impl IntoIterator<Item = SocketAddr>,
+) -> Result<Vec<Operations>, Failure> {
+    let ((config, _), token) = (reach(desk)?, token(desk)?);
     let one = |node| {
         let config = client::Config { nodes: vec![node], ..config.clone() };
         Operations::new(&config, Some(token.clone())).map_err(|e| talk::call(&e))
     };
-    context.nodes.into_iter().map(one).collect()
+    nodes.into_iter().map(one).collect()
 }
 
 fn reach(desk: &Desk) -> Result<(client::Config, Context), Failure> {

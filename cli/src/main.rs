@@ -11,6 +11,7 @@ mod args;
 mod backup;
 mod bench;
 mod bundle;
+mod certs;
 mod config;
 mod context;
 mod demo;
@@ -20,12 +21,15 @@ mod exit;
 mod inspect;
 mod moving;
 mod operations;
+mod recover;
 mod scrape;
 mod seed;
 mod start;
 mod status;
 mod talk;
 mod top;
+mod trace;
+mod upgrade;
 
 use args::{Backup, Bench, Command, Config, Debug, Node, Shard, Verb};
 use exit::{Failure, Outcome};
@@ -56,6 +60,7 @@ fn run(verb: Verb) -> Outcome {
         Verb::Config(Config::Check { config }) => start::check(&config),
         Verb::Config(Config::Default { json }) => config::default(json),
         Verb::Config(Config::Show { config, origin, json }) => config::show(&config, origin, json),
+        Verb::Config(Config::Reload { operations, json }) => tool(config::reload(operations, json)),
         Verb::Config(Config::Schema) => config::schema(),
         Verb::Demo(args) => tool(demo::demo(args)),
         Verb::Status(args) => tool(status::status(args)),
@@ -74,21 +79,28 @@ fn run(verb: Verb) -> Outcome {
         Verb::Operator(args) => tool(desk::operator(args)),
         Verb::Settings(args) => tool(desk::settings(args)),
         Verb::Audit(args) => tool(desk::audit(args)),
+        Verb::Cert(args) => tool(certs::cert(args)),
+        Verb::Upgrade(args) => tool(upgrade::upgrade(args)),
         Verb::Shard(Shard::Ls(args)) => tool(status::shards(args)),
         Verb::Backup(Backup::Now(args)) => tool(backup::now(args)),
         Verb::Backup(Backup::Ls(args)) => tool(backup::list(args)),
+        Verb::Backup(Backup::Fetch(args)) => tool(backup::fetch(args)),
         Verb::Backup(Backup::Verify(args)) => backup::verify(&args),
         Verb::Restore(args) => backup::restore(&args),
         Verb::Shard(Shard::Show(args)) => tool(moving::shard(args)),
         Verb::Shard(Shard::Explain(args)) => tool(moving::explain(args)),
         Verb::Shard(Shard::Transfer(args)) => tool(moving::transfer(args)),
         Verb::Shard(Shard::Freeze(args)) => tool(moving::freeze(args)),
+        Verb::Shard(Shard::Split(args)) => tool(moving::split(args)),
+        Verb::Recover(args) => recover::recover(&args),
         Verb::Rebalance(args) => tool(moving::rebalance(args)),
         Verb::Register(args) => tool(talk::register(args)),
         Verb::Login(args) => tool(talk::login(args)),
         Verb::Send(args) => tool(talk::send(args)),
         Verb::History(args) => tool(talk::history(args)),
+        Verb::Search(args) => tool(talk::search(args)),
         Verb::Tail(args) => tool(talk::tail(args)),
+        Verb::Trace(args) => tool(trace::trace(args)),
         Verb::Bench(Bench::Send(args)) => tool(bench::send(args)),
         Verb::Bench(Bench::Fanout(args)) => tool(bench::fanout(args)),
         Verb::Bench(Bench::Connect(args)) => tool(bench::connect(args)),

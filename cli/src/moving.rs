@@ -1,11 +1,12 @@
-//! `node drain|undrain|decommission|replace`, `shard show|explain|transfer|freeze`, `rebalance …`: who votes where. The
+//! `node drain|undrain|decommission|replace`, `shard show|explain|transfer|freeze|split`, `rebalance …`: who votes where. The
 //! cluster plans and carries out; these verbs say what is wished and show what comes of it.
 
 use serde_json::{Value, json};
 
 use crate::args::Desk;
 use crate::args::{
-    ChangeNode, Decommission, FreezeShard, OneShard, Rebalance, ReplaceNode, TransferShard,
+    ChangeNode, Decommission, FreezeShard, OneShard, Rebalance, ReplaceNode, SplitShard,
+    TransferShard,
 };
 use crate::desk::{ask, fields, show, text};
 use crate::exit::{Exit, Outcome};
@@ -91,6 +92,25 @@ pub(crate) async fn freeze(args: FreezeShard) -> Outcome {
     change_shard(&args.desk, args.shard, json!({ "frozen": !args.off })).await
 }
 
+/// `synod shard split`.
+pub(crate) async fn split(args: SplitShard) -> Outcome {
+    let SplitShard { desk, shard, slots, dry_run } = args;
+    let mut body = json!({ "dryRun": dry_run });
+    if let Some((first, last)) = slots {
+        (body["firstSlot"], body["lastSlot"]) = (first.into(), last.into());
+    }
+    let asked = ask(&desk)?.post(&["shards", &shard.to_string(), "split"], body).await;
+    show(&desk, &asked.map_err(|e| talk::call(&e))?, |split| {
+        let verb = if dry_run { "would be" } else { "is being" };
+        say!("shard {shard} {verb} split; in the end:");
+        for one in split["after"].as_array().into_iter().flatten() {
+            let end = one["slots"][1].as_u64().unwrap_or_default();
+            let (group, first, last) = (&one["group"], &one["slots"][0], end.saturating_sub(1));
+            say!("  shard {group}: slots {first} to {last} on nodes {}", list(&one["voters"]));
+        }
+    })
+}
+
 async fn change_shard(desk: &Desk, shard: u32, body: Value) -> Outcome {
     let asked = ask(desk)?.patch(&["shards", &shard.to_string()], body).await;
     show(desk, &asked.map_err(|e| talk::call(&e))?, fields)
@@ -128,12 +148,13 @@ pub(crate) async fn rebalance(args: Rebalance) -> Outcome {
     }
 }
 
+fn list(nodes: &Value) -> String {
+    let nodes = nodes.as_array().into_iter().flatten();
+    nodes.map(Value::to_string).collect::<Vec<_>>().join(", ")
+}
+
 /// One line for each move.
 fn moves(moves: &Value) {
-    let list = |nodes: &Value| {
-        let nodes = nodes.as_array().into_iter().flatten();
-        nodes.map(Value::to_string).collect::<Vec<_>>().join(", ")
-    };
     let moves: Vec<&Value> = moves.as_array().into_iter().flatten().collect();
     if moves.is_empty() {
         say!("  nothing moves");

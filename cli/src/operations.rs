@@ -43,6 +43,9 @@ pub(crate) struct NodeStatus {
     #[serde(default)]
     pub(crate) nodes: Vec<SeenNode>,
     pub(crate) shards: Vec<ShardStatus>,
+    /// What it found damaged on its disk, a sentence for each place.
+    #[serde(default)]
+    pub(crate) damaged: Vec<String>,
 }
 
 /// A node as another one sees it.
@@ -140,6 +143,18 @@ pub(crate) async fn begin_backup(address: SocketAddr) -> Result<String, Failure>
     }
 }
 
+/// Has a node read its file again; what came of it.
+pub(crate) async fn reload(address: SocketAddr) -> Result<Value, Failure> {
+    let (code, body) = ask(address, "POST", "/reload", "").await.map_err(Failure::unavailable)?;
+    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
+    if code == 200 {
+        return Ok(body);
+    }
+    let why = body["detail"].as_str().map(str::to_owned);
+    let why = why.unwrap_or_else(|| format!("{address} answered {code}"));
+    Err(Failure::new(exit_of_status(code), format!("nothing was changed: {why}")))
+}
+
 /// The backups that a node has, and the one it is making.
 pub(crate) async fn backups(address: SocketAddr) -> Result<Value, Failure> {
     let (code, body) = ask(address, "GET", "/backups", "").await.map_err(Failure::unavailable)?;
@@ -227,6 +242,7 @@ mod tests {
             now_ms: 0,
             nodes: vec![SeenNode { id: 3, alive: false, client: String::new() }],
             shards: vec![shard(0, Some(2)), shard(1, Some(1)), shard(2, None), shard(3, Some(2))],
+            damaged: Vec::new(),
         };
         assert_eq!(status.leads(), 2);
         assert!(!status.sees(3) && !status.sees(9));

@@ -4,14 +4,18 @@
 
 use std::{
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
 use node::config::{Config, ConfigError, Log};
 use node::identity::{self, IdentityError, JoinToken, Joined};
+use node::{Reload, Reloaded, SetLogs};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer as _, fmt};
 
 use crate::{
     args::Start,
@@ -26,7 +30,8 @@ const SWEEPS_MAX: u32 = 40;
 /// Runs a node until SIGTERM, SIGINT, or something it cannot survive.
 pub(crate) fn start(args: &Start) -> Outcome {
     let config = load(&args.config)?;
-    logs(&config.log)?;
+    let logs = logs(&config.log)?;
+    let reload = Arc::new(Reload::new(&args.config, &config, logs));
     let threads = match config.runtime.plane_threads {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
@@ -41,7 +46,7 @@ pub(crate) fn start(args: &Start) -> Outcome {
         .enable_all()
         .build()
         .map_err(|e| Failure::internal(format!("cannot start threads: {e}")))?;
-    let outcome = runtime.block_on(run(args, config));
+    let outcome = runtime.block_on(run(args, config, reload));
     runtime.shutdown_timeout(ORPHAN_PATIENCE);
     outcome
 }
@@ -75,12 +80,19 @@ pub(crate) fn load(path: &Path) -> Result<Config, Failure> {
     })
 }
 
-fn logs(log: &Log) -> Result<(), Failure> {
+/// Begins to write logs. What is returned takes another filter.
+fn logs(log: &Log) -> Result<SetLogs, Failure> {
     let filter = EnvFilter::try_new(&log.filter)
         .map_err(|e| Failure::usage(format!("log.filter `{}`: {e}", log.filter)))?;
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let begun = if log.json { lines.json().try_init() } else { lines.with_ansi(false).try_init() };
-    begun.map_err(|e| Failure::internal(format!("cannot write logs: {e}")))
+    let (filter, handle) = tracing_subscriber::reload::Layer::new(filter);
+    let lines = fmt::layer().with_writer(std::io::stderr);
+    let lines = if log.json { lines.json().boxed() } else { lines.with_ansi(false).boxed() };
+    let begun = tracing_subscriber::registry().with(filter).with(lines).try_init();
+    begun.map_err(|e| Failure::internal(format!("cannot write logs: {e}")))?;
+    Ok(Box::new(move |filter| {
+        let new = EnvFilter::try_new(filter).map_err(|e| format!("`{filter}`: {e}"))?;
+        handle.reload(new).map_err(|e| e.to_string())
+    }))
 }
 
 /// Comes in with the token of the command line, unless this node is in already.
@@ -115,12 +127,13 @@ pub(crate) fn unknown(error: &IdentityError) -> Failure {
     Failure::new(exit, error)
 }
 
-async fn run(args: &Start, config: Config) -> Outcome {
+async fn run(args: &Start, config: Config, reload: Arc<Reload>) -> Outcome {
     if let Some(token) = &args.join {
         join(&config, token).await?;
     }
     let stop = CancellationToken::new();
-    let node = node::run(config, stop.clone());
+    let hangups = tokio::spawn(reload_at_hangup(Arc::clone(&reload)));
+    let node = node::run_reloadable(config, Some(reload), stop.clone());
     tokio::pin!(node);
     let ended = tokio::select! {
         ended = &mut node => Some(ended),
@@ -146,7 +159,26 @@ async fn run(args: &Start, config: Config) -> Outcome {
             node.await
         }
     };
+    hangups.abort();
     ended.map(|()| Exit::Ok).map_err(|error| failure(&error))
+}
+
+/// SIGHUP does what `synod config reload` does, and the log says what came of it.
+async fn reload_at_hangup(reload: Arc<Reload>) {
+    let Ok(mut hangups) = signal(SignalKind::hangup()) else {
+        tracing::warn!("SIGHUP cannot be listened for");
+        return;
+    };
+    while hangups.recv().await.is_some() {
+        let reload = Arc::clone(&reload);
+        match tokio::task::spawn_blocking(move || reload.reload()).await {
+            Ok(Ok(Reloaded { applied, needs_restart })) => {
+                tracing::info!(?applied, ?needs_restart, "the file was read again");
+            }
+            Ok(Err(error)) => tracing::error!(%error, "nothing was changed"),
+            Err(error) => tracing::error!(%error, "the file was not read again"),
+        }
+    }
 }
 
 /// The exit code of a node that could not start or had to stop.
@@ -155,11 +187,16 @@ fn failure(error: &node::Error) -> Failure {
         node::Error::Identity(error) => return unknown(error),
         node::Error::Config(_) | node::Error::Tls(_) => Exit::Usage,
         node::Error::File { .. } => Exit::NotFound,
-        node::Error::Store(store::StoreError::Locked { .. }) => Exit::Rejected,
+        node::Error::Store(store::StoreError::Locked { .. }) | node::Error::Unspoken(_) => {
+            Exit::Rejected
+        }
         node::Error::Peer(_) | node::Error::Client(_) | node::Error::Operations { .. } => {
             Exit::Rejected
         }
-        node::Error::Store(_) | node::Error::Raft(_) | node::Error::Fatal(_) => Exit::Internal,
+        node::Error::Store(_)
+        | node::Error::Index(_)
+        | node::Error::Raft(_)
+        | node::Error::Fatal(_) => Exit::Internal,
     };
     Failure::new(exit, error)
 }

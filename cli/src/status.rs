@@ -25,7 +25,7 @@ pub(crate) struct Answers {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Health {
     Healthy,
-    /// Serves, but a node is away or a shard has no spare replica.
+    /// Serves, but a node is away or has damage on its disk, or a shard has no spare replica.
     Degraded,
     /// A shard has no leader that anybody knows.
     Unhealthy,
@@ -112,7 +112,8 @@ impl Answers {
         }
         let away = self.nodes.iter().any(|(_, answer)| answer.is_err());
         let missed = self.living().any(|node| node.nodes.iter().any(|other| !other.alive));
-        if away || missed { Health::Degraded } else { Health::Healthy }
+        let damaged = self.living().any(|node| !node.damaged.is_empty());
+        if away || missed || damaged { Health::Degraded } else { Health::Healthy }
     }
 
     /// Why it is not healthy: what, and the command that tells more.
@@ -131,6 +132,10 @@ impl Answers {
         reasons.extend(
             missed.iter().map(|node| (format!("node {node} is not heard"), "synod node ls")),
         );
+        for node in self.living() {
+            let told = node.damaged.iter().map(|what| format!("node {}: {what}", node.node));
+            reasons.extend(told.map(|what| (what, "synod node replace")));
+        }
         let shards = self.shards();
         let led = |leader: Option<u64>| leader.is_some_and(|leader| living.contains(&leader));
         let headless = shards.values().filter(|(_, leader, _)| !led(*leader)).count();
@@ -281,6 +286,7 @@ mod tests {
             now_ms: 0,
             nodes: vec![SeenNode { id: 9, alive, client: String::new() }],
             shards: shards.iter().map(shard).collect(),
+            damaged: Vec::new(),
         }
     }
 
@@ -314,6 +320,11 @@ mod tests {
         assert_eq!(answers(good(), true).health(), Health::Degraded);
         let missing = vec![node(1, &[(0, 1, Some(1))], false)];
         assert_eq!(answers(missing, false).health(), Health::Degraded);
+        let mut damaged = good();
+        damaged[1].damaged = vec!["slot 7: a row is missing".to_owned()];
+        let damaged = answers(damaged, false);
+        assert_eq!(damaged.health(), Health::Degraded);
+        assert_eq!(damaged.reasons()[0].0, "node 2: slot 7: a row is missing");
         let headless = vec![node(1, &[(0, 1, Some(3))], true)];
         assert_eq!(answers(headless, true).health(), Health::Unhealthy);
         assert_eq!(answers(vec![node(1, &[], true)], false).health(), Health::Unhealthy);

@@ -7,11 +7,11 @@ use client::{
     AskError, CallError, Client, Consistency, HistoryQuery, Inbox, Incoming, Outgoing, SendError,
     To,
 };
-use proto::frames::Message;
+use proto::frames::{self, Message};
 use serde_json::{Value, json};
 
 use crate::{
-    args::{Cluster, History, Login, Register, Send, Tail},
+    args::{Cluster, History, Login, Register, Search, Send, Tail},
     context::Target,
     exit::{Exit, Failure, Outcome, exit_of_status},
 };
@@ -113,6 +113,37 @@ async fn newest(client: &Client, args: &History) -> Result<Vec<Message>, Failure
     Ok(messages)
 }
 
+/// `synod search`.
+pub(crate) async fn search(args: Search) -> Outcome {
+    let of = match (&args.group, &args.with) {
+        (Some(name), _) => Some(To::Group(group(name)?)),
+        (None, Some(name)) => Some(To::User(user(name)?)),
+        (None, None) => None,
+    };
+    let (client, _inbox, target) = connect(&args.cluster, false)?;
+    let answer = client.search(&args.words.join(" "), of, args.limit).await;
+    finish(&client, &target).await;
+    let answer = answer.map_err(|e| call(&e))?;
+    if args.json {
+        let mut told = answer;
+        told["schema"] = "synod/search/v1".into();
+        say!("{told}");
+        return Ok(Exit::Ok);
+    }
+    if answer["indexedThrough"].is_null() {
+        eprintln!("synod: that node has not looked at everything yet");
+    }
+    let pages = answer["messages"].as_array().into_iter().flatten();
+    let found = pages.flat_map(|page| page["payload"].as_array().into_iter().flatten());
+    for message in found {
+        let text = |field: &str| crate::demo::harmless(message[field].as_str().unwrap_or_default());
+        let place = if message["groupId"].is_string() { "groupId" } else { "receiverId" };
+        let (at, sender) = (text("serverTimestamp"), text("senderId"));
+        say!("{at}  {sender} → {}  {}", text(place), text("messageText"));
+    }
+    Ok(Exit::Ok)
+}
+
 /// `synod tail`.
 pub(crate) async fn tail(args: Tail) -> Outcome {
     let (client, mut inbox, target) = connect(&args.cluster, true)?;
@@ -138,7 +169,20 @@ pub(crate) async fn tail(args: Tail) -> Outcome {
                 ));
             }
             Some(Incoming::LinkDown { reason }) => eprintln!("synod: {reason}; looking for a node"),
-            Some(Incoming::LinkUp { .. } | Incoming::CaughtUp | Incoming::Status { .. }) => {}
+            Some(Incoming::Change(change)) => {
+                if let Some(line) = changed(&change, args.json) {
+                    say!("{line}");
+                }
+            }
+            Some(
+                Incoming::LinkUp { .. }
+                | Incoming::CaughtUp
+                | Incoming::Status { .. }
+                | Incoming::Presence { .. }
+                | Incoming::NotWatching { .. }
+                | Incoming::Rewritten { .. }
+                | Incoming::StoreFailed { .. },
+            ) => {}
             None => break Ok(Exit::Ok),
         }
     };
@@ -181,8 +225,50 @@ fn print(message: &Message, json: bool) {
     say!("{at}  {} → {place}  {text}", message.sender);
 }
 
+/// A change, as one line; nothing of a kind that a later version made up.
+fn changed(change: &frames::Change, json: bool) -> Option<String> {
+    let conversation = ConversationId::from_bytes(&change.conversation);
+    let conversation = conversation.map(|id| id.to_string()).unwrap_or_default();
+    let (kind, seq, text) = what(change)?;
+    if !json {
+        let (at, by) = (clock(change.at_ms), &change.by);
+        let of = seq.map_or(conversation.clone(), |seq| format!("{conversation}-{seq}"));
+        let text = text.map(|text| format!(": {}", crate::demo::harmless(&text)));
+        return Some(format!("{at}  {by} {kind} {of}{}", text.unwrap_or_default()));
+    }
+    let mut told = json!({
+        "conversationId": conversation,
+        "change": change.number,
+        "kind": kind,
+        "by": change.by,
+        "at_ms": change.at_ms,
+    });
+    if let Some(seq) = seq {
+        told["canonicalId"] = format!("{conversation}-{seq}").into();
+    }
+    if let Some(text) = text {
+        told["text"] = text.into();
+    }
+    Some(told.to_string())
+}
+
+/// What a change did, to which message, and what it says now. Nothing of a kind that a later version made up.
+fn what(change: &frames::Change) -> Option<(&'static str, Option<u64>, Option<String>)> {
+    use frames::what::What;
+    Some(match change.what.as_ref()?.what.as_ref()? {
+        What::Edited(edited) => ("edited", Some(edited.seq), edited.text.clone()),
+        What::Deleted(seq) => ("deleted", Some(*seq), None),
+        What::Reacted(reacted) => ("reacted", Some(reacted.seq), Some(reacted.reaction.clone())),
+        What::Renamed(name) => ("renamed", None, Some(name.clone())),
+        What::RoleSet(set) => ("role", None, Some(set.member.clone())),
+        What::Added(added) => ("added", None, Some(added.members.join(", "))),
+        What::Removed(removed) => ("removed", None, Some(removed.member.clone())),
+        What::RetentionSet(set) => ("retention", None, Some(format!("{} s", set.seconds))),
+    })
+}
+
 /// A message in the specification's own words.
-fn entity(message: &Message, conversation: &str, body: &proto::frames::MessageBody) -> Value {
+fn entity(message: &Message, conversation: &str, body: &frames::MessageBody) -> Value {
     let mut told = json!({
         "senderId": message.sender,
         "messageId": message.message_id,
@@ -269,9 +355,10 @@ pub(crate) fn call(error: &CallError) -> Failure {
 fn send_failure(error: &SendError) -> Failure {
     let exit = match error {
         SendError::Refused(problem) => exit_of_code(&problem.code),
-        SendError::Unavailable(_) | SendError::Unreachable | SendError::Unknown => {
-            Exit::Unavailable
-        }
+        SendError::Unavailable(_)
+        | SendError::Unreachable
+        | SendError::Unknown
+        | SendError::Pending => Exit::Unavailable,
         SendError::OutboxFull => Exit::Rejected,
         // A client that stops by itself lost its session.
         SendError::Stopped => Exit::NotAllowed,
@@ -309,6 +396,31 @@ mod tests {
             matches!(conversation(&id.to_string()), Ok(To::Conversation(found)) if found == id)
         );
         assert!(conversation("").is_err());
+    }
+
+    #[test]
+    fn a_change_is_told_in_one_line_and_hides_nothing_in_it() {
+        let id = ConversationId::group(&GroupId::parse("g").expect("legal"));
+        let of = |what| frames::Change {
+            conversation: bytes::Bytes::copy_from_slice(id.as_bytes()),
+            number: 7,
+            by: "alice".to_owned(),
+            at_ms: 1_000,
+            what: Some(frames::What { what }),
+            ..Default::default()
+        };
+        let text = Some("red\u{1b}[2J fox".to_owned());
+        let edited = of(Some(frames::what::What::Edited(frames::Edited { seq: 3, text })));
+        let line = changed(&edited, false).expect("a kind that is known");
+        assert!(line.starts_with(&format!("00:00:01  alice edited {id}-3: red")), "{line}");
+        assert!(!line.contains('\u{1b}'), "{line}");
+        let told: Value =
+            serde_json::from_str(&changed(&edited, true).expect("known")).expect("JSON");
+        assert_eq!((&told["kind"], &told["change"]), (&json!("edited"), &json!(7)));
+        assert_eq!(told["canonicalId"], json!(format!("{id}-3")));
+        let deleted = of(Some(frames::what::What::Deleted(3)));
+        assert_eq!(changed(&deleted, false), Some(format!("00:00:01  alice deleted {id}-3")));
+        assert_eq!(changed(&of(None), true), None, "of a later version");
     }
 
     #[test]

@@ -26,6 +26,7 @@ fn help_names_every_verb() {
         "login",
         "send",
         "history",
+        "search",
         "tail",
         "bench",
     ] {

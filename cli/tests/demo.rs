@@ -52,6 +52,10 @@ fn ctrl_c_ends_a_demo_that_is_in_use_and_leaves_nothing() {
     assert_eq!(sent.status.code(), Some(0), "{}", stderr(&sent));
     let read = home.run(&["history", "bob", "--json"]);
     assert!(stdout(&read).contains("is anybody there?"), "{}", stderr(&read));
+    let found = home.run(&["search", "anybody", "the", "--json"]);
+    assert!(stdout(&found).contains("is anybody there?"), "{}", stderr(&found));
+    let found = home.run(&["search", "anybody", "nowhere", "--with", "bob"]);
+    assert_eq!((found.status.code(), &*stdout(&found)), (Some(0), ""), "{}", stderr(&found));
     demo.signal("INT");
     assert_eq!(demo.ended().code(), Some(0));
     assert!(nodes.iter().all(|node| !is_running(*node)), "a node was left running");

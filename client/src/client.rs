@@ -3,16 +3,20 @@
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use chat::{Body, ConversationId, GroupId, Seq, UserId};
 use proto::frame::SendRequest;
 use proto::frames::{self, read_history};
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::config::ASK_PATIENCE;
 use crate::connect::{Connect, Network};
-use crate::core::{COMMANDS_MAX, Core, Reached};
+use crate::core::{COMMANDS_MAX, Core, Reached, WATCHED_MAX};
 use crate::entropy;
 use crate::rest::Rest;
+use crate::store::{Kept, Store};
 use crate::task::{Command, Task};
 use crate::{
     AskError, CallError, Config, Consistency, Credentials, Group, HistoryQuery, Inbox, Outgoing,
@@ -44,9 +48,12 @@ pub async fn login(
 #[derive(Debug, Clone)]
 pub struct Client {
     user: UserId,
-    commands: mpsc::Sender<Command>,
+    pub(crate) commands: mpsc::Sender<Command>,
     credentials: watch::Receiver<Credentials>,
-    rest: Option<Arc<Rest>>,
+    pub(crate) rest: Option<Arc<Rest>>,
+    /// There is a store: what was handed in and not answered in time is still sent.
+    pub(crate) keeps: bool,
+    send_patience: Duration,
 }
 
 /// A message on its way: resolves when it is stored or given up. Dropping it does not take the message back.
@@ -70,7 +77,7 @@ impl Client {
     pub fn connect(config: Config, credentials: Credentials) -> Result<(Client, Inbox), CallError> {
         let network = Network::new(&config)?;
         let rest = Arc::new(Rest::new(&config)?);
-        let (mut client, inbox) = Client::start(&config, credentials, Arc::new(network));
+        let (mut client, inbox) = Client::start(&config, credentials, Arc::new(network), None);
         client.rest = Some(rest);
         Ok((client, inbox))
     }
@@ -87,21 +94,33 @@ impl Client {
         if config.nodes.is_empty() {
             return Err(CallError::BadConfig("no node is named".to_owned()));
         }
-        Ok(Client::start(config, credentials, connect))
+        Ok(Client::start(config, credentials, connect, None))
     }
 
-    fn start(
+    pub(crate) fn start(
         config: &Config,
         credentials: Credentials,
         connect: Arc<dyn Connect>,
+        kept: Option<(Box<dyn Store>, Kept)>,
     ) -> (Client, Inbox) {
         let (commands, requests) = mpsc::channel(COMMANDS_MAX);
         let (told, known) = watch::channel(credentials.clone());
         let (items, inbox) = Inbox::new(commands.downgrade(), config.confirm_delivered);
         let user = credentials.user.clone();
-        let core = Core::new(config, credentials, entropy::draw());
-        tokio::spawn(Task::new(core, connect, requests, items, told).run());
-        (Client { user, commands, credentials: known, rest: None }, inbox)
+        let mut core = Core::new(config, credentials, entropy::draw());
+        let (store, last_ticket) = match kept {
+            Some((store, kept)) => {
+                let last_ticket = kept.last_ticket;
+                core.restore(kept);
+                (Some(store), last_ticket)
+            }
+            None => (None, 0),
+        };
+        let (keeps, send_patience) = (store.is_some(), config.send_patience);
+        let task = Task::new(core, connect, requests, items, told).keeping(store, last_ticket);
+        tokio::spawn(task.run());
+        let credentials = known;
+        (Client { user, commands, credentials, rest: None, keeps, send_patience }, inbox)
     }
 
     /// Who this is.
@@ -132,21 +151,36 @@ impl Client {
     /// # Errors
     /// [`SendError`] says whether it may have been stored all the same.
     pub async fn send_message(&self, message: Outgoing) -> Result<Receipt, SendError> {
-        self.submit(message)?.await
+        let sending = self.submit(message)?;
+        if !self.keeps {
+            return sending.await;
+        }
+        let answer = tokio::time::timeout(self.send_patience, sending).await;
+        answer.unwrap_or(Err(SendError::Pending))
     }
 
     /// Takes a message's place in line now, so that the order of calls is the order of messages, and returns without
-    /// waiting for its answer.
+    /// waiting for its answer. With a store it is written there before it is sent; to know when,
+    /// [`enqueue`](Client::enqueue) it.
     ///
     /// # Errors
     /// [`SendError::OutboxFull`] or [`SendError::Stopped`]; nothing was sent then.
     pub fn submit(&self, message: Outgoing) -> Result<Sending, SendError> {
+        self.hand_in(message, None)
+    }
+
+    pub(crate) fn hand_in(
+        &self,
+        message: Outgoing,
+        durable: Option<oneshot::Sender<()>>,
+    ) -> Result<Sending, SendError> {
         let conversation = message.to.conversation(&self.user);
         let message_id = message.message_id.unwrap_or_else(entropy::message_id);
         let (to, body) = (message.to.into(), message.body);
         let request = SendRequest { tag: 0, to, order: None, message_id, body };
         let (reply, answer) = oneshot::channel();
-        let command = Command::Send { conversation, request: Box::new(request), reply };
+        let request = Box::new(request);
+        let command = Command::Send { conversation, request, reply, durable };
         self.commands.try_send(command).map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => SendError::OutboxFull,
             mpsc::error::TrySendError::Closed(_) => SendError::Stopped,
@@ -169,6 +203,34 @@ impl Client {
         let command = Command::Confirm { conversation, reached, reply: Some(reply) };
         self.commands.send(command).await.map_err(|_| AskError::Stopped)?;
         answer.await.unwrap_or(Err(AskError::Stopped))
+    }
+
+    /// Confirms all changes up to this number: none of them comes again. Only where the configuration leaves that to the
+    /// application.
+    ///
+    /// # Errors
+    /// [`AskError::Stopped`].
+    pub async fn confirm_changes(
+        &self,
+        conversation: ConversationId,
+        number: u64,
+    ) -> Result<(), AskError> {
+        let command = Command::ConfirmChanges { conversation, number };
+        self.commands.send(command).await.map_err(|_| AskError::Stopped)
+    }
+
+    /// Watches these users from now on, and no others: how they are comes in, at first and whenever it is news.
+    ///
+    /// # Errors
+    /// [`AskError::Refused`] when there are more than 500; [`AskError::Stopped`].
+    pub async fn watch(&self, users: Vec<UserId>) -> Result<(), AskError> {
+        if users.len() > WATCHED_MAX {
+            let code = proto::ProblemCode::InvalidRequest.as_str().to_owned();
+            let detail = format!("at most {WATCHED_MAX} users are watched");
+            let problem = frames::Problem { code, detail, ..frames::Problem::default() };
+            return Err(AskError::Refused(problem));
+        }
+        self.commands.send(Command::Watch(users)).await.map_err(|_| AskError::Stopped)
     }
 
     /// Reads a page of history.
@@ -233,6 +295,32 @@ impl Client {
     /// [`CallError`].
     pub async fn remove_member(&self, group: &GroupId, member: &UserId) -> Result<(), CallError> {
         self.rest()?.remove_member(&self.credentials().access, group, member).await
+    }
+
+    /// Messages with these words, the newest first, at most `limit` (100): in one conversation, or in all. The answer is
+    /// the server's own, with `messages` and what it says about its scope.
+    ///
+    /// # Errors
+    /// [`CallError`].
+    pub async fn search(
+        &self,
+        question: &str,
+        of: Option<To>,
+        limit: u32,
+    ) -> Result<Value, CallError> {
+        let of = of.map(|to| to.conversation(&self.user));
+        let rest = self.rest()?;
+        let asked = rest.search(&self.credentials().access, question, of, limit).await;
+        match asked {
+            Err(CallError::Refused { status: 401, .. }) => {}
+            other => return other,
+        }
+        // The link finds out, too, that the token has had its time, and trades it for another.
+        let mut credentials = self.credentials.clone();
+        let old = credentials.borrow().access.clone();
+        let renewed = credentials.wait_for(|now| now.access != old);
+        let _ = tokio::time::timeout(ASK_PATIENCE, renewed).await;
+        rest.search(&self.credentials().access, question, of, limit).await
     }
 
     /// Ends the session on every node and stops this client.

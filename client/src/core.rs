@@ -11,9 +11,12 @@
 
 mod action;
 mod backoff;
+mod changes;
+mod compare;
 mod confirms;
 mod delivery;
 mod frames;
+mod kept;
 mod limits;
 mod links;
 mod outbox;
@@ -23,20 +26,24 @@ mod session;
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use chat::ConversationId;
+use chat::{ConversationId, UserId};
 use proto::frame::SendRequest;
 
+use crate::store::Record;
 use crate::{AskError, Config, Credentials, Incoming, SendError};
 
 pub(crate) use action::{Action, Settled, Ticket};
 pub(crate) use confirms::Reached;
-pub(crate) use limits::COMMANDS_MAX;
+pub(crate) use limits::{COMMANDS_MAX, WATCHED_MAX};
 pub(crate) use links::LinkId;
 pub(crate) use reads::Query;
 
 use backoff::Jitter;
+use changes::Changes;
+use compare::Compare;
 use confirms::Confirms;
 use delivery::Delivery;
+use kept::Keeping;
 use links::Links;
 use outbox::Outbox;
 use reads::Reads;
@@ -53,9 +60,18 @@ pub(crate) struct Core {
     confirms: Confirms,
     reads: Reads,
     delivery: Delivery,
+    changes: Changes,
+    compare: Compare,
+    keeping: Keeping,
+    /// What the next link begins with: what the newest one was given, or the wish for it.
+    resume: String,
+    /// Whom the application watches, once it has said so.
+    watched: Option<Vec<UserId>>,
     jitter: Jitter,
     actions: VecDeque<Action>,
     incoming: VecDeque<Incoming>,
+    /// How many of them, from the front, are recorded.
+    recorded: usize,
     tag: u64,
     stopped: bool,
 }
@@ -72,30 +88,47 @@ impl Core {
             outbox: Outbox::default(),
             confirms: Confirms::default(),
             reads: Reads::default(),
+            changes: Changes::default(),
+            compare: Compare::default(),
+            keeping: Keeping::default(),
+            resume: String::new(),
+            watched: None,
             jitter: Jitter::new(seed),
             actions: VecDeque::new(),
             incoming: VecDeque::new(),
+            recorded: 0,
             tag: 0,
             stopped: false,
         }
     }
 
-    /// A message to be sent. Its `tag` and `order` are set here.
+    /// A message to be sent. Its `tag` and `order` are set here. False: it was not taken, and is settled.
     pub(crate) fn send(
         &mut self,
         now: Duration,
         ticket: Ticket,
         conversation: ConversationId,
         request: SendRequest,
-    ) {
-        if self.stopped {
-            self.settle(Settled::Sent(ticket, Err(SendError::Stopped)));
-        } else if self.outbox.is_full() {
-            self.settle(Settled::Sent(ticket, Err(SendError::OutboxFull)));
+    ) -> bool {
+        let refused = match (self.stopped, self.outbox.is_full()) {
+            (true, _) => Some(SendError::Stopped),
+            (_, true) => Some(SendError::OutboxFull),
+            _ => None,
+        };
+        if let Some(error) = refused {
+            self.settle(Settled::Sent(ticket, Err(error)));
+            false
         } else {
-            let deadline = now + self.send_patience;
+            let kept = self.keeping.on;
+            if kept {
+                let request = Box::new(request.clone());
+                self.record(Record::Queued { ticket, conversation, request });
+                self.keeping.durably = true;
+            }
+            let deadline = (!kept).then(|| now + self.send_patience);
             self.outbox.push(ticket, conversation, request, deadline);
             self.flush(now);
+            true
         }
     }
 
@@ -127,6 +160,26 @@ impl Core {
         }
     }
 
+    /// The device has all changes up to here.
+    pub(crate) fn confirm_changes(
+        &mut self,
+        now: Duration,
+        conversation: ConversationId,
+        number: u64,
+    ) {
+        self.changes.want(conversation, number);
+        self.flush(now);
+    }
+
+    /// These users are watched from now on, on every link, and no others.
+    pub(crate) fn watch(&mut self, users: Vec<UserId>) {
+        assert!(users.len() <= WATCHED_MAX, "the handle refuses more");
+        self.watched = Some(users);
+        if let Some(link) = self.links.main_id() {
+            self.say_whom_to_watch(link);
+        }
+    }
+
     /// A page of history is asked for.
     pub(crate) fn read(&mut self, now: Duration, ticket: Ticket, query: Query) {
         if self.stopped {
@@ -146,7 +199,14 @@ impl Core {
 
     /// What came in next, for the application.
     pub(crate) fn poll_incoming(&mut self) -> Option<Incoming> {
+        self.recorded = self.recorded.saturating_sub(1);
         self.incoming.pop_front()
+    }
+
+    /// What came in since the last call, to be recorded before it is handed over.
+    pub(crate) fn unrecorded(&mut self) -> impl Iterator<Item = &Incoming> {
+        let first = std::mem::replace(&mut self.recorded, self.incoming.len());
+        self.incoming.range(first..)
     }
 
     /// Whether something waits for the application.
@@ -180,6 +240,8 @@ impl Core {
             self.confirms.timeout(),
             self.reads.timeout(),
             self.delivery.timeout(),
+            self.compare.timeout(),
+            self.confirm_timeout(),
             self.session.timeout(),
         ];
         times.into_iter().flatten().min()
@@ -213,7 +275,7 @@ impl Core {
         for link in self.links.clear() {
             self.actions.push_back(Action::Close(link));
         }
-        let settled = self.outbox.stop();
+        let settled = self.outbox.stop(self.keeping.on);
         self.settle_all(settled);
         let settled = self.confirms.stop();
         self.settle_all(settled);

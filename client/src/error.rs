@@ -25,6 +25,10 @@ pub enum SendError {
     /// As many messages wait already as may wait. Nothing was sent.
     #[error("too many messages wait already")]
     OutboxFull,
+    /// It is in this device's store and not answered yet: it is sent as soon as a node can be reached, by this life of the
+    /// client or a later one.
+    #[error("kept in the outbox, and not answered yet")]
+    Pending,
     /// The client was stopped before the message was sent.
     #[error("the client has stopped")]
     Stopped,
@@ -34,7 +38,7 @@ impl SendError {
     /// Whether the message may have been stored.
     pub fn certainty(&self) -> Certainty {
         match self {
-            SendError::Unknown => Certainty::Unknown,
+            SendError::Unknown | SendError::Pending => Certainty::Unknown,
             SendError::Refused(_)
             | SendError::Unavailable(_)
             | SendError::Unreachable
@@ -46,7 +50,8 @@ impl SendError {
     /// What the caller may do with the same message, under the same message id.
     pub fn retry(&self) -> Retry {
         match self {
-            SendError::Refused(_) | SendError::Stopped => Retry::Never,
+            // What is pending is repeated by the client itself.
+            SendError::Refused(_) | SendError::Stopped | SendError::Pending => Retry::Never,
             SendError::Unavailable(problem) => after(problem),
             SendError::Unreachable | SendError::Unknown => Retry::Same,
             SendError::OutboxFull => Retry::After(Duration::from_millis(100)),

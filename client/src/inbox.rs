@@ -16,8 +16,15 @@ pub struct Inbox {
     items: mpsc::Receiver<Incoming>,
     commands: mpsc::WeakSender<Command>,
     confirm_delivered: bool,
-    /// The last message that was taken, to be confirmed when the application asks for more.
-    taken: Option<(ConversationId, Seq)>,
+    /// What was taken last, to be confirmed when the application asks for more.
+    taken: Option<Taken>,
+}
+
+/// What was taken.
+#[derive(Debug)]
+enum Taken {
+    Message(ConversationId, Seq),
+    Change(ConversationId, u64),
 }
 
 impl Inbox {
@@ -34,19 +41,34 @@ impl Inbox {
     pub async fn next(&mut self) -> Option<Incoming> {
         self.confirm_taken().await;
         let item = self.items.recv().await?;
-        if let (Incoming::Message(message), true) = (&item, self.confirm_delivered) {
-            let conversation = ConversationId::from_bytes(&message.conversation);
-            let conversation = conversation.expect("the core hands over legal ids only");
-            self.taken = Some((conversation, Seq(message.seq)));
-        }
+        let id = |bytes: &[u8]| {
+            ConversationId::from_bytes(bytes).expect("the core hands over legal ids only")
+        };
+        self.taken = match &item {
+            _ if !self.confirm_delivered => None,
+            Incoming::Message(message) => {
+                Some(Taken::Message(id(&message.conversation), Seq(message.seq)))
+            }
+            Incoming::Change(change) => {
+                Some(Taken::Change(id(&change.conversation), change.number))
+            }
+            _ => None,
+        };
         Some(item)
     }
 
     async fn confirm_taken(&mut self) {
-        let Some((conversation, seq)) = self.taken else { return };
+        let command = match self.taken {
+            None => return,
+            Some(Taken::Message(conversation, seq)) => {
+                let reached = Reached { seq, read: false };
+                Command::Confirm { conversation, reached, reply: None }
+            }
+            Some(Taken::Change(conversation, number)) => {
+                Command::ConfirmChanges { conversation, number }
+            }
+        };
         if let Some(commands) = self.commands.upgrade() {
-            let reached = Reached { seq, read: false };
-            let command = Command::Confirm { conversation, reached, reply: None };
             // A task that has ended confirms nothing; the message comes again with the next session.
             let _ = commands.send(command).await;
         }

@@ -5,7 +5,9 @@
 //! task moves its frames and its time. A message that was handed over is tried again at node after node under the same
 //! message id until it is stored or patience ends, and then the answer says honestly what is known.
 //!
-//! Nothing is kept on disk here: an application that must survive its own end keeps message ids of its own and sends again.
+//! A client that is begun on a [`store`] ([`Client::connect_kept`]) survives its own end: what waits to be sent, what was
+//! received and how far it got are in the store before anything is promised to anybody. Without one everything is in memory:
+//! an application that must survive keeps message ids of its own and sends again.
 
 mod client;
 mod config;
@@ -14,9 +16,11 @@ mod core;
 mod entropy;
 mod error;
 mod inbox;
+mod kept;
 mod message;
 mod operations;
 mod rest;
+pub mod store;
 mod task;
 
 pub use client::{Client, Sending, login, register};
@@ -24,6 +28,7 @@ pub use config::{ASK_PATIENCE, Config, Credentials, SEND_PATIENCE, Transport};
 pub use connect::Connect;
 pub use error::{AskError, CallError, Certainty, Retry, SendError};
 pub use inbox::Inbox;
+pub use kept::BeginError;
 pub use message::{
     Consistency, Group, HistoryQuery, Incoming, Outgoing, Page, Receipt, Standing, To,
 };

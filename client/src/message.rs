@@ -94,6 +94,25 @@ pub enum Incoming {
         /// Every other member has read own messages up to here.
         read: Seq,
     },
+    /// Something was changed: edited, deleted, reacted to, or in the group. Each exactly once, ascending in its
+    /// conversation, after the messages that were said before it.
+    Change(frames::Change),
+    /// How somebody is who is watched: at first, and whenever it is news.
+    Presence {
+        /// Who.
+        user: UserId,
+        /// Has a link somewhere.
+        online: bool,
+        /// The last sign of life, if there was one.
+        last_seen: Option<Timestamp>,
+        /// Whether they are this user's to watch. If not, nothing else is said of them.
+        allowed: bool,
+    },
+    /// The node does not watch whom it was asked to.
+    NotWatching {
+        /// Why.
+        reason: String,
+    },
     /// All that was stored before this link began has come in.
     CaughtUp,
     /// A link stands and carries everything from now on. Also said when it took the place of another.
@@ -103,6 +122,18 @@ pub enum Incoming {
     },
     /// No link stands; another is being sought.
     LinkDown {
+        /// Why.
+        reason: String,
+    },
+    /// The cluster's history of this conversation is not what it was (a restore, a recovery with one survivor): what was
+    /// handed over of it before is void. The store has forgotten it and fills itself again; what this device has not
+    /// confirmed comes next. Only with a store.
+    Rewritten {
+        /// Where.
+        conversation: ConversationId,
+    },
+    /// The store cannot be written: the client stops, since it could keep no promise. Nothing comes after this.
+    StoreFailed {
         /// Why.
         reason: String,
     },

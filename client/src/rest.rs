@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
-use chat::{GroupId, UserId};
+use chat::{ConversationId, GroupId, UserId};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use transport::http::{Client, Method, Response};
@@ -139,6 +139,21 @@ impl Rest {
         let bearer = Some(access);
         let call = Call { method: Method::DELETE, path, bearer, body: None, repeatable: true };
         self.call(call).await.map(drop)
+    }
+
+    pub(crate) async fn search(
+        &self,
+        access: &str,
+        question: &str,
+        of: Option<ConversationId>,
+        limit: u32,
+    ) -> Result<Value, CallError> {
+        let path = match of {
+            Some(id) => format!("/v1/conversations/{id}/search"),
+            None => "/v1/search".to_owned(),
+        };
+        let path = format!("{path}?q={}&limit={limit}", segment(question));
+        self.ask(Method::GET, &path, Some(access), None, true).await
     }
 
     /// Any call, for those who know the paths themselves. Answers JSON; an empty body is `null`.

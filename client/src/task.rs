@@ -1,13 +1,14 @@
 //! The one task of a client: it owns the links, the clock and the answers that somebody waits for, and does what the core
 //! says. Nothing is decided here.
 
+mod ledger;
 mod slot;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use chat::ConversationId;
+use chat::{ConversationId, UserId};
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
@@ -20,6 +21,10 @@ use crate::connect::Connect;
 use crate::core::{Action, Core, LinkId, Query, Reached, Settled, Ticket};
 use crate::{AskError, CallError, Credentials, Incoming, Page, Receipt, SendError, Standing};
 
+use crate::store::{Store, StoreError};
+
+pub(crate) use ledger::Question;
+use ledger::{Ledger, Turn};
 use slot::{Slots, What};
 
 /// Requests that are taken before anything is written: their frames share a write.
@@ -32,12 +37,21 @@ pub(crate) enum Command {
         conversation: ConversationId,
         request: Box<SendRequest>,
         reply: oneshot::Sender<Result<Receipt, SendError>>,
+        /// Told when the store has it.
+        durable: Option<oneshot::Sender<()>>,
     },
+    /// To be answered by the store.
+    Question(Question),
     Confirm {
         conversation: ConversationId,
         reached: Reached,
         reply: Option<oneshot::Sender<Result<Standing, AskError>>>,
     },
+    ConfirmChanges {
+        conversation: ConversationId,
+        number: u64,
+    },
+    Watch(Vec<UserId>),
     Read {
         query: Box<Query>,
         reply: oneshot::Sender<Result<Page, AskError>>,
@@ -68,6 +82,7 @@ pub(crate) struct Task {
     refreshes: FuturesUnordered<BoxFuture<'static, Refreshed>>,
     waiting: BTreeMap<Ticket, Waiting>,
     ticket: Ticket,
+    ledger: Ledger,
 }
 
 impl Task {
@@ -90,7 +105,15 @@ impl Task {
             refreshes: FuturesUnordered::new(),
             waiting: BTreeMap::new(),
             ticket: 0,
+            ledger: Ledger::default(),
         }
+    }
+
+    /// With this store, and tickets that go on after its last one.
+    pub(crate) fn keeping(mut self, store: Option<Box<dyn Store>>, last_ticket: Ticket) -> Task {
+        self.ledger = Ledger::new(store);
+        self.ticket = last_ticket;
+        self
     }
 
     fn now(&self) -> Duration {
@@ -164,10 +187,15 @@ impl Task {
     fn command(&mut self, command: Command) {
         let now = self.now();
         match command {
-            Command::Send { conversation, request, reply } => {
+            Command::Send { conversation, request, reply, durable } => {
                 let ticket = self.wait_for(Waiting::Sent(reply));
-                self.core.send(now, ticket, conversation, *request);
+                let taken = self.core.send(now, ticket, conversation, *request);
+                // Who is not told sees it dropped.
+                if let Some(durable) = durable.filter(|_| taken) {
+                    self.ledger.when_durable(durable);
+                }
             }
+            Command::Question(question) => self.ledger.ask(question),
             Command::Confirm { conversation, reached, reply } => {
                 let ticket = reply.map(|reply| self.wait_for(Waiting::Confirmed(reply)));
                 self.core.confirm(now, ticket, conversation, reached);
@@ -176,6 +204,10 @@ impl Task {
                 let ticket = self.wait_for(Waiting::Page(reply));
                 self.core.read(now, ticket, *query);
             }
+            Command::ConfirmChanges { conversation, number } => {
+                self.core.confirm_changes(now, conversation, number);
+            }
+            Command::Watch(users) => self.core.watch(users),
             Command::Stop => self.core.stop(),
         }
     }
@@ -206,7 +238,10 @@ impl Task {
         let now = self.now();
         match what {
             What::Frame(bytes) => match proto::frame::decode_server_frame(bytes) {
-                Ok(Some(frame)) => self.core.frame(now, id, frame),
+                Ok(Some(frame)) => {
+                    self.ledger.told(&frame);
+                    self.core.frame(now, id, frame);
+                }
                 // A node of a later version may say what this one does not understand.
                 Ok(None) => {}
                 Err(error) => {
@@ -229,6 +264,7 @@ impl Task {
 
     /// Does all that the core wants done.
     async fn act(&mut self) {
+        self.record().await;
         while let Some(action) = self.core.poll() {
             match action {
                 Action::Dial(id, node) => {
@@ -238,12 +274,48 @@ impl Task {
                 Action::Write(id, frame) => self.slots.write(id, frame),
                 Action::Close(id) => self.slots.close(id),
                 Action::Settle(settled) => self.settle(settled),
+                Action::Heads => self.heads().await,
                 Action::Refresh(old) => self.refreshes.push(self.connect.refresh(old)),
             }
         }
         if self.items.is_none() {
             while self.core.poll_incoming().is_some() {}
         }
+    }
+
+    /// Before anything of this turn is done, all of it is in the store. What is done only says what is recorded.
+    async fn record(&mut self) {
+        // A contradiction makes more records, which contradict nothing.
+        loop {
+            for item in self.core.unrecorded() {
+                self.ledger.incoming(item);
+            }
+            let (records, durably) = self.core.records();
+            match self.ledger.write(Turn { records, durably }).await {
+                Ok(contradicted) if contradicted.is_empty() => return,
+                Ok(contradicted) => {
+                    let now = self.now();
+                    for conversation in contradicted {
+                        self.core.contradicted(now, conversation);
+                    }
+                }
+                Err(error) => return self.store_failed(&error),
+            }
+        }
+    }
+
+    async fn heads(&mut self) {
+        match self.ledger.heads().await {
+            Ok(heads) => {
+                let now = self.now();
+                self.core.compare(now, heads);
+            }
+            Err(error) => self.store_failed(&error),
+        }
+    }
+
+    fn store_failed(&mut self, error: &StoreError) {
+        self.core.store_failed(error.to_string());
     }
 
     fn settle(&mut self, settled: Settled) {
@@ -270,6 +342,7 @@ impl Task {
     /// The last words: what came in is handed over as far as the application still listens, and links are closed.
     async fn finish(mut self) {
         self.commands.close();
+        self.record().await;
         self.slots.close_all(CloseReason::Normal).await;
         let Some(items) = self.items else { return };
         while let Some(item) = self.core.poll_incoming() {

@@ -3,6 +3,10 @@
 
 mod entering;
 mod moving;
+mod raising;
+mod recovering;
+mod splitting;
+mod trusting;
 
 use std::collections::BTreeMap;
 
@@ -69,6 +73,7 @@ fn found(command: &Command) -> Result<ClusterConfig, Refusal> {
         cluster: cluster.clone(),
         epoch: 0,
         history_epoch: 0,
+        raised: None,
         voters: voters(&nodes),
         voters_moving: None,
         last_node: NodeId::default(),
@@ -137,8 +142,8 @@ fn change(
             Ok(Some(Event::PushKeySet))
         }
         Command::AddJoinToken(token) => entering::add_join_token(config, at_ms, token),
-        Command::Admit { secret, identity, node } => {
-            entering::admit(config, at_ms, *secret, *identity, node)
+        Command::Admit { secret, identity, node, speaks } => {
+            entering::admit(config, at_ms, (*secret, *identity), node, *speaks)
         }
         Command::Introduce { node, identity } => entering::introduce(config, *node, *identity),
         Command::AddClaim(claim) => entering::add_claim(config, at_ms, claim),
@@ -152,7 +157,18 @@ fn change(
         Command::FinishMove { group, replicas } => moving::finish_move(config, *group, replicas),
         Command::CancelMove { group } => moving::cancel_move(config, *group),
         Command::FreezeShard { group, frozen } => moving::freeze(config, *group, *frozen),
+        Command::SplitShard { group, slots, if_epoch } => {
+            splitting::split(config, *group, slots, *if_epoch)
+        }
+        Command::FinishSplit { group, to } => splitting::finish(config, *group, *to),
         Command::RemoveNode { node } => moving::remove_node(config, *node),
+        Command::Recover { survivor } => recovering::recover(config, *survivor),
+        Command::HoldCertificate { node, held } => trusting::hold(config, *node, held),
+        Command::RenewCertificate { node } => trusting::renew(config, at_ms, *node),
+        Command::RotateAuthority { next } => trusting::rotate(config, next),
+        Command::RaiseLevel { from, to, release, speak } => {
+            raising::raise(config, (*from, *to), release, speak)
+        }
     }
 }
 
@@ -270,7 +286,25 @@ fn describe(event: &Event, config: &ClusterConfig) -> String {
         Event::ShardFrozen { group, frozen: false } => {
             format!("{}: no longer frozen", name(*group))
         }
+        Event::SplitBegun { group, to, slots } => {
+            let (first, last) = (slots.start, slots.end - 1);
+            format!("{}: slots {first} to {last} become {}", name(*group), name(*to))
+        }
+        Event::SplitFinished { group, to } => format!("{}: split off {}", name(*to), name(*group)),
         Event::NodeRemoved { node } => format!("node {node} removed"),
+        Event::Recovered { survivor, lost } => format!(
+            "recovered with node {survivor} alone; given up: nodes {}; history epoch {}",
+            list(lost),
+            config.history_epoch
+        ),
+        Event::CertificateHeld { node, .. } => format!("node {node} has a new certificate"),
+        Event::RenewalAsked { node } => format!("node {node} shall get a new certificate"),
+        Event::RotationBegun => "another authority: every node learns to trust it".to_owned(),
+        Event::AuthorityChanged { generation } => {
+            format!("authority {generation} signs: every node gets a certificate of it")
+        }
+        Event::RotationEnded { generation } => format!("authority {generation} alone is trusted"),
+        Event::LevelRaised { level } => format!("feature level {level}"),
     }
 }
 

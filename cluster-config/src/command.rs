@@ -1,12 +1,13 @@
 //! Commands to group 0 and what comes of them. Bytes for the log are made elsewhere.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Addresses, Claim, ClusterId, Door, Fingerprint, GroupId, JoinToken, NodeId, NodeState, PushKey,
-    Setting, TokenKey,
+    Addresses, AuthorityKey, Claim, ClusterId, Door, FeatureLevel, Fingerprint, GroupId, Held,
+    JoinToken, NodeId, NodeState, PushKey, Refusal, Setting, TokenKey,
 };
 
 /// A node as it is named when the cluster is founded, or when it asks to be let in.
@@ -75,6 +76,9 @@ pub enum Command {
         identity: Fingerprint,
         /// Where it listens and what it can carry.
         node: Founder,
+        /// The highest feature level that it speaks. Only written where the cluster's is beyond the first.
+        #[serde(default = "FeatureLevel::first", skip_serializing_if = "FeatureLevel::is_first")]
+        speaks: FeatureLevel,
     },
     /// A founder says by which key it is known from now on.
     Introduce {
@@ -128,10 +132,60 @@ pub enum Command {
         /// Whether it is left where it is.
         frozen: bool,
     },
+    /// Splits slots off a shard, which become one of their own with the same voters.
+    SplitShard {
+        /// Which group.
+        group: GroupId,
+        /// Some but not all of its slots, at one end: `start..end`.
+        slots: Range<u16>,
+        /// The epoch that was looked at. Refused at any other.
+        if_epoch: u64,
+    },
+    /// The new group's leader says that it serves.
+    FinishSplit {
+        /// Which group was split.
+        group: GroupId,
+        /// The new one.
+        to: GroupId,
+    },
     /// Forgets a node that is leaving or lost and votes nowhere.
     RemoveNode {
         /// Which node.
         node: NodeId,
+    },
+    /// The quorum is lost for good: the cluster goes on with one node, as its logs are. Written into the survivor's log by hand,
+    /// since nobody can agree on it.
+    Recover {
+        /// Which node.
+        survivor: NodeId,
+    },
+    /// A node says which certificates it shows and trusts.
+    HoldCertificate {
+        /// Which node.
+        node: NodeId,
+        /// What it holds.
+        held: Held,
+    },
+    /// Has a node get a new certificate.
+    RenewCertificate {
+        /// Which node.
+        node: NodeId,
+    },
+    /// Has another authority take the present one's place, step by step.
+    RotateAuthority {
+        /// What will sign.
+        next: AuthorityKey,
+    },
+    /// Lets the nodes write what another feature level brings.
+    RaiseLevel {
+        /// The level that was looked at. Refused at any other.
+        from: FeatureLevel,
+        /// The level from now on.
+        to: FeatureLevel,
+        /// The release that asks for it, which speaks that level.
+        release: String,
+        /// The highest level that each node has said it speaks. Refused unless all nodes are here.
+        speak: BTreeMap<NodeId, FeatureLevel>,
     },
 }
 
@@ -151,116 +205,6 @@ pub enum Outcome {
     },
     /// Not done.
     Refused(Refusal),
-}
-
-/// Why a command was not carried out. A result like any other: the same on every node.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
-#[serde(rename_all = "snake_case")]
-pub enum Refusal {
-    /// There is no cluster yet.
-    #[error("the cluster has not been founded yet")]
-    NotFounded,
-    /// There is a cluster already.
-    #[error("the cluster was founded already")]
-    FoundedAlready,
-    /// No such node.
-    #[error("node {0} does not exist")]
-    NoSuchNode(NodeId),
-    /// No such token key.
-    #[error("token key {0} does not exist")]
-    NoSuchKey(u64),
-    /// A key of this id exists or existed.
-    #[error("token key {0} exists already")]
-    KeyExists(u64),
-    /// The one key that signs cannot be retired.
-    #[error("the only signing key cannot be retired: add another first")]
-    LastKey,
-    /// A node in its present state cannot go there.
-    #[error("node {node} is {from} and cannot become {to}", from = from.as_str(), to = to.as_str())]
-    NoSuchStep {
-        /// Which node.
-        node: NodeId,
-        /// Where it stands.
-        from: NodeState,
-        /// Where it was to go.
-        to: NodeState,
-    },
-    /// Nobody here can sign for a node.
-    #[error(
-        "the cluster does not hold its authority's key, so no node can join by token: \
-         it was founded without tls.authority_key"
-    )]
-    NoAuthority,
-    /// No such join token.
-    #[error(
-        "the join token is unknown, used up or expired: make another with `synod node join-token`"
-    )]
-    NoSuchJoinToken,
-    /// The node is known by another key.
-    #[error(
-        "node {0} is known by another key: this is not its disk. An id is never used again; \
-         replace the node with `synod node replace {0}`"
-    )]
-    OtherIdentity(NodeId),
-    /// No such claim.
-    #[error("the claim is unknown, used or expired")]
-    NoSuchClaim,
-    /// An operator of this name exists.
-    #[error("there is an operator {0} already, or the token is another's")]
-    NameTaken(String),
-    /// No such operator.
-    #[error("there is no operator {0}")]
-    NoSuchOperator(String),
-    /// No such group.
-    #[error("there is no shard {0}")]
-    NoSuchGroup(GroupId),
-    /// The cluster has changed since this was planned.
-    #[error("planned at epoch {planned_at}, but the cluster is at {epoch}: plan again")]
-    StalePlan {
-        /// The epoch that was planned on.
-        planned_at: u64,
-        /// The epoch now.
-        epoch: u64,
-    },
-    /// An even number of voters stands no more losses than one fewer would.
-    #[error("voters must be an odd number")]
-    EvenVoters,
-    /// A node in this state is given no vote.
-    #[error("node {node} is {state} and takes no replicas", state = state.as_str())]
-    TakesNoReplicas {
-        /// Which node.
-        node: NodeId,
-        /// Where it stands.
-        state: NodeState,
-    },
-    /// The group is not on its way to those who were named.
-    #[error("shard {0} is not on its way to these nodes")]
-    NotMoving(GroupId),
-    /// A node that votes cannot be forgotten.
-    #[error("node {node} still votes in group {group}")]
-    StillVotes {
-        /// Which node.
-        node: NodeId,
-        /// One of the groups.
-        group: GroupId,
-    },
-    /// A node that is neither leaving nor lost cannot be forgotten.
-    #[error("node {node} is {state}: decommission it first", state = state.as_str())]
-    StillServes {
-        /// Which node.
-        node: NodeId,
-        /// Where it stands.
-        state: NodeState,
-    },
-    /// The last operator stays.
-    #[error("the last operator cannot be removed: let another in first")]
-    LastOperator,
-    /// A number or text lies outside its documented bounds.
-    #[error("{what} is out of bounds")]
-    OutOfBounds {
-        /// Which one.
-        what: String,
-    },
 }
 
 /// What happened, for those who act on it.
@@ -346,10 +290,62 @@ pub enum Event {
         /// Whether.
         frozen: bool,
     },
+    /// Slots are on their way to a group of their own.
+    SplitBegun {
+        /// Off which group.
+        group: GroupId,
+        /// The new one.
+        to: GroupId,
+        /// Which.
+        slots: Range<u16>,
+    },
+    /// A shard is two.
+    SplitFinished {
+        /// Which was split.
+        group: GroupId,
+        /// The new one.
+        to: GroupId,
+    },
     /// A node is no part of the cluster any more.
     NodeRemoved {
         /// Which node.
         node: NodeId,
+    },
+    /// The cluster goes on with one node.
+    Recovered {
+        /// Which.
+        survivor: NodeId,
+        /// Whose logs are given up.
+        lost: Vec<NodeId>,
+    },
+    /// A node shows and trusts other certificates than before.
+    CertificateHeld {
+        /// Which node.
+        node: NodeId,
+        /// When they run out, milliseconds since 1970.
+        expires_at_ms: u64,
+    },
+    /// A node shall get a new certificate.
+    RenewalAsked {
+        /// Which node.
+        node: NodeId,
+    },
+    /// Every node learns to trust another authority.
+    RotationBegun,
+    /// Every node trusts both, and the new one signs.
+    AuthorityChanged {
+        /// The new one's.
+        generation: u32,
+    },
+    /// Every node shows a certificate of the new one, and the old one is trusted no more.
+    RotationEnded {
+        /// The new one's.
+        generation: u32,
+    },
+    /// Nodes may write more than before.
+    LevelRaised {
+        /// The level from now on.
+        level: FeatureLevel,
     },
 }
 

@@ -7,7 +7,8 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    ClusterId, Door, Fingerprint, GroupId, Node, NodeId, PushKey, SLOTS, Settings, Slot, TokenKey,
+    ClusterId, Door, Fingerprint, GroupId, Node, NodeId, PushKey, Raised, SLOTS, Settings, Slot,
+    TokenKey,
 };
 
 /// Most nodes of one cluster. A planning pass is quadratic in it and everything here is copied to each of them.
@@ -44,6 +45,21 @@ pub struct Shard {
     /// An operator wants it left where it is.
     #[serde(default, skip_serializing_if = "is_not")]
     pub frozen: bool,
+    /// What is being split off it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub splitting: Option<Split>,
+    /// The group that it was split off.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<GroupId>,
+}
+
+/// Slots on their way to a group of their own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Split {
+    /// The group that they will be.
+    pub to: GroupId,
+    /// `start..end`, at one end of the shard's.
+    pub slots: Range<u16>,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -59,7 +75,20 @@ fn is_not(flag: &bool) -> bool {
 impl Shard {
     /// A shard as it is founded.
     pub(crate) fn new(slots: Range<u16>, replicas: Vec<NodeId>) -> Shard {
-        Shard { slots, replicas, moving: None, moves: 0, frozen: false }
+        Shard {
+            slots,
+            replicas,
+            moving: None,
+            moves: 0,
+            frozen: false,
+            splitting: None,
+            parent: None,
+        }
+    }
+
+    /// Whether the planner leaves its voters alone.
+    pub(crate) fn is_fixed(&self) -> bool {
+        self.frozen || self.splitting.is_some()
     }
 }
 
@@ -83,10 +112,13 @@ pub struct ClusterConfig {
     pub cluster: ClusterId,
     /// Rises by one with each accepted command; two nodes with the same epoch hold the same value.
     pub epoch: u64,
-    /// How often this cluster's state was taken from a backup: what was said after the backup is not in it, so that whoever
+    /// How often this cluster's state was taken from a backup, or from one survivor: what was said after the backup is not in it, so that whoever
     /// remembers a later place must ask anew.
     #[serde(default, skip_serializing_if = "is_none")]
     pub history_epoch: u64,
+    /// What its nodes may write beyond the first feature level; see [`level`](Self::level).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub raised: Option<Raised>,
     /// All nodes, by id.
     pub nodes: BTreeMap<NodeId, Node>,
     /// The voters of group 0, preferred leader first.
@@ -94,7 +126,7 @@ pub struct ClusterConfig {
     /// The nodes that shall vote in group 0 instead, while it is on its way to them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub voters_moving: Option<Vec<NodeId>>,
-    /// Shards by their group, 1 to N, in the order of their slots.
+    /// Shards by their group. Numbers begin at 1 and rise: one that was split off has a higher one than what it came of.
     pub shards: BTreeMap<GroupId, Shard>,
     /// Voters that each shard should have, where there are so many nodes.
     #[serde(default = "replication_before", skip_serializing_if = "is_replication_before")]
@@ -135,6 +167,12 @@ fn is_zero(node: &NodeId) -> bool {
     *node == NodeId::default()
 }
 
+/// Whether `part` is some but not all of `whole`, at one of its ends.
+pub(crate) fn is_end_of(part: &Range<u16>, whole: &Range<u16>) -> bool {
+    let within = part.start < part.end && whole.start <= part.start && part.end <= whole.end;
+    within && (part.start == whole.start) != (part.end == whole.end)
+}
+
 impl ClusterConfig {
     /// The node that is known by this key.
     pub fn node_of(&self, identity: Fingerprint) -> Option<NodeId> {
@@ -154,7 +192,6 @@ impl ClusterConfig {
     /// When the slot is not below [`SLOTS`].
     pub fn shard_of(&self, slot: Slot) -> GroupId {
         assert!(slot.0 < SLOTS, "slot {slot} does not exist");
-        // Shards lie in the order of their slots, so that the map is its own index.
         let owner = self.shards.iter().find(|(_, shard)| shard.slots.contains(&slot.0));
         *owner.expect("shards cover all slots: checked by every change").0
     }
@@ -178,6 +215,36 @@ impl ClusterConfig {
     /// Who should vote in a group once it stands still, preferred leader first. Empty for a group that does not exist.
     pub fn voters_wished(&self, group: GroupId) -> &[NodeId] {
         self.moving(group).unwrap_or_else(|| self.replicas(group))
+    }
+
+    /// The slots that a group has before it has applied anything: its own, and those of all that came of it since.
+    pub fn slots_at_first(&self, group: GroupId) -> Option<Range<u16>> {
+        let mut slots = self.shards.get(&group)?.slots.clone();
+        // Whatever came of a group has a higher number than it.
+        let mut line = BTreeSet::from([group]);
+        for (id, shard) in &self.shards {
+            if shard.parent.is_some_and(|parent| line.contains(&parent)) {
+                line.insert(*id);
+                slots = slots.start.min(shard.slots.start)..slots.end.max(shard.slots.end);
+            }
+        }
+        Some(slots)
+    }
+
+    /// The group off which `group` is being split, and what; `None` where nothing is.
+    pub fn split_into(&self, group: GroupId) -> Option<(GroupId, &Split)> {
+        let wished = |(id, shard)| {
+            let (id, shard): (&GroupId, &Shard) = (id, shard);
+            shard.splitting.as_ref().filter(|split| split.to == group).map(|split| (*id, split))
+        };
+        self.shards.iter().find_map(wished)
+    }
+
+    /// The number that the next group gets: above all that were ever given, for none is ever taken away.
+    pub(crate) fn next_group(&self) -> GroupId {
+        let wished = self.shards.values().filter_map(|shard| Some(shard.splitting.as_ref()?.to));
+        let highest = self.shards.keys().copied().chain(wished).max().unwrap_or(GroupId::CLUSTER);
+        GroupId(highest.0 + 1)
     }
 
     /// All groups: 0 and every shard's.
@@ -227,19 +294,37 @@ impl ClusterConfig {
         self.keys.iter().find(|key| key.id == id && !key.retired)
     }
 
+    fn assert_shards(&self) {
+        let mut next = 0;
+        let mut in_order: Vec<_> = self.shards.iter().collect();
+        in_order.sort_by_key(|(_, shard)| shard.slots.start);
+        for (group, shard) in in_order {
+            assert!(!group.is_cluster(), "group 0 owns no slot");
+            assert_eq!(shard.slots.start, next, "no gap and no overlap between shards");
+            assert!(shard.slots.start < shard.slots.end, "a shard owns a slot");
+            assert!(!shard.replicas.is_empty(), "a shard has replicas");
+            assert!(shard.parent.is_none_or(|parent| parent < *group), "numbers rise");
+            next = shard.slots.end;
+            let Some(Split { to, slots }) = &shard.splitting else { continue };
+            assert!(!self.shards.contains_key(to) && to > group, "a split makes a new group");
+            assert!(is_end_of(slots, &shard.slots), "a split leaves two shards");
+            assert!(shard.moving.is_none(), "what splits stands still");
+        }
+        assert_eq!(next, SLOTS, "shards cover all slots");
+        assert!(self.groups_to_be() <= SHARDS_MAX as usize, "shards are bounded");
+    }
+
+    /// Shards, with those that are being split off.
+    pub(crate) fn groups_to_be(&self) -> usize {
+        let splitting = self.shards.values().filter(|shard| shard.splitting.is_some());
+        self.shards.len() + splitting.count()
+    }
+
     /// Breaks the process when a law of this state does not hold.
     pub(crate) fn assert_sound(&self) {
         assert!(!self.nodes.is_empty() && self.nodes.len() <= NODES_MAX, "nodes are bounded");
         assert!(!self.voters.is_empty(), "group 0 has voters");
-        let mut next = 0;
-        for (place, (group, shard)) in self.shards.iter().enumerate() {
-            assert_eq!(group.0 as usize, place + 1, "shard s is group s");
-            assert_eq!(shard.slots.start, next, "no gap and no overlap between shards");
-            assert!(shard.slots.start < shard.slots.end, "a shard owns a slot");
-            assert!(!shard.replicas.is_empty(), "a shard has replicas");
-            next = shard.slots.end;
-        }
-        assert_eq!(next, SLOTS, "shards cover all slots");
+        self.assert_shards();
         for group in self.groups() {
             for voters in [self.replicas(group), self.voters_wished(group)] {
                 let distinct: BTreeSet<&NodeId> = voters.iter().collect();

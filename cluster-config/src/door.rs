@@ -5,7 +5,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::NodeId;
+use crate::{NodeId, Trust};
 
 /// Join tokens that may be good at once.
 pub(crate) const JOIN_TOKENS_MAX: usize = 64;
@@ -107,12 +107,15 @@ pub struct AuthorityKey {
     pub certificate: String,
     /// Its private key, PEM. Secret.
     pub key: String,
+    /// Its certificate as the authority before it signed it, PEM: whoever still trusts that one alone comes to this one by it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cross: Option<String>,
 }
 
 impl AuthorityKey {
     pub(crate) fn is_within_bounds(&self) -> bool {
         let fits = |pem: &str| (1..=AUTHORITY_BYTES_MAX).contains(&pem.len());
-        fits(&self.certificate) && fits(&self.key)
+        fits(&self.certificate) && fits(&self.key) && self.cross.as_deref().is_none_or(fits)
     }
 }
 
@@ -138,6 +141,9 @@ pub struct Door {
     /// In the order in which they came.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub operators: Vec<Operator>,
+    /// Which certificates nodes hold, and a change of the authority. Boxed: a command holds a door.
+    #[serde(skip_serializing_if = "Trust::is_empty")]
+    pub trust: Box<Trust>,
 }
 
 impl Door {
@@ -155,5 +161,6 @@ impl Door {
             && self.claims.len() <= CLAIMS_MAX
             && self.operators.len() <= OPERATORS_MAX
             && self.authority.as_ref().is_none_or(AuthorityKey::is_within_bounds)
+            && self.trust.is_within_bounds()
     }
 }

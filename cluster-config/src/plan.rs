@@ -44,7 +44,7 @@ pub fn plan(config: &ClusterConfig, limits: PlanLimits) -> Vec<Command> {
     groups.sort_by_key(|group| (!is_ailing(config, *group), *group));
     for group in groups {
         let to = &wanted[&group];
-        let frozen = config.shards.get(&group).is_some_and(|shard| shard.frozen);
+        let frozen = config.shards.get(&group).is_some_and(|shard| shard.is_fixed());
         if frozen || commands.len() == COMMANDS_MAX || config.voters_wished(group) == to {
             continue;
         }
@@ -77,7 +77,7 @@ fn wanted(config: &ClusterConfig) -> BTreeMap<GroupId, Vec<NodeId>> {
     let mut wanted: BTreeMap<GroupId, BTreeSet<NodeId>> = BTreeMap::new();
     for group in &groups {
         let now = set(config.voters_wished(*group));
-        let frozen = config.shards.get(group).is_some_and(|shard| shard.frozen);
+        let frozen = config.shards.get(group).is_some_and(|shard| shard.is_fixed());
         let most = if group.is_cluster() { CLUSTER_VOTERS_MAX } else { config.replication };
         let to = if frozen { now.clone() } else { votes.wanted(&now, most) };
         if !group.is_cluster() {

@@ -24,6 +24,9 @@ pub struct Settings {
     /// Whether the cluster moves votes and leaderships by itself.
     #[serde(skip_serializing_if = "is_on")]
     pub rebalance: bool,
+    /// Whether the feature level rises by itself some time after the last node speaks the next one.
+    #[serde(skip_serializing_if = "is_on")]
+    pub upgrade_automatic: bool,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
@@ -41,6 +44,7 @@ impl Default for Settings {
             send_burst: 4_000,
             open_registration: true,
             rebalance: true,
+            upgrade_automatic: true,
         }
     }
 }
@@ -63,6 +67,8 @@ pub enum Setting {
     OpenRegistration(bool),
     /// See [`Settings::rebalance`].
     Rebalance(bool),
+    /// See [`Settings::upgrade_automatic`]. Of [`FeatureLevel::SPLITS`](crate::FeatureLevel::SPLITS).
+    UpgradeAutomatic(bool),
 }
 
 impl Setting {
@@ -76,6 +82,7 @@ impl Setting {
             Setting::SendBurst(_) => "send_burst",
             Setting::OpenRegistration(_) => "open_registration",
             Setting::Rebalance(_) => "rebalance",
+            Setting::UpgradeAutomatic(_) => "upgrade_automatic",
         }
     }
 
@@ -91,7 +98,9 @@ impl Setting {
             Setting::RepairAfter(after) => seconds(10..=30 * 86_400, after),
             Setting::SendRatePerS(rate) => *rate >= 1,
             Setting::SendBurst(burst) => *burst >= 1,
-            Setting::OpenRegistration(_) | Setting::Rebalance(_) => true,
+            Setting::OpenRegistration(_) | Setting::Rebalance(_) | Setting::UpgradeAutomatic(_) => {
+                true
+            }
         }
     }
 }
@@ -108,6 +117,7 @@ impl Settings {
             Setting::SendBurst(burst) => self.send_burst = burst,
             Setting::OpenRegistration(open) => self.open_registration = open,
             Setting::Rebalance(on) => self.rebalance = on,
+            Setting::UpgradeAutomatic(on) => self.upgrade_automatic = on,
         }
     }
 }

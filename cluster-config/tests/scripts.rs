@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cluster_config::{
-    Addresses, AuthorityKey, Claim, ClusterConfig, ClusterId, Command, Door, Fingerprint, Founder,
-    GroupId, JoinToken, NodeId, NodeState, PlanLimits, Setting, Slot, TokenKey, apply, plan,
+    Addresses, AuthorityKey, Claim, ClusterConfig, ClusterId, Command, Door, FeatureLevel,
+    Fingerprint, Founder, GroupId, Held, JoinToken, NodeId, NodeState, PlanLimits, Setting, Slot,
+    TokenKey, apply, plan,
 };
 
 fn scripts() -> Vec<PathBuf> {
@@ -88,7 +89,8 @@ impl World {
         let secret = Fingerprint([self.at_ms.to_le_bytes()[0]; 32]);
         let identity = Fingerprint([self.at_ms.to_le_bytes()[1]; 32]);
         let token = JoinToken { secret, uses: 1, expires_at_ms: u64::MAX, replaces: None };
-        let admit = Command::Admit { secret, identity, node: founder(node).1 };
+        let admit =
+            Command::Admit { secret, identity, node: founder(node).1, speaks: FeatureLevel::MAX };
         let id = self.config.as_ref().expect("a cluster to come into").last_node.0.max(
             *self
                 .config
@@ -160,6 +162,21 @@ impl World {
                 let operators = config.door.operators.iter();
                 operators.map(|who| format!("{} since {}", who.name, who.created_at_ms)).collect()
             }
+            ["at-first", group] => {
+                vec![format!("{:?}", config.slots_at_first(GroupId(number(group))))]
+            }
+            ["epochs"] => vec![format!("{} of history {}", config.epoch, config.history_epoch)],
+            ["trust"] => {
+                let trusted = config.door.trusted().into_iter();
+                let trusted = trusted.map(|(generation, pem)| format!("{generation} {pem}"));
+                let waits = config.rotation_waits_for();
+                let asked = config.door.trust.asked.keys().copied().collect::<Vec<_>>();
+                let signs = config.door.authority.as_ref().map_or("nobody", |a| &a.certificate);
+                trusted
+                    .chain([format!("{signs} signs")])
+                    .chain([format!("waits for [{}], asked [{}]", ids(&waits), ids(&asked))])
+                    .collect()
+            }
             ["owner", slot] => vec![config.shard_of(Slot(number(slot))).to_string()],
             ["groups", node] => {
                 let groups = config.groups_of(NodeId(number(node)));
@@ -174,8 +191,12 @@ impl World {
 fn shard_line(id: GroupId, shard: &cluster_config::Shard) -> String {
     let moving = shard.moving.as_deref().map_or_else(String::new, |to| format!(" to {}", ids(to)));
     let frozen = if shard.frozen { ", frozen" } else { "" };
+    let split = |split: &cluster_config::Split| format!(", {:?} become {}", split.slots, split.to);
+    let splitting = shard.splitting.as_ref().map_or_else(String::new, split);
+    let parent = shard.parent.map_or_else(String::new, |parent| format!(", was of {parent}"));
     let (start, end) = (shard.slots.start, shard.slots.end);
-    format!("{id}: {start}..{end} on {}{moving}{frozen}", ids(&shard.replicas))
+    let on = ids(&shard.replicas);
+    format!("{id}: {start}..{end} on {on}{moving}{frozen}{splitting}{parent}")
 }
 
 fn node_ids(words: &[&str]) -> Vec<NodeId> {
@@ -208,7 +229,7 @@ fn command(words: &[&str]) -> Command {
             shards: number(shards.strip_prefix("shards=").expect("shards=")),
             replication: number(replication.strip_prefix("replication=").expect("replication=")),
             token_key: key("1"),
-            door: Door { authority: Some(authority()), ..Door::default() },
+            door: Door { authority: Some(authority("a0")), ..Door::default() },
         },
         ["join-token", secret, uses, hours, replaces @ ..] => Command::AddJoinToken(JoinToken {
             secret: print(secret),
@@ -220,6 +241,19 @@ fn command(words: &[&str]) -> Command {
             secret: print(secret),
             identity: print(identity),
             node: founder(node).1,
+            speaks: FeatureLevel::FIRST,
+        },
+        ["admit", secret, identity, node, speaks] => Command::Admit {
+            secret: print(secret),
+            identity: print(identity),
+            node: founder(node).1,
+            speaks: level(speaks),
+        },
+        ["raise", from, to, speak @ ..] => Command::RaiseLevel {
+            from: level(from),
+            to: level(to),
+            release: "0.2.0".to_owned(),
+            speak: speak.iter().map(|said| speaks(said)).collect(),
         },
         ["introduce", node, identity] => {
             Command::Introduce { node: NodeId(number(node)), identity: print(identity) }
@@ -244,6 +278,21 @@ fn command(words: &[&str]) -> Command {
         ["freeze", group, frozen] => {
             Command::FreezeShard { group: GroupId(number(group)), frozen: *frozen == "on" }
         }
+        ["split", group, epoch, start, end] => Command::SplitShard {
+            group: GroupId(number(group)),
+            slots: number(start)..number(end),
+            if_epoch: number(epoch.strip_prefix("if=").expect("if=")),
+        },
+        ["finish-split", group, to] => {
+            Command::FinishSplit { group: GroupId(number(group)), to: GroupId(number(to)) }
+        }
+        ["hold", node, issuer, trusts, at] => Command::HoldCertificate {
+            node: NodeId(number(node)),
+            held: held(issuer, trusts, number(at.strip_prefix("at=").expect("at="))),
+        },
+        ["renew", node] => Command::RenewCertificate { node: NodeId(number(node)) },
+        ["rotate-ca", name] => Command::RotateAuthority { next: authority(name) },
+        ["recover", node] => Command::Recover { survivor: NodeId(number(node)) },
         ["remove-node", node] => Command::RemoveNode { node: NodeId(number(node)) },
         ["node", node, state] => {
             Command::SetNodeState { node: NodeId(number(node)), state: node_state(state) }
@@ -256,6 +305,17 @@ fn command(words: &[&str]) -> Command {
         ["retire-key", id] => Command::RetireTokenKey { id: number(id) },
         other => panic!("no such command: {other:?}"),
     }
+}
+
+/// A feature level after any word and `=`.
+fn level(text: &str) -> FeatureLevel {
+    FeatureLevel(number(text.split_once('=').map_or(text, |(_, level)| level)))
+}
+
+/// `NODE=LEVEL`.
+fn speaks(text: &str) -> (NodeId, FeatureLevel) {
+    let (node, _) = text.split_once('=').expect("NODE=LEVEL");
+    (NodeId(number(node)), level(text))
 }
 
 /// `ID`, `ID@ZONE`, `ID@ZONE*WEIGHT`.
@@ -287,12 +347,23 @@ fn setting(name: &str, value: &str) -> Setting {
         "refresh_token_ttl" => Setting::RefreshTokenTtl(seconds()),
         "send_rate_per_s" => Setting::SendRatePerS(number(value)),
         "open_registration" => Setting::OpenRegistration(number(value)),
+        "upgrade_automatic" => Setting::UpgradeAutomatic(number(value)),
         other => panic!("no such setting: {other}"),
     }
 }
 
-fn authority() -> AuthorityKey {
-    AuthorityKey { certificate: "certificate".to_owned(), key: "key".to_owned() }
+fn authority(name: &str) -> AuthorityKey {
+    AuthorityKey { certificate: name.to_owned(), key: "key".to_owned(), cross: None }
+}
+
+fn held(issuer: &str, trusts: &str, issued_at_ms: u64) -> Held {
+    let trusts = trusts.strip_prefix("trusts=").expect("trusts=");
+    Held {
+        issuer: number(issuer.strip_prefix("by=").expect("by=")),
+        trusts: trusts.split(',').map(number).collect(),
+        issued_at_ms,
+        expires_at_ms: issued_at_ms + 1_000_000,
+    }
 }
 
 /// A fingerprint that begins with these letters.

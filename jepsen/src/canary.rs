@@ -18,6 +18,9 @@ const TARGET: &str = "target/planted";
 /// Which canary is awake, for the nodes.
 pub const AWAKE: &str = "SYNOD_PLANTED";
 
+/// Within so many seconds of faults, over all tries, a canary is caught or counts as surviving.
+const FAULT_SECONDS_MAX: u64 = 300;
+
 /// One canary.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -44,14 +47,15 @@ fn tries() -> u64 {
     3
 }
 
-/// Runs all, or one: 0 when each was caught, 1 when one survived, 2 when there is none to run.
+/// Runs all, or one, with the binary of [`build`]: 0 when each was caught, 1 when one survived, 2 when there is none to run.
 ///
 /// # Errors
-/// When the planted binary cannot be built, or the list cannot be read.
+/// When the list cannot be read, or a run fails.
 pub fn run(
     project: &Path,
     scenarios: &[Scenario],
     matrix: &Matrix,
+    planted: &Path,
     only: Option<&str>,
 ) -> Result<u8, String> {
     let chosen: Vec<Canary> = list(project)?
@@ -62,13 +66,12 @@ pub fn run(
         println!("no canary is listed in {LIST}");
         return Ok(2);
     }
-    let planted = build(project)?;
     let mut survivors = Vec::new();
     for canary in &chosen {
         let scenario = scenarios.iter().find(|scenario| scenario.name == canary.scenario);
         let scenario = scenario
             .ok_or_else(|| format!("{}: no scenario {:?}", canary.name, canary.scenario))?;
-        let matrix = matrix.against(wake(project, &planted, &canary.name)?, false);
+        let matrix = matrix.against(wake(project, planted, &canary.name)?, false);
         if !caught(canary, scenario, &matrix)? {
             survivors.push(canary.name.as_str());
         }
@@ -81,6 +84,8 @@ pub fn run(
 }
 
 fn caught(canary: &Canary, scenario: &Scenario, matrix: &Matrix) -> Result<bool, String> {
+    let mut scenario = scenario.clone();
+    scenario.fault_seconds = scenario.fault_seconds.min(FAULT_SECONDS_MAX / canary.tries.max(1));
     for seed in 1..=canary.tries {
         let line =
             matrix.judge_one(scenario.clone(), seed).map_err(|failure| failure.to_string())?;
@@ -99,6 +104,7 @@ fn wake(project: &Path, planted: &Path, name: &str) -> Result<PathBuf, String> {
     let path = project.join(TARGET).join(format!("synod-{name}"));
     let script = format!("#!/bin/sh\n{AWAKE}={name} exec '{}' \"$@\"\n", planted.display());
     let told = |error: std::io::Error| format!("{}: {error}", path.display());
+    std::fs::create_dir_all(project.join(TARGET)).map_err(told)?;
     std::fs::write(&path, script).map_err(told)?;
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).map_err(told)?;
     Ok(path)
@@ -111,7 +117,11 @@ fn list(project: &Path) -> Result<Vec<Canary>, String> {
     Ok(list.canary)
 }
 
-fn build(project: &Path) -> Result<PathBuf, String> {
+/// Builds the binary in which all bugs are planted and none is awake.
+///
+/// # Errors
+/// When it cannot be built.
+pub fn build(project: &Path) -> Result<PathBuf, String> {
     let target = project.join(TARGET);
     let status = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
         .args(["build", "--release", "-p", "synod", "--features", "planted", "--target-dir"])

@@ -4,6 +4,7 @@
 
 mod cast;
 mod finale;
+mod media;
 mod moves;
 mod native;
 mod pace;
@@ -278,6 +279,7 @@ fn start_talk(world: &Arc<World>, listeners: &Listeners) -> JoinSet<()> {
             talk.spawn(moves::rove(Arc::clone(world), owner, number, dice));
         }
     }
+    media::start(world, seed, &mut talk);
     reads::start(world, seed);
     talk
 }

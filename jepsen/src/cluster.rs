@@ -3,6 +3,7 @@
 //! Raises, watches, stops, kills and tears down; what is done to them for harm is in `nemesis`, with the means of `net`
 //! and `disk`. Nothing here judges, and nothing here removes what this run did not make.
 
+mod desk;
 mod files;
 mod groups;
 mod interrupt;
@@ -13,7 +14,7 @@ mod process;
 mod setback;
 pub(crate) mod shell;
 mod sweep;
-mod time;
+pub(crate) mod time;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -54,6 +55,8 @@ pub struct Cluster {
     network: Network,
     nodes: BTreeMap<u8, Node>,
     ends: Vec<End>,
+    /// Whether the harness is an operator.
+    claimed: bool,
     /// Whether disk images stay when the cluster goes.
     keep_disks: bool,
 }
@@ -81,7 +84,8 @@ impl Cluster {
         let library = if plan.shim { Some(Shim::build(&home)?) } else { None };
         let network = Network::raise(&plan)?;
         let (nodes, ends) = Default::default();
-        let mut cluster = Self { plan, home, ca, network, nodes, ends, keep_disks: false };
+        let (claimed, keep_disks) = (false, false);
+        let mut cluster = Self { plan, home, ca, network, nodes, ends, claimed, keep_disks };
         for id in cluster.plan.all() {
             let namespace = cluster.network.host(Host::Node(id)).clone();
             let node = Node::create(&cluster.plan, id, namespace, library.as_deref())?;

@@ -29,6 +29,13 @@ const BLOCK_BYTES: u64 = 512;
 /// What a full disk still has: less than a journal record.
 const CRUMBS_BYTES: u64 = 4096;
 
+/// Whether a file system takes anything. Whoever copied the mounts (a process that got a mount namespace of its own) keeps an
+/// unmounted one in use: mounted again it is still the one whose power was cut.
+fn alive(mount: &Path) -> Result<(), Setback> {
+    let folder = File::open(mount).doing(mount.display())?;
+    folder.sync_all().doing(format_args!("{} is still as it was cut", mount.display()))
+}
+
 /// One node's disk.
 #[derive(Debug)]
 pub struct Disk {
@@ -82,11 +89,23 @@ impl Disk {
     /// Mounts the image. The file system replays its own journal first.
     ///
     /// # Errors
-    /// When it cannot be mounted.
+    /// When it cannot be mounted, or somebody kept it as it was when its power was cut for ten seconds.
     pub fn mount(&mut self) -> Result<(), Setback> {
         let (Some(device), false) = (&self.device, self.mounted) else { return Ok(()) };
         let mount = self.mount.to_string_lossy();
-        shell::run("mount", &["-t", "ext4", "-o", "noatime", device, &mount])?;
+        let mut last = Setback::new("not tried");
+        let mounted = within(LET_GO, TRY_AGAIN, || {
+            let run = ["-t", "ext4", "-o", "noatime", device, &mount];
+            if let Err(refused) = shell::run("mount", &run) {
+                return Some(Err(refused));
+            }
+            last = match alive(&self.mount) {
+                Ok(()) => return Some(Ok(())),
+                Err(held) => held,
+            };
+            shell::run("umount", &[&*mount]).err().map(Err)
+        });
+        mounted.unwrap_or(Err(last))?;
         self.mounted = true;
         Ok(())
     }

@@ -7,10 +7,17 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::pairs;
+use crate::scenario::Scenario;
+
 /// The lines, within the project.
 pub const LINES: &str = "docs/evidence/ledger.jsonl";
 /// The page, within the project.
 pub const PAGE: &str = "docs/evidence/ledger.md";
+/// The scenario that names the most dangerous faults, within the project.
+const DANGEROUS: &str = "jepsen/scenarios/every-pair.toml";
+/// Where the page begins to show runs.
+const RUNS: &str = "\n## The last ";
 /// Runs that the page shows one by one, the last of them.
 const SHOWN_MAX: usize = 60;
 
@@ -44,6 +51,9 @@ pub struct Line {
     /// The names of what was found, or why nothing is known.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// Faults that bit at the same time, two by two: `kill-leader + ring`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pairs: Vec<String>,
 }
 
 /// Appends a line.
@@ -78,7 +88,15 @@ pub fn read(project: &Path) -> io::Result<Vec<Line>> {
 /// When a file will not do it.
 pub fn render(project: &Path) -> io::Result<PathBuf> {
     let path = project.join(PAGE);
-    std::fs::write(&path, page(&read(project)?))?;
+    let lines = read(project)?;
+    let mut page = page(&lines);
+    if let Ok(scenario) = Scenario::load(&project.join(DANGEROUS)) {
+        page.insert_str(
+            page.find(RUNS).unwrap_or(page.len()),
+            &pairs::page(&lines, &scenario.nemesis.faults),
+        );
+    }
+    std::fs::write(&path, page)?;
     Ok(path)
 }
 
@@ -112,7 +130,7 @@ fn page(lines: &[Line]) -> String {
         page.push_str(&format!("| {name} | {times} | {runs} |\n"));
     }
     page.push_str(&format!(
-        "\n## The last {} runs\n\n| Scenario | Seed | Verdict | Commit | Faults that bit | Operations | Acknowledged | A second | \
+        "{RUNS}{} runs\n\n| Scenario | Seed | Verdict | Commit | Faults that bit | Operations | Acknowledged | A second | \
          Seconds | Notes |\n| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n",
         lines.len().min(SHOWN_MAX)
     ));
@@ -155,6 +173,7 @@ mod tests {
             acknowledged_per_second: 1,
             verdict: verdict.to_owned(),
             notes: vec!["a|b".to_owned()],
+            pairs: Vec::new(),
         }
     }
 

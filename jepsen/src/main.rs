@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 use jepsen::campaign::Campaign;
+use jepsen::lifecycle::Lifecycle;
 use jepsen::matrix::{Matrix, Place};
 use jepsen::run::Failure;
 use jepsen::scenario::Scenario;
@@ -91,7 +92,7 @@ enum Verb {
         /// The folder of a run; all runs when not said.
         run: Option<PathBuf>,
     },
-    /// Builds binaries with planted bugs and runs what should catch each.
+    /// Builds a binary with planted bugs, or takes the one that `--synod` names, and runs what should catch each.
     Canary {
         /// Only this one.
         #[arg(long)]
@@ -117,6 +118,30 @@ enum Verb {
         seconds: u64,
         /// First port.
         #[arg(long, default_value_t = 7600)]
+        port_base: u16,
+    },
+    /// Grows, drains, replaces, shrinks and kills a cluster under load, and measures what clients see; needs no root.
+    Lifecycle {
+        /// The binary to live with; by default the one beside this program.
+        #[arg(long)]
+        synod: Option<PathBuf>,
+        /// Seconds before each step that it is compared with.
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+        /// Nodes that are killed at the end, one after the other.
+        #[arg(long, default_value_t = 30)]
+        kills: u32,
+        /// Times that an operator hands a shard over.
+        #[arg(long, default_value_t = 20)]
+        handovers: u32,
+        /// Do nothing but hand over.
+        #[arg(long)]
+        only_handovers: bool,
+        /// Messages a second; half of what the cluster can take when not said.
+        #[arg(long)]
+        rate: Option<f64>,
+        /// First port.
+        #[arg(long, default_value_t = 7800)]
         port_base: u16,
     },
     /// The process of the clients; started by a run.
@@ -161,7 +186,12 @@ fn act(verb: Verb) -> Result<u8, String> {
             Ok(0)
         }
         Verb::Canary { only, at } => {
-            canary::run(&project(), &scenarios()?, &matrix(&at)?, only.as_deref())
+            let planted = match &at.synod {
+                Some(named) => named.canonicalize().map_err(|error| error.to_string())?,
+                None => canary::build(&project())?,
+            };
+            let matrix = matrix(&Where { synod: Some(planted.clone()), ..at })?;
+            canary::run(&project(), &scenarios()?, &matrix, &planted, only.as_deref())
         }
         Verb::Doctor => Ok(doctor()),
         Verb::Demo { synod, runs, seed, seconds, port_base } => {
@@ -170,6 +200,15 @@ fn act(verb: Verb) -> Result<u8, String> {
             let tally = campaign.run(|line| println!("{line}"));
             println!("{tally}");
             Ok(tally.code())
+        }
+        Verb::Lifecycle { synod, seconds, kills, handovers, only_handovers, rate, port_base } => {
+            let synod = binary(synod)?;
+            let synod = synod.as_path();
+            let life =
+                Lifecycle { synod, seconds, kills, handovers, only_handovers, rate, port_base };
+            let tale = life.run(|line| println!("{line}"))?;
+            println!("{tale}");
+            Ok(tale.code())
         }
         Verb::Clients { plan } => jepsen::clients::run(&plan).map(|()| 0),
     }

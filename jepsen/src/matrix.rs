@@ -181,6 +181,7 @@ fn no_verdict(scenario: &Scenario, seed: u64, failure: &Failure) -> Line {
         acknowledged_per_second: 0,
         verdict: verdict.to_owned(),
         notes: vec![failure.to_string()],
+        pairs: Vec::new(),
     }
 }
 

@@ -67,6 +67,11 @@ impl Tape {
         self.recorder.device(user, device)
     }
 
+    /// The number of an asset.
+    pub fn asset(&self, id: &str) -> u32 {
+        self.recorder.asset(id)
+    }
+
     /// The number of a user.
     pub fn user(&self, name: &str) -> U {
         self.recorder.user(name)

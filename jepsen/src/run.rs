@@ -20,6 +20,7 @@ use crate::cluster::{Cluster, DiskKind, Plan, rest};
 use crate::ledger::Line;
 use crate::nemesis::{self, Deed, Fault, Mode, Nemesis, Terms, Toll};
 use crate::page;
+use crate::pairs;
 use crate::record::{Tape, now_ns};
 use crate::scenario::Scenario;
 use crate::verdict;
@@ -156,6 +157,7 @@ impl Scene<'_> {
         let mut plan = Plan::new(&self.assignment.synod, run_id);
         plan.nodes = shape.nodes;
         plan.shards = shape.shards;
+        plan.replication = if shape.replication > 0 { shape.replication } else { shape.nodes };
         plan.more.clone_from(&shape.more);
         if shape.segment_bytes > 0 {
             plan.segment_bytes = shape.segment_bytes;
@@ -310,6 +312,7 @@ impl Scene<'_> {
             acknowledged_per_second: acknowledged_per_second(history),
             verdict: verdict::name(outcome).to_owned(),
             notes,
+            pairs: pairs::of(history),
         };
         let mut text = verdict::to_text(&judgement);
         for (what, lines) in
@@ -375,6 +378,7 @@ fn mode(name: &str) -> Mode {
         "mix" => Mode::Mix,
         "swizzle" => Mode::Swizzle,
         "targeted" => Mode::Targeted,
+        "every-pair" => Mode::EveryPair,
         _ => Mode::Single,
     }
 }

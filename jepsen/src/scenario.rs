@@ -54,6 +54,8 @@ pub struct ClusterShape {
     pub nodes: u8,
     /// Shards of the cluster.
     pub shards: u32,
+    /// Nodes that vote in each shard; 0: all.
+    pub replication: u8,
     /// What the data lies on: `ext4` (a loop image, which power can be cut from), `folder`, `fuse`.
     pub disk: String,
     /// Size of a loop image, MiB.
@@ -69,6 +71,7 @@ impl Default for ClusterShape {
         Self {
             nodes: 3,
             shards: 4,
+            replication: 0,
             disk: "ext4".to_owned(),
             disk_mib: 512,
             more: String::new(),
@@ -145,6 +148,10 @@ pub struct Workload {
     pub presence: u32,
     /// Reads of the list of conversations a second, per mille.
     pub inbox: u32,
+    /// Assets uploaded a second, per mille; each upload is followed by a read of some asset from some node.
+    pub uploads: u32,
+    /// Bytes of an asset at most.
+    pub asset_bytes: u32,
     /// A send is tried this long, seconds; then its fate is unknown or it failed.
     pub patience_seconds: u64,
 }
@@ -170,6 +177,8 @@ impl Default for Workload {
             reconnects: 200,
             presence: 1000,
             inbox: 1000,
+            uploads: 0,
+            asset_bytes: 100_000,
             patience_seconds: 15,
         }
     }
@@ -208,6 +217,7 @@ impl Workload {
             "groups" => Self { groups: 8, group_size: 5, moves: 8000, rate: 900, ..none },
             "reads" => Self { reads: 200, rate: 900, ..none },
             "presence" => Self { presence: 8000, reconnects: 2000, rate: 300, ..none },
+            "media" => Self { uploads: 8000, rate: 300, ..none },
             "inbox" => Self { inbox: 8000, rate: 600, moves: 1000, ..none },
             _ => return None,
         })

@@ -102,6 +102,34 @@ fn a_power_cut_loses_what_was_not_synced_and_nothing_that_was() {
 }
 
 #[test]
+fn a_disk_that_somebody_still_holds_as_it_was_cut_is_not_taken_for_mounted() {
+    if !jepsen::nemesis::is_root() {
+        println!("skipped: not root, so there is no disk to make");
+        return;
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let kind = jepsen::cluster::DiskKind::LoopExt4 { mib: 64 };
+    let mut disk = jepsen::disk::Disk::create(folder.path(), "d", kind).expect("this is root");
+    std::fs::write(disk.folder().join("kept"), b"kept").expect("room");
+    std::fs::File::open(disk.folder().join("kept")).expect("written").sync_all().expect("a disk");
+    // It takes a copy of the mounts along, says so, and ends after a moment.
+    let held = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh", "-c", "echo held; sleep 1"])
+        .stdout(std::process::Stdio::piped())
+        .spawn();
+    let mut held = held.expect("util-linux is there");
+    let mut said = [0; 4];
+    let stdout = held.stdout.as_mut().expect("a pipe");
+    std::io::Read::read_exact(stdout, &mut said).expect("it runs");
+    disk.cut_power().expect("a mounted image");
+    disk.unmount().expect("nobody uses it here");
+    disk.mount().expect("it is let go of in the end");
+    assert_eq!(std::fs::read(disk.folder().join("kept")).expect("it was synced"), b"kept");
+    held.wait().expect("it ended");
+    disk.remove(false);
+}
+
+#[test]
 fn a_run_that_could_not_clean_up_is_swept() {
     let Some(synod) = binary() else { return };
     let folder = tempfile::tempdir().expect("a folder");

@@ -6,8 +6,8 @@
 //! does not have them.
 //!
 //! Laws:
-//! * An upload is answered when its bytes are on stable storage of a majority of its replicas **and** its record is
-//!   committed; until then there is nothing that anybody could refer to.
+//! * An upload is answered when its bytes are on stable storage of a majority of its replicas, or in the object store
+//!   when there is one, **and** its record is committed; until then there is nothing that anybody could refer to.
 //! * Whoever reads must be the owner, or at that moment a member of a conversation that it was sent to.
 //! * It is sent to a conversation (granted) before the message that names it is proposed, and only by those who may
 //!   read it.
@@ -20,6 +20,7 @@ mod mention;
 mod pieces;
 mod spread;
 mod steps;
+mod stored;
 mod sweep;
 mod upload;
 
@@ -39,6 +40,7 @@ pub(crate) use upload::{Incoming, Made};
 use crate::clock::{Clock, Entropy};
 use crate::config;
 use crate::history::Replica;
+use crate::objects::Objects;
 use crate::peers::Peers;
 use crate::router::Router;
 
@@ -80,6 +82,8 @@ pub(crate) struct Ports {
     pub(crate) clock: Arc<dyn Clock>,
     /// Randomness: ids.
     pub(crate) entropy: Arc<dyn Entropy>,
+    /// Where bytes are kept instead of on the nodes' disks, if anywhere.
+    pub(crate) objects: Option<Objects>,
     /// Limits.
     pub(crate) settings: config::Assets,
     /// When it is over.

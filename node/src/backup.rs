@@ -13,6 +13,7 @@
 mod check;
 mod cut;
 mod error;
+mod mirror;
 mod previous;
 mod rebuild;
 mod restore;
@@ -29,12 +30,13 @@ use serde_json::{Value, json};
 
 pub use check::Found;
 pub use error::Error;
+pub use mirror::{Copied, fetch};
 pub use proto::backup::BackupId;
 pub use restore::{Restored, Source, Verified, restore, verify};
 pub use time::{parse as parse_time, rfc3339};
 pub use vault::{Listed, list};
 
-pub(crate) use scrub::scrub;
+pub(crate) use scrub::{scrub, scrub_journal};
 pub(crate) use service::{Backups, Ports};
 
 /// Where the key lies that a node made for a folder, unless its file says otherwise: beside it.

@@ -5,12 +5,12 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use cluster_config::{
     Addresses, AuthorityKey, Claim, ClusterConfig, ClusterId, Command, Door, Fingerprint, Founder,
-    Outcome, Refusal, TokenKey,
+    Outcome, Refusal, TokenKey, Unspoken,
 };
 use futures::future::join_all;
 use raft::{Founding, GroupId, NodeId, Raft};
@@ -32,15 +32,26 @@ const SAY_AGAIN: u32 = 50;
 /// How long the claim in a file is good for, counted from the founding: a day.
 const CLAIM_TTL_MS: u64 = 24 * 60 * 60 * 1000;
 
-/// Joins group 0 and returns the cluster's configuration once this node has it.
+/// What came of [`form`].
+pub(crate) struct Formed {
+    /// The cluster.
+    pub(crate) cluster: Arc<ClusterConfig>,
+    /// The same, as it changes.
+    pub(crate) configured: Configured,
+    /// Whether this process took part in the founding.
+    pub(crate) founded: bool,
+}
+
+/// Joins group 0 and returns the cluster's configuration once this node has it. `unspoken` is set when this program turns out
+/// to be too old for it.
 pub(crate) async fn form(
     config: &Config,
     (raft, peers): (&Raft, &Peers),
-    tables: Arc<dyn Tables>,
+    (tables, unspoken): (Arc<dyn Tables>, Arc<OnceLock<Unspoken>>),
     identity: Fingerprint,
     (clock, entropy): (&dyn Clock, &dyn Entropy),
-) -> Result<(Arc<ClusterConfig>, Configured), Error> {
-    let (machine, mut configured) = ClusterMachine::open(tables)?;
+) -> Result<Formed, Error> {
+    let (machine, mut configured) = ClusterMachine::open(tables, unspoken)?;
     if config.is_formed_by_file() && !raft.has_begun(GroupId::CLUSTER) {
         let others = config.cluster.nodes.iter().map(|member| member.id);
         let others = others.filter(|node| *node != config.node).collect();
@@ -52,9 +63,9 @@ pub(crate) async fn form(
     let group = raft.start(GroupId::CLUSTER, Box::new(machine), founding, preferred).await?;
     loop {
         let decided = configured.borrow_and_update().clone();
-        if let Some(decided) = decided {
+        if let Some(cluster) = decided {
             identity::Founding::forget(config);
-            return Ok((decided, configured));
+            return Ok(Formed { cluster, configured, founded: bootstrap.is_some() });
         }
         if let Some(bootstrap) = bootstrap.as_ref().filter(|_| group.status().is_leader) {
             let command = proto::cluster::encode_cluster_command("system", bootstrap);
@@ -169,7 +180,7 @@ fn preferred(decided: Option<&ClusterConfig>, founding: &Founding, node: u64) ->
     let decided = decided.and_then(|config| config.voters.first());
     let first = match founding {
         Founding::Members(voters) => voters.first(),
-        Founding::Join => None,
+        Founding::Join | Founding::Split => None,
     };
     decided.or(first).copied().unwrap_or(NodeId(node))
 }
@@ -219,7 +230,7 @@ pub(crate) fn authority(config: &Config) -> Result<Option<AuthorityKey>, Error> 
     };
     let Some(key) = &config.tls.authority_key else { return Ok(None) };
     let certificate = read(&config.tls.authority)?;
-    Ok(Some(AuthorityKey { certificate, key: read(key)? }))
+    Ok(Some(AuthorityKey { certificate, key: read(key)?, cross: None }))
 }
 
 fn bootstrap(

@@ -2,16 +2,18 @@
 //!
 //! Serves station 7 for the cluster's own group. The state is one row of a few kilobytes, so a snapshot of it is that row.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
-use cluster_config::ClusterConfig;
+use cluster_config::{ClusterConfig, Raised, Unspoken};
 use prost::Message as _;
 use proto::cluster::ClusterCommand;
 use proto::keys;
 use raft::{AppliedState, CommittedEntry, Fatal, GroupId, Machine, Payload, Rows};
 use store::tables::{Batch, Tables};
 use tokio::sync::watch;
+
+use crate::upgrade::Spoken;
 
 /// The cluster's configuration as this node has applied it; `None` before the cluster is founded.
 pub(crate) type Configured = watch::Receiver<Option<Arc<ClusterConfig>>>;
@@ -22,15 +24,20 @@ pub(crate) struct ClusterMachine {
     state: Option<ClusterConfig>,
     applied: AppliedState,
     staged: Vec<(Bytes, Bytes)>,
+    unspoken: Arc<OnceLock<Unspoken>>,
     tell: watch::Sender<Option<Arc<ClusterConfig>>>,
 }
 
 impl ClusterMachine {
-    /// Reads what survived and tells it at once.
+    /// Reads what survived and tells it at once. `unspoken` is set when the log comes to a feature level that this program does
+    /// not speak: then it stops there.
     ///
     /// # Errors
     /// When the tables cannot be read or hold what no version of this program wrote.
-    pub(crate) fn open(tables: Arc<dyn Tables>) -> Result<(Self, Configured), Fatal> {
+    pub(crate) fn open(
+        tables: Arc<dyn Tables>,
+        unspoken: Arc<OnceLock<Unspoken>>,
+    ) -> Result<(Self, Configured), Fatal> {
         let state = match tables.get(&keys::cluster_config()).map_err(fatal)? {
             Some(row) => Some(proto::cluster::decode_cluster_config(&row).map_err(fatal)?),
             None => None,
@@ -40,7 +47,7 @@ impl ClusterMachine {
             None => AppliedState::default(),
         };
         let (tell, told) = watch::channel(state.clone().map(Arc::new));
-        Ok((Self { tables, state, applied, staged: Vec::new(), tell }, told))
+        Ok((Self { tables, state, applied, staged: Vec::new(), unspoken, tell }, told))
     }
 
     fn apply_commands(&mut self, entry: &Bytes) -> Result<Vec<Bytes>, Fatal> {
@@ -53,9 +60,20 @@ impl ClusterMachine {
             if let Some(event) = &applied.event {
                 tracing::info!(?event, "the cluster changed");
             }
+            self.must_speak(self.state.as_ref().and_then(|state| state.raised.as_ref()))?;
             outcomes.push(proto::cluster::encode_cluster_outcome(&applied.outcome));
         }
         Ok(outcomes)
+    }
+
+    /// Nothing beyond this is applied or written: the next release goes on here.
+    fn must_speak(&self, raised: Option<&Raised>) -> Result<(), Fatal> {
+        Spoken::here().must_read(raised).map_err(|unspoken| {
+            let reason = fatal(&unspoken);
+            // Whoever was first has said the same.
+            let _ = self.unspoken.set(unspoken);
+            reason
+        })
     }
 
     fn persist(&mut self) -> Result<(), Fatal> {
@@ -125,6 +143,8 @@ impl Machine for ClusterMachine {
             if key != keys::cluster_config() {
                 return Err(fatal("a snapshot of group 0 holds a foreign row"));
             }
+            let raised = proto::cluster::decode_cluster_level(&row).map_err(fatal)?;
+            self.must_speak(raised.as_ref())?;
             self.state = Some(proto::cluster::decode_cluster_config(&row).map_err(fatal)?);
         }
         self.applied = applied;

@@ -16,15 +16,18 @@ mod auth;
 mod backup;
 mod describe;
 mod limits;
+mod objects;
 mod push;
 mod suggest;
 
-use crate::identity;
+use crate::{identity, objects as stores};
 
 pub use auth::{Auth, ISSUERS_MAX, Issuer};
 pub use backup::Backup;
+pub(crate) use describe::changed;
 pub use describe::{Key, Origin, default_file, keys, origins, schema};
 pub use limits::{Limits, Quota, Rate};
+pub use objects::ObjectStore;
 pub use push::{Apns, Fcm, Push};
 
 /// A node's configuration file.
@@ -62,6 +65,9 @@ pub struct Config {
     /// Files that messages refer to.
     #[serde(default)]
     pub assets: Assets,
+    /// Finding messages by their words.
+    #[serde(default)]
+    pub search: Search,
     /// Threads.
     #[serde(default)]
     pub runtime: Runtime,
@@ -77,6 +83,9 @@ pub struct Config {
     /// Backups.
     #[serde(default)]
     pub backup: Backup,
+    /// A service that keeps files for whoever pays.
+    #[serde(default)]
+    pub object_store: ObjectStore,
 }
 
 /// Addresses to bind.
@@ -213,9 +222,12 @@ impl Default for Storage {
 }
 
 /// Files that messages refer to. Nodes may disagree: each upload is judged by the node that takes it.
-#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Assets {
+    /// Where their bytes are kept instead of on the nodes' own disks: `s3://bucket/folder`, `gs://bucket/folder` or
+    /// `az://container/folder`, the same in every node's file. Assets that are on nodes already stay there.
+    pub store: Option<String>,
     /// Largest asset, bytes.
     pub bytes_max: u64,
     /// What one user may keep in all, bytes.
@@ -229,7 +241,27 @@ pub struct Assets {
 impl Default for Assets {
     fn default() -> Self {
         let unsent_seconds = 24 * 60 * 60;
-        Self { bytes_max: 256 << 20, quota_bytes: 2 << 30, unsent_seconds, sweep_seconds: 600 }
+        Self {
+            store: None,
+            bytes_max: 256 << 20,
+            quota_bytes: 2 << 30,
+            unsent_seconds,
+            sweep_seconds: 600,
+        }
+    }
+}
+
+/// Finding messages by their words. Nodes may disagree: each has an index of its own.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Search {
+    /// Keep an index, and answer `/v1/search`. The index is sealed like everything in the data folder.
+    pub enabled: bool,
+}
+
+impl Default for Search {
+    fn default() -> Self {
+        Self { enabled: true }
     }
 }
 
@@ -346,7 +378,8 @@ impl Config {
         }
         let others = self.storage.node_key.as_mut().into_iter().chain(self.auth.files());
         let others = others.chain(self.tls.authority_key.as_mut());
-        for file in others.chain(self.push.files()).chain(self.backup.files()) {
+        let others = others.chain(self.push.files()).chain(self.backup.files());
+        for file in others.chain(self.object_store.files()) {
             *file = base.join(&*file);
         }
     }
@@ -362,6 +395,9 @@ impl Config {
             (SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.storage.segment_bytes),
             format_args!("storage.segment_bytes: {SEGMENT_BYTES_MIN} to {SEGMENT_BYTES_MAX}"),
         )?;
+        if let Some(url) = &self.assets.store {
+            stores::check(url).map_err(|problem| format!("assets.store: {problem}"))?;
+        }
         require(self.assets.bytes_max > 0, "assets.bytes_max: at least 1")?;
         require(self.assets.unsent_seconds > 0, "assets.unsent_seconds: at least 1")?;
         require(self.assets.sweep_seconds > 0, "assets.sweep_seconds: at least 1")?;

@@ -7,10 +7,11 @@ use std::time::Duration;
 
 use cluster_config::{ClusterConfig, Command, Outcome};
 use raft::{GroupId, NodeId, Raft};
+use tokio::time::Instant;
 
 use crate::cluster::Configured;
 use crate::peers::Peers;
-use crate::router::{Post, RouteError};
+use crate::router::{PATIENCE, Post, RouteError};
 
 /// How long this node may take to apply what the leader of group 0 has accepted.
 const CATCH_UP: Duration = Duration::from_secs(2);
@@ -58,7 +59,7 @@ impl Council {
         command: &Command,
     ) -> Result<Outcome, RouteError> {
         let command = proto::cluster::encode_cluster_command(actor, command);
-        let outcome = self.post()?.submit(command).await?;
+        let outcome = self.post()?.submit(command, Instant::now() + PATIENCE).await?;
         let outcome = proto::cluster::decode_cluster_outcome(&outcome).map_err(|error| {
             tracing::error!(%error, "an outcome of group 0 could not be decoded");
             RouteError::Unknown
@@ -74,7 +75,7 @@ impl Council {
     /// # Errors
     /// [`RouteError`]: nobody confirmed in time.
     pub(crate) async fn linearize(&self) -> Result<(), RouteError> {
-        self.post()?.linearize().await
+        self.post()?.linearize(Instant::now() + PATIENCE).await
     }
 
     async fn wait_for(&self, epoch: u64) -> Result<(), RouteError> {

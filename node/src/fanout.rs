@@ -15,6 +15,7 @@ use chat::{Change, ConversationId, Floors, Seq, UserEvent, UserId};
 pub(crate) use delivery::Delivery;
 #[cfg(test)]
 pub(crate) use directory::HINTS_MAX;
+pub use directory::Mailboxes;
 pub(crate) use directory::{Directory, Lag, Mailbox};
 
 use crate::figures;

@@ -6,7 +6,7 @@
 use std::sync::LazyLock;
 
 use chat::Outcome;
-use metrics::{Counter, Histogram, counter, histogram};
+use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 use crate::router::RouteError;
 use crate::session::NoOutcome;
@@ -32,6 +32,11 @@ pub(crate) static ASSET_BYTES_KEPT: LazyLock<Counter> =
 /// Bytes of assets handed to clients and nodes.
 pub(crate) static ASSET_BYTES_READ: LazyLock<Counter> =
     LazyLock::new(|| counter!("synod_asset_bytes_read_total"));
+
+/// Documents of the index: messages, and one for each conversation.
+pub(crate) static INDEXED: LazyLock<Gauge> = LazyLock::new(|| gauge!("synod_search_documents"));
+/// For how long something has been waiting to be found.
+pub(crate) static INDEX_LAG: LazyLock<Gauge> = LazyLock::new(|| gauge!("synod_search_lag_seconds"));
 
 static SENDS: LazyLock<[Counter; 9]> = LazyLock::new(|| {
     let words = [

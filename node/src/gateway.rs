@@ -26,6 +26,7 @@ pub(crate) mod problems;
 pub(crate) mod propose;
 mod pushes;
 mod retention;
+mod search;
 mod sessions;
 mod settings;
 pub(crate) mod tokens;
@@ -54,6 +55,8 @@ use crate::presence::{OtherNodes, Presence, Watches};
 use crate::push::{ApplicationKey, Kinds};
 use crate::resume::Recent;
 use crate::router;
+use crate::search::Search;
+use crate::trace::Trace;
 use crate::typing::TypingNews;
 
 /// What the client side of a node is built on.
@@ -80,6 +83,8 @@ pub(crate) struct Ports {
     pub(crate) watches: Watches,
     /// Which conversations had news lately.
     pub(crate) recent: Recent,
+    /// When messages passed here.
+    pub(crate) trace: Trace,
     /// Wall time.
     pub(crate) clock: Arc<dyn Clock>,
     /// Randomness.
@@ -88,6 +93,8 @@ pub(crate) struct Ports {
     pub(crate) kinds: Kinds,
     /// The cluster's name at push services.
     pub(crate) key: ApplicationKey,
+    /// What finds messages by their words, unless the file says that this node does not.
+    pub(crate) search: Option<Search>,
 }
 
 /// What gateway and sessions share.
@@ -107,10 +114,12 @@ pub(crate) struct Parts {
     pub(crate) others: Arc<dyn OtherNodes>,
     pub(crate) watches: Watches,
     pub(crate) recent: Recent,
+    pub(crate) trace: Trace,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) kinds: Kinds,
     pub(crate) key: ApplicationKey,
+    pub(crate) search: Option<Search>,
 }
 
 impl Parts {
@@ -128,10 +137,12 @@ impl Parts {
             others,
             watches,
             recent,
+            trace,
             clock,
             entropy,
             kinds,
             key,
+            search,
         } = ports;
         let presence = Presence::new(
             directory.clone(),
@@ -152,6 +163,7 @@ impl Parts {
             others,
             watches,
             recent,
+            trace,
             replica,
             assets,
             directory,
@@ -160,6 +172,7 @@ impl Parts {
             entropy,
             kinds,
             key,
+            search,
         }
     }
 }
@@ -235,6 +248,8 @@ fn routes() -> Vec<Route> {
         Route::get("/asset/{id}", assets::download, assets::DOWNLOAD),
         Route::get("/v1.0/asset/{id}", assets::download, assets::DOWNLOAD),
         Route::get("/v1/conversations", conversations::list, conversations::LIST),
+        Route::get("/v1/search", search::everywhere, search::EVERYWHERE),
+        Route::get("/v1/conversations/{conversation}/search", search::within, search::WITHIN),
         Route::get("/v1/presence/{user}", people::presence, people::PRESENCE),
         Route::post("/v1/push", pushes::add, pushes::ADD),
         Route::get("/v1/push", pushes::list, pushes::LIST),

@@ -4,14 +4,17 @@
 //! Law: nothing is decided here that `run` decides otherwise; what differs is only what a port is connected to. There is
 //! no listener, no certificate and no metric.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, OnceLock};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
+use std::sync::Arc;
 
 use axum::body::{Body, to_bytes};
 use axum::http::{Request, header};
 use bytes::Bytes;
-use chat::{ConversationId, DeviceId, Digest, Message, Outcome, Refusal, Seq, UserCommand, UserId};
-use cluster_config::{ClusterConfig, Command};
+use chat::{
+    ConversationId, Cursor, DeviceId, Digest, Message, Outcome, Refusal, Seq, UserCommand, UserId,
+};
+use cluster_config::{ClusterConfig, Command, Outcome as Decided};
 use futures::future::BoxFuture;
 use proto::keys;
 use raft::{GroupId, NodeId, Raft};
@@ -25,8 +28,8 @@ use transport::peer::PeerHandler;
 
 use crate::asset::Local;
 use crate::clock::{Clock, Entropy};
-use crate::cluster::Configured;
 use crate::config::Config;
+use crate::fanout::{Directory, Mailboxes};
 use crate::gateway::issuers::Issuers;
 use crate::gateway::tokens::Identity;
 use crate::gateway::{self, Parts};
@@ -36,7 +39,7 @@ use crate::plane::Plane;
 use crate::push::Outgoing;
 use crate::run::{self, Error, Running};
 use crate::session::Sessions;
-use crate::shard::Reader;
+use crate::shard::{self, Reader};
 use crate::typing::TypingNews;
 
 /// Longest answer of [`Front::ask`]: a page of history.
@@ -60,6 +63,9 @@ pub struct Surroundings {
     pub plane: Arc<dyn Plane>,
     /// The way to servers that are not ours.
     pub outgoing: Arc<dyn Outgoing>,
+    /// Mailboxes of sessions; `None`: as in the product. With small ones, a session often has to find out by itself what
+    /// it missed.
+    pub mailboxes: Option<Mailboxes>,
 }
 
 /// A node that has been opened.
@@ -87,23 +93,33 @@ impl Host {
         surroundings: Surroundings,
         stop: CancellationToken,
     ) -> Result<Self, Error> {
-        let Surroundings { journal, tables, blobs, raft, clock, entropy, plane, outgoing } =
-            surroundings;
+        let Surroundings {
+            journal,
+            tables,
+            blobs,
+            raft,
+            clock,
+            entropy,
+            plane,
+            outgoing,
+            mailboxes,
+        } = surroundings;
         blobs.sweep()?;
         let peers = Peers::default();
         let wall = Arc::new(WallClock(Arc::clone(&clock)));
         let raft = Raft::open(raft, journal, Arc::new(peers.clone()), wall)?;
-        let node = run::node(&config, &raft, &peers);
-        let view = HostView {
-            raft: raft.clone(),
-            reader: Reader::new(Arc::clone(&tables)),
-            tables,
-            cluster: Arc::clone(&node.cluster),
-        };
+        let mut node = run::node(&config, &raft, &peers);
+        if let Some(mailboxes) = mailboxes {
+            node.directory = Directory::with(mailboxes);
+        }
+        let view =
+            HostView { raft: raft.clone(), reader: Reader::new(Arc::clone(&tables)), tables };
         let mut running = Running {
             node,
             tables: Arc::clone(&view.tables),
             assets: Local::new(blobs),
+            // The engine of the index has threads and files of its own, which no seed would move.
+            search: None,
             uploads: Arc::default(),
             tasks: JoinSet::new(),
             stop,
@@ -111,9 +127,11 @@ impl Host {
             entropy,
             outgoing,
             services: Arc::default(),
+            leaving: Arc::default(),
             identity: identity::print(&config.node.to_be_bytes()),
             known: Vec::new(),
             config,
+            unspoken: Arc::default(),
         };
         running.connect(plane);
         Ok(Self { running, raft, view })
@@ -145,7 +163,7 @@ impl Host {
                 Err(error) => return error,
             };
             let (parts, sessions) =
-                self.running.front(router, council.configured(), Issuers::default());
+                self.running.front(router, council.configured(), Issuers::default(), None);
             ready(Front { parts, sessions });
             std::future::pending().await
         };
@@ -164,6 +182,8 @@ pub struct GroupView {
     pub group: u32,
     /// This node leads it.
     pub leads: bool,
+    /// Who leads it, as far as this node knows.
+    pub leader: Option<u64>,
     /// Its term here.
     pub term: u64,
     /// The last index in the log here.
@@ -182,7 +202,6 @@ pub struct HostView {
     raft: Raft,
     tables: Arc<dyn Tables>,
     reader: Reader,
-    cluster: Arc<OnceLock<Configured>>,
 }
 
 impl HostView {
@@ -196,6 +215,7 @@ impl HostView {
                 GroupView {
                     group: group.id().0,
                     leads: status.is_leader,
+                    leader: status.leader.map(|leader| leader.0),
                     term: status.term,
                     last: status.last_index,
                     applied: status.applied_index,
@@ -217,7 +237,7 @@ impl HostView {
     }
 
     /// Proposes a command to group 0, which this node must lead.
-    pub fn decide(&self, command: &Command) -> BoxFuture<'static, Option<cluster_config::Outcome>> {
+    pub fn decide(&self, command: &Command) -> BoxFuture<'static, Option<Decided>> {
         let group = self.raft.group(GroupId::CLUSTER);
         let command = proto::cluster::encode_cluster_command("host", command);
         Box::pin(async move {
@@ -254,6 +274,17 @@ impl HostView {
         Ok(found.into_iter().flat_map(|found| found.members.into_keys()).collect())
     }
 
+    /// How far each device has got in a conversation, as applied here.
+    ///
+    /// # Errors
+    /// When the tables cannot be read.
+    pub fn cursors(
+        &self,
+        id: ConversationId,
+    ) -> Result<BTreeMap<DeviceId, Cursor>, store::StoreError> {
+        Ok(self.reader.conversation(id)?.map(|found| found.cursors).unwrap_or_default())
+    }
+
     /// The conversations in a user's list, as applied here.
     ///
     /// # Errors
@@ -267,17 +298,31 @@ impl HostView {
     /// # Errors
     /// When the tables cannot be read.
     pub fn rows_of(&self, group: u32) -> Result<Vec<(Bytes, Bytes)>, store::StoreError> {
-        let cluster = self.cluster.get().and_then(|configured| configured.borrow().clone());
-        let Some(shard) = cluster.and_then(|map| map.shards.get(&GroupId(group)).cloned()) else {
-            return Ok(Vec::new());
-        };
-        let range = keys::slot_range(shard.slots.start, shard.slots.end);
+        // As its state here says: the map may show another moment.
+        let row = self.tables.get(&keys::applied(GroupId(group)))?;
+        let in_force = row.and_then(|row| shard::slots_in_force(&row).ok().flatten());
+        let Some(slots) = in_force else { return Ok(Vec::new()) };
+        let range = keys::slot_range(slots.start, slots.end);
         let mut view = self.tables.view(KeyRange::new(range.start, range.end))?;
         let mut rows = Vec::new();
         while let Some(row) = view.next()? {
             rows.push(row);
         }
         Ok(rows)
+    }
+
+    /// Has group 0, which this node must lead, split a shard in half; `number` chooses which, and which half is to be the new
+    /// one. `None`: this node does not lead it.
+    pub fn halve(&self, number: u64) -> Option<BoxFuture<'static, Option<Decided>>> {
+        let leads = self.raft.group(GroupId::CLUSTER)?.status().is_leader;
+        let config = leads.then(|| self.cluster().ok().flatten()).flatten()?;
+        let at = usize::try_from(number >> 1).unwrap_or(0) % config.shards.len();
+        let (group, shard) = config.shards.iter().nth(at)?;
+        let Range { start, end } = shard.slots;
+        let middle = start + (end - start) / 2;
+        let slots = if number & 1 == 0 { start..middle } else { middle..end };
+        let command = Command::SplitShard { group: *group, slots, if_epoch: config.epoch };
+        Some(self.decide(&command))
     }
 
     /// Hands a group over.

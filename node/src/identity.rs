@@ -5,8 +5,10 @@
 //! such folder; they too are known by a key from their first start on (`disk_key`).
 
 mod advertised;
+mod certificates;
 mod founding;
 mod joining;
+mod keeper;
 mod token;
 
 use std::fs;
@@ -22,10 +24,12 @@ use transport::authority::{AuthorityError, NodeKey};
 use crate::clock::Entropy;
 use crate::config::{Config, Member};
 
+pub(crate) use certificates::{keep, of_authority, of_newcomer};
 pub(crate) use founding::{FIRST, Founding, draw_secret};
 pub use founding::{Founded, found};
 pub(crate) use joining::{Admitted, Asked};
 pub use joining::{Joined, join};
+pub(crate) use keeper::{Keeper, Shown, peer_identity};
 pub use token::{JOIN_TOKEN_TTL, JoinToken};
 
 const SCHEMA: &str = "synod/identity/v1";
@@ -99,6 +103,8 @@ pub(crate) struct Files {
     pub(crate) client_certificate: PathBuf,
     /// Chain for the peer plane.
     pub(crate) peer_certificate: PathBuf,
+    /// Which certificates these are, and until when.
+    held: PathBuf,
     /// The node's own key.
     pub(crate) key: PathBuf,
     /// What the cluster is founded with; gone once it is.
@@ -117,6 +123,7 @@ impl Files {
             authority: folder.join("ca.pem"),
             client_certificate: folder.join("client.pem"),
             peer_certificate: folder.join("peer.pem"),
+            held: folder.join("held.json"),
             key: folder.join("key.pem"),
             founding: folder.join("founding.json"),
             folder,

@@ -10,10 +10,12 @@
 mod asset;
 pub mod backup;
 mod boot;
+mod carrying;
 mod clock;
 mod cluster;
 pub mod config;
 mod council;
+mod damage;
 mod disk;
 #[doc(hidden)]
 pub mod doors;
@@ -25,25 +27,33 @@ mod hosted;
 pub mod identity;
 mod membership;
 mod notify;
+mod objects;
 mod operated;
 mod operations;
 mod peers;
 mod plane;
 mod presence;
 mod push;
+pub mod recover;
+mod reload;
 mod resume;
 mod retention;
 mod router;
 mod run;
+mod search;
 mod session;
 mod shard;
+mod trace;
 mod typing;
+mod upgrade;
 
 pub use clock::{Clock, Entropy, ManualClock, SeededEntropy, SystemClock, SystemEntropy};
+pub use fanout::Mailboxes;
 pub use hosted::{Front, GroupView, Host, HostView, Surroundings};
 pub use plane::Plane;
 pub use push::{NoOutgoing, Outgoing};
-pub use run::{Error, run};
+pub use reload::{Reload, ReloadError, Reloaded, SetLogs};
+pub use run::{Error, run, run_reloadable};
 
 /// Method and path of every call that this node answers over HTTP: of clients first, then of operators at the client
 /// plane, then of the operations port. `/chat` is the client plane's own. For tests and documents that must have an

@@ -9,6 +9,8 @@
 mod direct;
 pub(crate) mod explain;
 mod follow;
+mod raising;
+mod splitting;
 #[cfg(test)]
 mod tests;
 
@@ -22,6 +24,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::council::Council;
 use crate::peers::Peers;
+use crate::router::Owners;
+use crate::upgrade;
 
 /// How often is compared what is with what should be, when nothing says that it changed.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -37,13 +41,18 @@ pub(crate) struct Membership {
     pub(crate) peers: Peers,
     /// The map, and the way to change it.
     pub(crate) council: Council,
+    /// Who owns which slots.
+    pub(crate) owners: Owners,
 }
 
-/// How a group begins here, where it has no log yet. Only those who founded it may found it, and only while nobody else
+/// How a group begins here, where it has no log yet. One that is not in the map was split off another just now. Only those who founded it may found it, and only while nobody else
 /// has come to vote: what they write as their first entry must be the same everywhere.
 pub(crate) fn founding(cluster: &ClusterConfig, group: GroupId, node: NodeId) -> Founding {
-    let shard = cluster.shards.get(&group);
-    match shard.filter(|shard| shard.moves == 0 && shard.replicas.contains(&node)) {
+    let Some(shard) = cluster.shards.get(&group) else { return Founding::Split };
+    if shard.parent.is_some() {
+        return Founding::Split;
+    }
+    match Some(shard).filter(|shard| shard.moves == 0 && shard.replicas.contains(&node)) {
         Some(shard) => Founding::Members(shard.replicas.iter().copied().collect()),
         None => Founding::Join,
     }
@@ -77,10 +86,10 @@ pub(crate) fn is_removed(config: &ClusterConfig, node: NodeId) -> bool {
 }
 
 impl Membership {
-    /// Begins all tasks of this room. `stop` is used when this node turns out to be removed.
-    pub(crate) fn begin(self, tasks: &mut JoinSet<()>, stop: &CancellationToken) {
-        let all = self.raft.groups().into_iter().filter_map(|id| self.raft.group(id));
-        for group in all {
+    /// Begins all tasks of this room but those of the shards, which begin with their groups. `founded`: this process founded
+    /// the cluster. `stop` is used when this node turns out to be removed.
+    pub(crate) fn begin(self, tasks: &mut JoinSet<()>, founded: bool, stop: &CancellationToken) {
+        if let Some(group) = self.raft.group(GroupId::CLUSTER) {
             let (this, stop) = (self.clone(), stop.clone());
             tasks.spawn(async move {
                 stop.run_until_cancelled(this.follow(group)).await;
@@ -89,6 +98,15 @@ impl Membership {
         let (this, end) = (self.clone(), stop.clone());
         tasks.spawn(async move {
             end.run_until_cancelled(this.direct()).await;
+        });
+        let (this, end) = (self.clone(), stop.clone());
+        let grace = if founded { Duration::ZERO } else { raising::GRACE };
+        tasks.spawn(async move {
+            end.run_until_cancelled(this.raise(grace)).await;
+        });
+        let (rehearsal, end) = (upgrade::rehearse(self.clone()), stop.clone());
+        tasks.spawn(async move {
+            end.run_until_cancelled(rehearsal).await;
         });
         let stop = stop.clone();
         tasks.spawn(async move {

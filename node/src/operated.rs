@@ -12,13 +12,16 @@ use raft::{NodeId, Raft};
 use crate::backup::Backups;
 use crate::clock::{Clock as _, SystemClock};
 use crate::cluster::Configured;
+use crate::damage::Damages;
 use crate::fanout::{Directory, Typing};
 use crate::operations::{Operated, PeerStatus, Role, ShardStatus};
 use crate::peers::Peers;
 use crate::presence::{OtherNodes, Watches};
 use crate::push::{DeadLetters, Hints};
+use crate::reload::Reload;
 use crate::resume::Recent;
 use crate::retention::Known;
+use crate::trace::Trace;
 
 /// The running node as its ports see it. Complete before the cluster is known: the port serves from the first moment.
 #[derive(Clone)]
@@ -49,6 +52,12 @@ pub(crate) struct Node {
     pub(crate) letters: Arc<OnceLock<DeadLetters>>,
     /// The backups that are made here; set once the cluster is known.
     pub(crate) backups: Arc<OnceLock<Backups>>,
+    /// The file that this node was started with.
+    pub(crate) reload: Option<Arc<Reload>>,
+    /// What was found damaged here.
+    pub(crate) damages: Damages,
+    /// When messages passed here.
+    pub(crate) trace: Trace,
 }
 
 impl Operated for Node {
@@ -62,6 +71,10 @@ impl Operated for Node {
 
     fn cluster(&self) -> String {
         self.map().map_or_else(String::new, |config| config.cluster.to_string())
+    }
+
+    fn level(&self) -> Option<u32> {
+        self.map().map(|config| config.level().0)
     }
 
     fn groups_expected(&self) -> Option<usize> {
@@ -104,6 +117,10 @@ impl Operated for Node {
         self.directory.sessions()
     }
 
+    fn damaged(&self) -> Vec<String> {
+        self.damages.told()
+    }
+
     fn cut(&self, nodes: BTreeSet<u64>) -> Option<()> {
         self.faults.then(|| self.peers.cut(nodes))
     }
@@ -124,6 +141,10 @@ impl Operated for Node {
         self.letters.get().cloned()
     }
 
+    fn reload(&self) -> Option<Arc<Reload>> {
+        self.reload.clone()
+    }
+
     fn backups(&self) -> Option<Backups> {
         self.backups.get().cloned()
     }
@@ -133,6 +154,11 @@ impl Node {
     /// The cluster as it is now, as far as this node knows.
     fn map(&self) -> Option<Arc<ClusterConfig>> {
         self.cluster.get()?.borrow().clone()
+    }
+
+    /// Whether a client could go anywhere else now.
+    pub(crate) fn has_others(&self) -> bool {
+        self.others().into_iter().any(|node| self.peers.alive(node))
     }
 
     fn others(&self) -> Vec<u64> {

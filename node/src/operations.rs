@@ -4,6 +4,7 @@
 //! and has applied), `/status` (what this node thinks the cluster is) and, where the node's file allows it,
 //! `GET /deadletters` lists what could not be told to users who were away, of the shards that this node leads, and
 //! `POST /deadletters/{id}/retry` tells one once more. `POST /fault` cuts this node off from others for demonstrations and tests.
+//! `POST /reload` reads the node's file again.
 //! `POST /backup` begins a backup on this node and `GET /backups` lists those in its folder.
 //! Nothing here is reachable from the client plane, and nothing here names a user.
 
@@ -11,6 +12,7 @@ mod backups;
 mod letters;
 mod metrics;
 mod process;
+mod reloading;
 mod sampled;
 
 use std::collections::BTreeSet;
@@ -28,6 +30,7 @@ pub(crate) use metrics::{Metrics, upkeep};
 
 use crate::backup::Backups;
 use crate::push::DeadLetters;
+use crate::reload::Reload;
 
 /// What this node knows about one of its shards.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -77,6 +80,10 @@ pub(crate) trait Operated: Send + Sync + 'static {
     fn now_ms(&self) -> u64;
     /// The cluster's name.
     fn cluster(&self) -> String;
+    /// The cluster's feature level; `None` until the shard map is known.
+    fn level(&self) -> Option<u32> {
+        None
+    }
     /// How many groups this node should run; `None` until the shard map is known.
     fn groups_expected(&self) -> Option<usize>;
     /// The groups that run here.
@@ -85,6 +92,10 @@ pub(crate) trait Operated: Send + Sync + 'static {
     fn peers(&self) -> Vec<PeerStatus>;
     /// Links that are open here now.
     fn links(&self) -> usize;
+    /// What was found damaged on this node's disk, a sentence for each place.
+    fn damaged(&self) -> Vec<String> {
+        Vec::new()
+    }
     /// Cuts this node off from `nodes`, both ways; an empty set heals. `None` when faults are not enabled.
     fn cut(&self, nodes: BTreeSet<u64>) -> Option<()>;
     /// When the certificates of this node run out: which, and seconds since 1970.
@@ -93,6 +104,10 @@ pub(crate) trait Operated: Send + Sync + 'static {
     fn journal(&self) -> store::JournalStats;
     /// What could not be told to users who were away; `None` until the node serves clients.
     fn letters(&self) -> Option<DeadLetters>;
+    /// The node's file; `None` when it was not started with one.
+    fn reload(&self) -> Option<Arc<Reload>> {
+        None
+    }
     /// The backups that are made here; `None` until the cluster is known.
     fn backups(&self) -> Option<Backups>;
 }
@@ -106,13 +121,14 @@ struct Port {
 }
 
 /// Every call of the operations port: method, path, handler. The only place where they are named.
-fn routes() -> [(&'static str, &'static str, MethodRouter<Port>); 9] {
+fn routes() -> [(&'static str, &'static str, MethodRouter<Port>); 10] {
     [
         ("GET", "/metrics", get(scrape)),
         ("GET", "/livez", get(|| async { "alive\n" })),
         ("GET", "/readyz", get(readyz)),
         ("GET", "/status", get(status)),
         ("POST", "/fault", post(fault)),
+        ("POST", "/reload", post(reloading::reload)),
         ("GET", "/backups", get(backups::list)),
         ("POST", "/backup", post(backups::begin)),
         ("GET", "/deadletters", get(letters::list)),
@@ -179,9 +195,11 @@ pub(crate) fn status_of(node: &dyn Operated) -> serde_json::Value {
         "cluster": node.cluster(),
         "node": node.node(),
         "links": node.links(),
+        "level": node.level(),
         "now_ms": node.now_ms(),
         "nodes": node.peers(),
         "shards": node.shards(),
+        "damaged": node.damaged(),
     })
 }
 

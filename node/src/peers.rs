@@ -8,6 +8,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
+use cluster_config::{FeatureLevel, RELEASE_BYTES_MAX};
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt as _};
 use prost::Message as _;
@@ -18,14 +19,16 @@ use proto::peer::{
 };
 use raft::{GroupId, Network, NetworkError, NodeId, ProposeError, Raft};
 use tokio_util::sync::CancellationToken;
-use transport::peer::{Lane, PeerError, PeerHandler};
+use transport::peer::{DiskState, Lane, PeerError, PeerHandler};
 
 use crate::asset::{Local, WeakAssets};
 use crate::cluster::Configured;
 use crate::fanout::Typing;
+use crate::membership::is_removed;
 use crate::plane::Plane;
 use crate::presence::LocalPresence;
 use crate::typing::TypingNews;
+use crate::upgrade::Spoken;
 
 /// How long a forwarded command may take: as long as its leader may hold it, plus the way.
 const FORWARD_DEADLINE: Duration = Duration::from_millis(3500);
@@ -64,13 +67,13 @@ impl Peers {
             if let (Some(config), Some(plane)) = (config, self.plane.get()) {
                 let others = config.nodes.iter().filter(|(id, _)| **id != own);
                 let others: BTreeMap<_, _> = others.map(|(id, node)| (id.0, node)).collect();
-                for gone in known.iter().filter(|node| !others.contains_key(node)) {
-                    plane.remove_peer(*gone);
-                }
+                // Whoever reads an old map must not turn away those who came later: one of them may lead, and send the rest.
+                let gone = known.extract_if(.., |node| is_removed(&config, NodeId(*node)));
+                gone.for_each(|node| plane.remove_peer(node));
                 for (node, at) in &others {
                     plane.add_peer(*node, at.addresses.peer.clone());
                 }
-                known = others.into_keys().collect();
+                known.extend(others.into_keys());
             }
             if !matches!(stop.run_until_cancelled(configured.changed()).await, Some(Ok(()))) {
                 return;
@@ -81,6 +84,19 @@ impl Peers {
     /// Whether `node` was heard lately.
     pub(crate) fn alive(&self, node: u64) -> bool {
         self.plane.get().is_some_and(|plane| plane.alive(node))
+    }
+
+    /// What `node` says of its disk.
+    pub(crate) fn disk(&self, node: u64) -> DiskState {
+        self.plane.get().map(|plane| plane.disk(node)).unwrap_or_default()
+    }
+
+    /// Shows and trusts what this identity says from the next handshake on.
+    pub(crate) fn renew(
+        &self,
+        identity: &transport::peer::Identity,
+    ) -> Result<(), transport::peer::Error> {
+        self.plane.get().map_or(Ok(()), |plane| plane.renew(identity))
     }
 
     /// Cuts this node off from `nodes`, both ways; an empty set heals.
@@ -155,12 +171,27 @@ impl Peers {
 impl Peers {
     /// Asks `node` whether group 0 has begun to decide there. `None` when it does not answer in time.
     pub(crate) async fn founded(&self, node: u64) -> Option<bool> {
+        self.beginning(node).await.map(|answer| answer.founded)
+    }
+
+    /// Asks `node` what it speaks. `None` when it does not answer in time.
+    pub(crate) async fn spoken(&self, node: u64) -> Option<Spoken> {
+        let answer = self.beginning(node).await?;
+        // Whoever leaves it out is of a release that had but one.
+        let level = |said: u32| FeatureLevel(said.max(FeatureLevel::FIRST.0));
+        let (min, max) = (level(answer.speaks_min), level(answer.speaks_max));
+        let fits = answer.release.len() <= RELEASE_BYTES_MAX;
+        let release = if fits { answer.release } else { String::new() };
+        Some(Spoken { min, max, release })
+    }
+
+    async fn beginning(&self, node: u64) -> Option<peer::FoundedAnswer> {
         let plane = self.plane.get()?;
         let request = forward_request::Request::Founded(peer::FoundedQuery {});
         let request = ForwardRequest { request: Some(request) }.encode_to_vec().into();
         let call = plane.call(node, Lane::Forward, request, PRESENCE_DEADLINE);
         match ForwardResponse::decode(call.await.ok()?).ok()?.response? {
-            forward_response::Response::Founded(answer) => Some(answer.founded),
+            forward_response::Response::Founded(answer) => Some(answer),
             _ => None,
         }
     }
@@ -307,6 +338,10 @@ impl Network for Peers {
     fn alive(&self, node: NodeId) -> bool {
         Peers::alive(self, node.0)
     }
+
+    fn slow(&self, node: NodeId) -> bool {
+        self.disk(node.0).slow
+    }
 }
 
 fn network_error(error: PeerError) -> NetworkError {
@@ -434,13 +469,18 @@ impl Callee {
             }
             forward_request::Request::Founded(_) => {
                 let founded = self.raft.has_begun(GroupId::CLUSTER);
-                let answer = forward_response::Response::Founded(peer::FoundedAnswer { founded });
+                let answer = forward_response::Response::Founded(founded_answer(founded));
                 Box::pin(async move { Ok(respond(answer)) })
             }
             // A peer may not break this node: the switch is on the operations port.
             forward_request::Request::Fault(_) => Box::pin(async { Err("not_allowed".to_owned()) }),
         }
     }
+}
+
+fn founded_answer(founded: bool) -> peer::FoundedAnswer {
+    let Spoken { min, max, release } = Spoken::here();
+    peer::FoundedAnswer { founded, speaks_min: min.0, speaks_max: max.0, release }
 }
 
 fn typing_of(typing: &peer::Typing) -> Option<Typing> {

@@ -3,6 +3,7 @@
 //! The router never decides and never retries what may have happened: a command that certainly was not proposed is
 //! offered again while its deadline lasts; anything else is answered `Unknown`, and the same command may be repeated.
 
+mod owners;
 mod post;
 mod replicated;
 
@@ -14,7 +15,8 @@ use chat::Outcome;
 use futures::future::BoxFuture;
 use thiserror::Error;
 
-pub(crate) use post::Post;
+pub(crate) use owners::Owners;
+pub(crate) use post::{PATIENCE, Post};
 pub(crate) use replicated::Replicated;
 
 /// How a command ended that could not be answered with an outcome.

@@ -8,11 +8,12 @@ mod serve;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use cluster_config::{ClusterConfig, Command, Fingerprint, NodeState};
+use cluster_config::{ClusterConfig, Command, Fingerprint, NodeState, Unspoken};
 use raft::{Fatal, NodeId, Raft};
 use store::StoreError;
 use store::tables::Tables;
 use thiserror::Error;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use transport::outgoing;
@@ -21,28 +22,42 @@ use transport::peer::{self, PeerPlane};
 use crate::asset::{Local, WeakAssets};
 use crate::backup::{self, Backups};
 use crate::boot;
+use crate::carrying::Carrying;
 use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::cluster::Configured;
 use crate::config::{Config, Push};
 use crate::council::Council;
+use crate::damage::Damages;
 use crate::disk;
 use crate::fanout::{Directory, Fanout};
 use crate::identity::{self, IdentityError, KnownPeer};
-use crate::membership::{Membership, founding};
+use crate::membership::Membership;
 use crate::operated::Node;
 use crate::operations::{self, Metrics};
 use crate::peers::{Callee, Peers};
-use crate::plane::Plane;
+use crate::plane::{Plane, say_disk};
 use crate::presence::{Departures, Watches};
 use crate::push::{Apns, Fcm, Hints, Outgoing, Overheard, Services};
+use crate::reload::Reload;
 use crate::resume::{Noted, Recent};
 use crate::retention::{Heard, Known};
-use crate::router::{Replicated, Router};
-use crate::shard::{Outbox, ShardMachine};
+use crate::router::{Owners, Replicated, Router};
+use crate::search::{Fed, IndexError, Search};
+use crate::shard::Publish;
+use crate::trace::{Trace, Traced};
 use crate::typing::TypingNews;
+use crate::upgrade;
 
 /// How long the tasks of a node may take to end once it stops; then they are dropped.
 const STOP_WITHIN: Duration = Duration::from_secs(5);
+
+/// Over how much time the links of a stopping node go elsewhere.
+pub(crate) const STOP_OVER: Duration = Duration::from_secs(1);
+/// How long a stopping node waits for its leaderships and links to have gone.
+const LEAVE_WITHIN: Duration = Duration::from_secs(2);
+/// How often it looks who is still there.
+const LOOK_WHO_IS_THERE: Duration = Duration::from_millis(20);
+const _: () = assert!(STOP_OVER.as_millis() < LEAVE_WITHIN.as_millis());
 
 /// How long until a node that was let in says again that it is ready.
 const ANNOUNCE_AGAIN: Duration = Duration::from_millis(500);
@@ -64,9 +79,15 @@ pub enum Error {
     /// The node is not who it should be.
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    /// The cluster is at a feature level that this program does not speak.
+    #[error(transparent)]
+    Unspoken(#[from] Unspoken),
     /// The data folder cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What finds messages by their words could not start.
+    #[error("cannot keep an index: {0}")]
+    Index(String),
     /// The peer plane could not start.
     #[error(transparent)]
     Peer(#[from] peer::Error),
@@ -92,17 +113,37 @@ pub enum Error {
     Fatal(#[from] Fatal),
 }
 
+impl From<IndexError> for Error {
+    fn from(error: IndexError) -> Self {
+        Self::Index(error.to_string())
+    }
+}
+
 /// Runs the node of `config` until `stop` is cancelled or something fatal happens.
 ///
 /// # Errors
 /// When the node cannot start, or had to stop by itself; the reason says what to do.
-pub async fn run(mut config: Config, stop: CancellationToken) -> Result<(), Error> {
+pub async fn run(config: Config, stop: CancellationToken) -> Result<(), Error> {
+    run_reloadable(config, None, stop).await
+}
+
+/// As [`run`], of a node whose file may be read again.
+///
+/// # Errors
+/// As [`run`].
+pub async fn run_reloadable(
+    mut config: Config,
+    reload: Option<Arc<Reload>>,
+    stop: CancellationToken,
+) -> Result<(), Error> {
     // Before anything counts.
     let metrics = Metrics::install();
     let known = identity::adopt(&mut config)?;
     let outgoing = Arc::new(outgoing(&config.push).await?);
     let services = Arc::new(services(&config.push).await?);
     let opened = disk::open(&config)?;
+    upgrade::must_read(&*opened.tables)?;
+    keep_certificates(&config, &*opened.tables)?;
     let identity = identity::fingerprint(&config, &SystemEntropy)?;
     let peers = Peers::default();
     let raft = Raft::open(
@@ -111,19 +152,27 @@ pub async fn run(mut config: Config, stop: CancellationToken) -> Result<(), Erro
         Arc::new(peers.clone()),
         Arc::new(SystemClock),
     )?;
+    let search = match config.search.enabled {
+        true => Some(Search::open(opened.index, Arc::new(SystemClock))?),
+        false => None,
+    };
+    raft.know(known.iter().map(|peer| NodeId(peer.node)));
     let mut running = Running {
-        node: node(&config, &raft, &peers),
+        node: Node { reload, ..node(&config, &raft, &peers) },
         tables: opened.tables,
         assets: Local::new(opened.blobs),
+        search,
         uploads: Arc::default(),
         tasks: JoinSet::new(),
-        stop: stop.child_token(),
+        stop: CancellationToken::new(),
         clock: Arc::new(SystemClock),
         entropy: Arc::new(SystemEntropy),
         outgoing,
         services,
+        leaving: Arc::default(),
         identity,
         known,
+        unspoken: Arc::default(),
         config,
     };
     let ended = tokio::select! {
@@ -131,10 +180,28 @@ pub async fn run(mut config: Config, stop: CancellationToken) -> Result<(), Erro
         fatal = raft.stopped() => Err(Error::Fatal(fatal)),
         () = stop.cancelled() => Ok(()),
     };
+    // Whichever of the two was first to fail, this is why.
+    let ended = ended.map_err(|error| match running.unspoken.get() {
+        Some(unspoken) => Error::Unspoken(unspoken.clone()),
+        None => error,
+    });
+    if ended.is_ok() {
+        running.leave().await;
+    }
     running.end().await;
     raft.shutdown().await;
     opened.journal.close();
     ended
+}
+
+/// Renews what ran out, or nearly, while this node was down: with certificates that are not good any more it would reach
+/// nobody who could give it others.
+fn keep_certificates(config: &Config, tables: &dyn Tables) -> Result<(), Error> {
+    let Some(row) = tables.get(&proto::keys::cluster_config())? else { return Ok(()) };
+    let cluster = proto::cluster::decode_cluster_config(&row)
+        .map_err(|error| Fatal::new(format!("group 0: {error}")))?;
+    identity::keep(config, &cluster, SystemClock.now().0)?;
+    Ok(())
 }
 
 /// The client for servers that are not ours.
@@ -188,6 +255,9 @@ pub(crate) fn node(config: &Config, raft: &Raft, peers: &Peers) -> Node {
         recent: Recent::default(),
         letters: Arc::new(OnceLock::new()),
         backups: Arc::new(OnceLock::new()),
+        reload: None,
+        damages: Damages::default(),
+        trace: Trace::default(),
     }
 }
 
@@ -197,6 +267,8 @@ pub(crate) struct Running {
     pub(crate) node: Node,
     pub(crate) tables: Arc<dyn Tables>,
     pub(crate) assets: Local,
+    /// Unless the file says that this node does not search.
+    pub(crate) search: Option<Search>,
     /// Set once clients are served.
     pub(crate) uploads: Arc<OnceLock<WeakAssets>>,
     pub(crate) tasks: JoinSet<()>,
@@ -205,16 +277,23 @@ pub(crate) struct Running {
     pub(crate) entropy: Arc<dyn Entropy>,
     pub(crate) outgoing: Arc<dyn Outgoing>,
     pub(crate) services: Arc<Services>,
+    /// Over how much time the links here shall go elsewhere; `None` while they may stay.
+    pub(crate) leaving: Arc<watch::Sender<Option<Duration>>>,
     /// By which key this node is known.
     pub(crate) identity: Fingerprint,
     /// Whom it asks before it has the cluster's map.
     pub(crate) known: Vec<KnownPeer>,
+    /// Set when this program turns out to be too old for the cluster.
+    pub(crate) unspoken: Arc<OnceLock<Unspoken>>,
 }
 
 impl Running {
     /// Joins the cluster, starts what this node carries, serves. Returns only with an error.
     async fn serve(&mut self, metrics: Metrics) -> Result<(), Error> {
         self.tasks.spawn(operations::upkeep(metrics.clone(), self.stop.clone()));
+        let told = disk::tell_aside(self.config.data.clone(), self.node.damages.clone());
+        let stop = self.stop.clone();
+        self.tasks.spawn(async move { stop.run_until_cancelled(told).await.unwrap_or_default() });
         self.listen_for_operators(metrics).await?;
         self.listen_for_peers().await?;
         let (router, council) = self.join().await?;
@@ -222,7 +301,7 @@ impl Running {
         self.listen_for_clients(router, council).await
     }
 
-    /// Makes backups when it is time, or somebody asks, and looks at every row once a day.
+    /// Makes backups when it is time, or somebody asks, and looks at what lies on the disk.
     fn back_up(&mut self, configured: Configured) {
         let backups = Backups::new(backup::Ports {
             config: self.config.clone(),
@@ -234,38 +313,54 @@ impl Running {
         });
         assert!(self.node.backups.set(backups.clone()).is_ok(), "a node joins once");
         let (stop, tables) = (self.stop.clone(), Arc::clone(&self.tables));
+        let Node { raft, damages, .. } = self.node.clone();
         self.tasks.spawn(async move {
-            let both = futures::future::join(backups.schedule(), backup::scrub(tables));
-            stop.run_until_cancelled(both).await;
+            let rows = backup::scrub(tables, damages.clone());
+            let records = backup::scrub_journal(raft, damages);
+            let all = futures::future::join3(backups.schedule(), rows, records);
+            stop.run_until_cancelled(all).await;
         });
     }
 
     /// Joins the cluster and starts what this node carries.
     pub(crate) async fn join(&mut self) -> Result<(Router, Council), Error> {
-        let tables = Arc::clone(&self.tables);
+        let disk = (Arc::clone(&self.tables), Arc::clone(&self.unspoken));
         let surroundings = (&*self.clock, &*self.entropy);
         let Node { raft, peers, id, .. } = self.node.clone();
-        let (cluster, configured) =
-            boot::form(&self.config, (&raft, &peers), tables, self.identity, surroundings).await?;
+        let boot::Formed { cluster, configured, founded } =
+            boot::form(&self.config, (&raft, &peers), disk, self.identity, surroundings).await?;
         let council = Council::new(id, raft, peers.clone(), configured.clone());
         let known = self.known.iter().map(|peer| peer.node).collect();
         self.tasks.spawn(peers.follow(id, known, configured, self.stop.clone()));
         boot::introduce(&council, id, self.identity).await?;
         // Readiness counts the groups of the shard map from here on.
         assert!(self.node.cluster.set(council.configured()).is_ok(), "a node joins once");
-        let router = self.router(&cluster);
-        self.start_shards(&cluster, &router).await?;
+        let owners = Owners::default();
+        owners.learn(&cluster);
+        let router = self.router(&owners);
         let Node { id: node, raft, peers, .. } = self.node.clone();
-        let membership = Membership { node, raft, peers, council: council.clone() };
-        membership.begin(&mut self.tasks, &self.stop);
+        let membership =
+            Membership { node, raft, peers, council: council.clone(), owners: owners.clone() };
+        let carrying = Carrying {
+            raft: self.node.raft.clone(),
+            tables: Arc::clone(&self.tables),
+            publish: self.publish(),
+            router: router.clone(),
+            owners,
+            membership: membership.clone(),
+            stop: self.stop.clone(),
+        };
+        let mut groups = JoinSet::new();
+        carrying.start(&mut groups).await?;
+        self.tasks.spawn(carrying.run(groups));
+        membership.begin(&mut self.tasks, founded, &self.stop);
         self.tasks.spawn(announce(council.clone(), id, self.stop.clone()));
         Ok((router, council))
     }
 
-    fn router(&self, cluster: &ClusterConfig) -> Router {
-        let replicated =
-            Replicated::new(self.node.id, self.node.raft.clone(), self.node.peers.clone(), cluster);
-        Router::new(Arc::new(replicated))
+    fn router(&self, owners: &Owners) -> Router {
+        let Node { id, raft, peers, .. } = self.node.clone();
+        Router::new(Arc::new(Replicated::new(id, raft, peers, owners.clone())))
     }
 
     async fn listen_for_operators(&mut self, metrics: Metrics) -> Result<(), Error> {
@@ -286,12 +381,7 @@ impl Running {
     }
 
     async fn listen_for_peers(&mut self) -> Result<(), Error> {
-        let tls = &self.config.tls;
-        let identity = peer::Identity::from_pem(
-            &read(&tls.peer_certificate).await?,
-            &read(&tls.peer_key).await?,
-            &read(&tls.authority).await?,
-        )?;
+        let identity = identity::peer_identity(&self.config.tls)?;
         let known = self.known.iter();
         let config = peer::Config {
             node: self.config.node,
@@ -317,36 +407,38 @@ impl Running {
     /// Goes through `plane` to the others from now on.
     pub(crate) fn connect(&mut self, plane: Arc<dyn Plane>) {
         let (raft, stop) = (self.node.raft.clone(), self.stop.clone());
+        self.tasks.spawn(say_disk(Arc::clone(&plane), raft.clone(), stop.clone()));
         self.tasks.spawn(watch_peers(Arc::clone(&plane), raft, stop));
         self.node.peers.connect(plane);
     }
 
-    /// Starts every shard's group: as a voter where the map says so, else as an observer.
-    async fn start_shards(
-        &mut self,
-        cluster: &ClusterConfig,
-        router: &Router,
-    ) -> Result<(), Error> {
+    /// Where the events of all shards go.
+    fn publish(&self) -> Arc<dyn Publish> {
         let fanout = Fanout::new(self.node.directory.clone());
         let fanout = Heard::new(fanout, self.node.retained.clone());
         let fanout = Departures::new(fanout, self.node.watches.clone());
         let fanout = Overheard::new(fanout, self.node.hints.clone());
-        let publish = Arc::new(Noted::new(fanout, self.node.recent.clone()));
-        for (id, shard) in &cluster.shards {
-            let outbox = Outbox::new(*id, Arc::clone(&self.tables), router.clone());
-            let machine = ShardMachine::open(
-                *id,
-                shard.slots.clone(),
-                Arc::clone(&self.tables),
-                publish.clone(),
-                outbox.wake(),
-            )?;
-            let founding = founding(cluster, *id, self.node.id);
-            let preferred = *cluster.voters_wished(*id).first().expect("a shard has voters");
-            let group = self.node.raft.start(*id, Box::new(machine), founding, preferred).await?;
-            self.tasks.spawn(outbox.run(group, self.stop.clone()));
+        let noted = Noted::new(fanout, self.node.recent.clone());
+        let fed = Fed::new(noted, self.search.clone());
+        Arc::new(Traced::new(fed, self.node.trace.clone(), Arc::clone(&self.clock)))
+    }
+
+    /// Gives what this node leads to others and has its clients go there, while everything still serves. Not for long, and
+    /// not where there is nobody to go to.
+    async fn leave(&self) {
+        if !self.node.has_others() {
+            return;
         }
-        Ok(())
+        self.leaving.send_replace(Some(STOP_OVER));
+        let gone = async {
+            self.node.raft.hand_over_all().await;
+            while self.node.directory.sessions() > 0 {
+                tokio::time::sleep(LOOK_WHO_IS_THERE).await;
+            }
+        };
+        if tokio::time::timeout(LEAVE_WITHIN, gone).await.is_err() {
+            tracing::info!(left = self.node.directory.sessions(), "links are ended");
+        }
     }
 
     async fn end(&mut self) {

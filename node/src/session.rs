@@ -9,6 +9,7 @@ mod deliveries;
 mod driver;
 mod face;
 mod freshness;
+mod leaving;
 mod line;
 mod open;
 mod sends;
@@ -16,6 +17,7 @@ mod typing;
 pub(crate) mod words;
 
 pub(crate) use core::NoOutcome;
+pub(crate) use leaving::Leaving;
 
 use std::sync::Arc;
 
@@ -35,13 +37,20 @@ pub(crate) type Elsewhere = Arc<dyn Fn() -> Vec<String> + Send + Sync>;
 pub(crate) struct Sessions {
     parts: Arc<Parts>,
     elsewhere: Elsewhere,
+    leaving: Leaving,
     stop: CancellationToken,
 }
 
 impl Sessions {
-    /// Sessions over `parts`; when `stop` is cancelled, each link is told of `elsewhere` and closed.
-    pub(crate) fn new(parts: Arc<Parts>, elsewhere: Elsewhere, stop: CancellationToken) -> Self {
-        Self { parts, elsewhere, stop }
+    /// Sessions over `parts`; when `stop` is cancelled, each link is told of `elsewhere` and closed. While `leaving` says
+    /// so, each is told at a moment of its own, and has time to go.
+    pub(crate) fn new(
+        parts: Arc<Parts>,
+        elsewhere: Elsewhere,
+        leaving: Leaving,
+        stop: CancellationToken,
+    ) -> Self {
+        Self { parts, elsewhere, leaving, stop }
     }
 
     /// What the client plane does with each link. The future ends when the link has.
@@ -57,7 +66,12 @@ impl Sessions {
         let links = metrics::gauge!("synod_links", "kind" => link.kind.name());
         links.increment(1.0);
         let parts = Arc::clone(&self.parts);
-        driver::run(link, parts, Arc::clone(&self.elsewhere), self.stop.clone()).await;
+        let ways = driver::Ways {
+            elsewhere: Arc::clone(&self.elsewhere),
+            leaving: self.leaving.clone(),
+            stop: self.stop.clone(),
+        };
+        driver::run(link, parts, ways).await;
         links.decrement(1.0);
     }
 }

@@ -8,6 +8,8 @@
 //! * Within a batch later commands see earlier ones; what is cached is never behind what is written.
 //! * The same entries, however they are cut into batches, leave the same rows.
 //! * What another shard is owed stands in this shard's state until it is carried out: see [`Outbox`].
+//! * A replica's slots are what its state says, never what the map says. A command for others is answered `moved` and does
+//!   nothing; from the entry of a split on, the new group's rows are not written here.
 //! * A foreign state that is being installed is either not visible at all or rolls forward to the end, whatever crashes.
 //!
 //! What this does not do: it decides nothing about messages (`chat`), knows no bytes of rows (`proto`), and waits for
@@ -25,9 +27,10 @@ mod lookup;
 mod machine;
 mod outbox;
 mod reader;
+mod split;
 mod view;
 
-pub(crate) use applied::{decode_applied, encode_applied, refounded};
+pub(crate) use applied::{decode_applied, encode_applied, refounded, slots_in_force};
 pub(crate) use event::{Audience, Publish, ShardEvent};
 pub(crate) use machine::ShardMachine;
 pub(crate) use outbox::Outbox;

@@ -1,4 +1,9 @@
 //! The table of planted bugs: what goes wrong, where, which check must catch it, and which faults bring it out.
+//!
+//! A check is one of the crate `checkers`, or a law that the simulator itself holds (`tests/sim`): `fsync`, a node goes on
+//! after a barrier has failed; `adopted`, a start takes over what is not on the platter; `damage`, a start goes on
+//! without what a damaged journal held. For these three what clients see would come too late or hardly ever: the next
+//! barrier of the same segment covers what was not made durable, and one damaged replica is outvoted.
 
 /// One planted bug, for whoever runs them all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,19 +38,19 @@ macro_rules! canaries {
 canaries! {
     AckBeforeFsync, "ack_before_fsync", "store", "account", "power loss of all nodes",
         "the journal tells completions before the barrier that covers them";
-    FailedFsyncIgnored, "failed_fsync_ignored", "store", "account", "failing fsync, then power loss of all nodes",
+    FailedFsyncIgnored, "failed_fsync_ignored", "store", "fsync", "failing fsync",
         "a barrier that failed is taken for one that was done";
     SegmentWithoutFolderSync, "segment_without_folder_sync", "store", "account", "power loss of all nodes, small segments",
         "the name of a new segment is not made durable";
-    RecoveryWithoutBarrier, "recovery_without_barrier", "store", "account", "kill, then power loss of all nodes",
+    RecoveryWithoutBarrier, "recovery_without_barrier", "store", "adopted", "kill in the midst of a write",
         "what a start adopts from the page cache is not made durable before it is reported";
-    TruncateAtFirstBad, "truncate_at_first_bad", "store", "account", "a flipped bit on a majority",
+    TruncateAtFirstBad, "truncate_at_first_bad", "store", "damage", "a flipped bit before the last batch",
         "damage before the last batch is taken for a torn tail and everything after it is cut";
     VoteNotSaved, "vote_not_saved", "raft", "leaders", "kill or power loss during elections",
         "a vote is granted without being written down";
     ReadIndexSkipped, "read_index_skipped", "raft", "order", "partition, pause",
         "a strong read is answered from whatever the node has applied";
-    ReadIndexWithoutQuorum, "read_index_without_quorum", "raft", "order", "pause or isolation of the leader",
+    ReadIndexWithoutQuorum, "read_index_without_quorum", "raft", "order", "the leader's log lane stands still",
         "a leader answers strong reads without asking its quorum whether it still leads";
     RefusalForUnknown, "refusal_for_unknown", "node", "account", "kill, leader change",
         "what nobody knows is told as certainly not done";
@@ -63,9 +68,9 @@ canaries! {
         "the places of message ids are left out of an installed snapshot";
     HalfSnapshotInstalled, "half_snapshot_installed", "node", "account", "snapshot storm with a lagging follower",
         "the messages of an installed snapshot do not get into their places";
-    HintWithoutGapCheck, "hint_without_gap_check", "node", "delivery", "reconnect storm, slow readers",
+    HintWithoutGapCheck, "hint_without_gap_check", "node", "delivery", "full mailboxes",
         "a hint is delivered though the one before it never came";
-    LagForgotten, "lag_forgotten", "node", "delivery", "slow readers",
+    LagForgotten, "lag_forgotten", "node", "delivery", "full mailboxes",
         "a full mailbox drops hints without a note";
     OfflineForgotten, "offline_forgotten", "node", "delivery", "client-side partition, kill",
         "a link begins after what was stored while the device was away: pushed counts as delivered";

@@ -6,11 +6,14 @@ mod conversation;
 mod push;
 mod user;
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use chat::{AssetCommand, AssetId, ConversationId, StorageCommand, UserId};
+use cluster_config::GroupId;
 use prost::Message as _;
 
-use crate::{DecodeError, log};
+use crate::{DecodeError, log, read};
 
 pub use asset::{encode_asset_command, encode_storage_command};
 pub use conversation::encode_conversation_command;
@@ -51,6 +54,13 @@ pub enum Command {
     },
     /// The shard's outbox has been carried out up to this number, inclusive.
     OutboxDone(u64),
+    /// From here on these slots are another group's.
+    Split {
+        /// The new group.
+        to: GroupId,
+        /// Which, never none.
+        slots: Range<u16>,
+    },
 }
 
 impl Command {
@@ -64,6 +74,7 @@ impl Command {
                 encode_storage_command(user, *asset, command)
             }
             Command::OutboxDone(up_to) => encode_outbox_done(*up_to),
+            Command::Split { to, slots } => encode_split(*to, slots),
         }
     }
 }
@@ -72,6 +83,21 @@ impl Command {
 pub fn encode_outbox_done(up_to: u64) -> Bytes {
     let command = log::command::Command::OutboxDone(log::OutboxDone { up_to });
     log::Command { command: Some(command) }.encode_to_vec().into()
+}
+
+/// The bytes of [`Command::Split`].
+pub fn encode_split(to: GroupId, slots: &Range<u16>) -> Bytes {
+    let (from, end) = (slots.start.into(), slots.end.into());
+    let command = log::command::Command::Split(log::Split { to: to.0, from, end });
+    log::Command { command: Some(command) }.encode_to_vec().into()
+}
+
+fn read_split(split: log::Split) -> Result<Command, DecodeError> {
+    let slots = read::slots("split.slots", split.from, split.end)?;
+    match split.to {
+        0 => Err(DecodeError::new("split.to", "group 0 owns no slot".to_owned())),
+        to => Ok(Command::Split { to: GroupId(to), slots }),
+    }
 }
 
 /// The command that these bytes mean. Strict: every id is checked, what must be there must be there, and a kind of command
@@ -92,6 +118,7 @@ pub fn decode_command(bytes: &[u8]) -> Result<Command, DecodeError> {
         }
         log::command::Command::Asset(command) => asset::read(command),
         log::command::Command::OutboxDone(done) => Ok(Command::OutboxDone(done.up_to)),
+        log::command::Command::Split(split) => read_split(split),
     }
 }
 

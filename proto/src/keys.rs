@@ -65,14 +65,14 @@ use std::ops::Range;
 use bytes::Bytes;
 
 pub use account::{decode_user, user, user_range};
-pub use applied::{applied, decode_applied};
+pub use applied::{applied, applied_range, decode_applied};
 pub use asset::{asset, assets_of_slot, decode_asset};
 pub use change::{change, change_range, decode_change};
 pub use change_ref::{change_ref, decode_change_ref};
 pub use cluster_config::cluster_config;
 pub use cursor::{cursor, cursor_range, decode_cursor};
 pub use device::{decode_device, device, device_range};
-pub use head::{decode_head, head};
+pub use head::{decode_head, head, states_of_slot};
 pub use installing::{decode_installing, installing};
 pub use kind::{Key, parse};
 pub use link::{decode_link, link, link_range};

@@ -32,9 +32,9 @@ mod wire;
 pub use addressee::Addressee;
 pub use command::{
     Command, decode_command, encode_asset_command, encode_conversation_command, encode_outbox_done,
-    encode_storage_command, encode_user_command,
+    encode_split, encode_storage_command, encode_user_command,
 };
 pub use entry::{decode_entry, encode_entry};
 pub use error::DecodeError;
-pub use outcome::{decode_outcome, encode_outcome};
+pub use outcome::{Answer, decode_answer, decode_outcome, encode_moved, encode_outcome};
 pub use problem::{Problem, ProblemCode};

@@ -23,13 +23,45 @@ pub fn encode_outcome(outcome: &Outcome) -> Bytes {
     log::Outcome { outcome: Some(wire) }.encode_to_vec().into()
 }
 
+/// What a machine answered to one command.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// What came of it.
+    Outcome(Outcome),
+    /// Nothing was done: another group owns the slot by now.
+    Moved,
+}
+
+/// The bytes of [`Answer::Moved`].
+pub fn encode_moved() -> Bytes {
+    log::Outcome { outcome: Some(Wire::Moved(log::Moved {})) }.encode_to_vec().into()
+}
+
+/// The answer that these bytes mean.
+///
+/// # Errors
+/// [`DecodeError`] when they are none, or one with a code that this version does not know.
+pub fn decode_answer(bytes: &[u8]) -> Result<Answer, DecodeError> {
+    let decoded = log::Outcome::decode(bytes).map_err(DecodeError::of("outcome"))?;
+    match decoded.outcome.ok_or_else(|| DecodeError::missing("outcome"))? {
+        Wire::Moved(_) => Ok(Answer::Moved),
+        wire => outcome_of(wire).map(Answer::Outcome),
+    }
+}
+
 /// The outcome that these bytes mean.
 ///
 /// # Errors
 /// [`DecodeError`] when they are no outcome, or one with a code that this version does not know.
 pub fn decode_outcome(bytes: &[u8]) -> Result<Outcome, DecodeError> {
-    let decoded = log::Outcome::decode(bytes).map_err(DecodeError::of("outcome"))?;
-    match decoded.outcome.ok_or_else(|| DecodeError::missing("outcome"))? {
+    match decode_answer(bytes)? {
+        Answer::Outcome(outcome) => Ok(outcome),
+        Answer::Moved => Err(DecodeError::new("outcome", "nothing was done".to_owned())),
+    }
+}
+
+fn outcome_of(wire: Wire) -> Result<Outcome, DecodeError> {
+    match wire {
         Wire::Accepted(accepted) => Ok(Outcome::Accepted(place(&accepted))),
         Wire::Duplicate(accepted) => Ok(Outcome::Duplicate(place(&accepted))),
         Wire::Refused(refused) => Refusal::from_code(&refused.code, refused.number)
@@ -38,6 +70,7 @@ pub fn decode_outcome(bytes: &[u8]) -> Result<Outcome, DecodeError> {
         Wire::Conflict(conflict) => Conflict::from_code(&conflict.code)
             .map(Outcome::Conflict)
             .ok_or_else(|| unknown_code("outcome.conflict", &conflict.code)),
+        Wire::Moved(_) => unreachable!("told apart before"),
     }
 }
 
@@ -97,6 +130,15 @@ mod tests {
         for outcome in all {
             assert_eq!(decode_outcome(&encode_outcome(&outcome)), Ok(outcome));
         }
+    }
+
+    #[test]
+    fn what_moved_is_an_answer_and_no_outcome() {
+        assert_eq!(decode_answer(&encode_moved()), Ok(Answer::Moved));
+        assert!(decode_outcome(&encode_moved()).is_err());
+        let refused = Outcome::Refused(Refusal::NoSuchUser);
+        let answer = decode_answer(&encode_outcome(&refused));
+        assert_eq!(answer, Ok(Answer::Outcome(refused)));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 //! From generated messages to the types of `chat`, field by field: each function names the field it is about when it
 //! refuses. Nothing panics on any value.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use chat::{
     AssetId, Body, Chain, ConversationId, DeviceId, Digest, GroupId, LinkTo, MessageId, Order, Seq,
@@ -46,6 +48,14 @@ pub(crate) fn optional_digest(
 
 pub(crate) fn chain(field: &'static str, bytes: &[u8]) -> Result<Chain, DecodeError> {
     array(field, bytes).map(Chain)
+}
+
+/// Some slots, never none, that exist.
+pub(crate) fn slots(field: &'static str, from: u32, end: u32) -> Result<Range<u16>, DecodeError> {
+    match (u16::try_from(from), u16::try_from(end)) {
+        (Ok(from), Ok(end)) if from < end && end <= chat::SLOTS => Ok(from..end),
+        _ => Err(DecodeError::new(field, format!("{from}..{end} are no slots"))),
+    }
 }
 
 /// 0 is no device: an id that was left out reads as 0.

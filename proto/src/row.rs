@@ -21,7 +21,7 @@ pub use conversation::{
     decode_cursor, decode_head, decode_member, decode_producer, decode_retained, encode_cursor,
     encode_head, encode_member, encode_producer, encode_retained,
 };
-pub use group::{decode_applied, decode_owed, encode_applied, encode_owed};
+pub use group::{decode_applied, decode_owed, encode_applied, encode_owed, slots_of};
 pub use message::{decode_earlier, decode_message, encode_earlier, encode_message};
 pub use push::{
     decode_dead_letter, decode_notice, decode_push_mark, decode_registered, decode_registration,

@@ -44,6 +44,8 @@ pub(crate) enum Call {
     Transfer(TransferRequest),
     /// A follower asks how far a linearizable read must have applied.
     ReadIndex,
+    /// Somebody has lost its machine's state and asks for one at this index or beyond.
+    Fetch { at_least: u64 },
 }
 
 /// The answer to a [`Call`].
@@ -57,6 +59,8 @@ pub(crate) enum Answer {
     Transfer,
     /// To `ReadIndex`.
     ReadIndex(Position),
+    /// To `Fetch`: the state follows on the bulk lane.
+    Fetch,
     /// The group is not here or cannot answer; a stable code.
     Failure(String),
 }
@@ -78,6 +82,7 @@ pub(crate) fn encode_call(group: GroupId, call: Call) -> Bytes {
             last: transfer.last_log_id().map(position_to_wire),
         }),
         Call::ReadIndex => Request::ReadIndex(wire::ReadIndexRequest {}),
+        Call::Fetch { at_least } => Request::Fetch(wire::FetchState { at_least }),
     };
     let request = wire::RaftRequest { group: group.0, request: Some(request) };
     request.encode_to_vec().into()
@@ -98,6 +103,7 @@ pub(crate) fn decode_call(bytes: Bytes) -> Result<(GroupId, Call), Error> {
             transfer.last.map(position_from_wire).transpose()?,
         )),
         Request::ReadIndex(_) => Call::ReadIndex,
+        Request::Fetch(wire::FetchState { at_least }) => Call::Fetch { at_least },
     };
     Ok((group, call))
 }
@@ -127,6 +133,7 @@ pub(crate) fn encode_answer(answer: &Answer) -> Bytes {
             position: Some(position_to_wire(&log_id(*at))),
             failure: String::new(),
         }),
+        Answer::Fetch => Response::Fetch(wire::Empty {}),
         Answer::Failure(code) => Response::Failure(code.clone()),
     };
     wire::RaftResponse { response: Some(response) }.encode_to_vec().into()
@@ -158,6 +165,7 @@ pub(crate) fn decode_answer(bytes: Bytes) -> Result<Answer, Error> {
             Some(at) => Answer::ReadIndex(position(&position_from_wire(at)?)),
             None => Answer::Failure(answer.failure),
         },
+        Response::Fetch(_) => Answer::Fetch,
         Response::Failure(code) => Answer::Failure(code),
     })
 }

@@ -7,11 +7,16 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use openraft::{ServerState, async_runtime::watch::WatchReceiver as _};
 use parking_lot::Mutex;
-use tokio::{runtime::Handle, sync::watch, time::Instant};
+use tokio::{
+    runtime::Handle,
+    sync::{Semaphore, watch},
+    time::Instant,
+};
 
 use crate::{
     Config, Fatal, GroupId, GroupStatus, Network, NodeId, figures,
@@ -22,8 +27,11 @@ use crate::{
     read::Rounds,
     seat::Seat,
     stop::Stop,
-    types::{Engine, LeaderId, StoredMembership, Vote, leader_id},
+    types::{Engine, LeaderId, StoredMembership, Types, Vote, leader_id},
 };
+
+/// How long one group may take to make its state durable when its log shall go.
+const SHED_WITHIN: Duration = Duration::from_secs(30);
 
 /// A running group.
 pub(crate) struct Core {
@@ -37,6 +45,8 @@ pub(crate) struct Core {
     pub(crate) seat: Arc<Seat>,
     pub(crate) log: Arc<LogFacts>,
     pub(crate) network: Arc<dyn Network>,
+    /// Permits to send snapshots.
+    pub(crate) sending: Arc<Semaphore>,
     pub(crate) runtime: Handle,
     pub(crate) status: watch::Sender<GroupStatus>,
     pub(crate) rounds: Rounds,
@@ -44,6 +54,8 @@ pub(crate) struct Core {
     /// Held while a step towards another membership is taken.
     pub(crate) stepping: tokio::sync::Mutex<()>,
     pub(crate) stop: Stop,
+    /// This node's disk is slow, as its steward found.
+    pub(crate) slow_disk: Arc<AtomicBool>,
     /// `shutdown` was called: the end of the engine is no failure.
     pub(crate) closing: AtomicBool,
     /// The engine has ended or is about to; what it says does not count any more.
@@ -98,6 +110,14 @@ impl Core {
     /// The detector's opinion; this node is alive to itself.
     pub(crate) fn alive(&self, node: NodeId) -> bool {
         node == self.node || self.network.alive(node)
+    }
+
+    /// Whether a node calls its disk slow, this one included.
+    pub(crate) fn slow(&self, node: NodeId) -> bool {
+        match node == self.node {
+            true => self.slow_disk.load(Ordering::Acquire),
+            false => self.network.slow(node),
+        }
     }
 
     /// Whether each voter set has a majority that the detector holds for alive.
@@ -215,6 +235,23 @@ impl Core {
         status.last_index = self.engine.metrics().borrow_watched().last_log_index;
         status.applied_index = self.seat.applied_index();
         status
+    }
+
+    /// Makes what is applied durable, and drops the log up to there.
+    pub(crate) async fn shed(self: Arc<Self>) {
+        let Some(index) = self.seat.applied_index() else { return };
+        let trigger = self.engine.trigger();
+        if trigger.snapshot().await.is_err() {
+            return;
+        }
+        let taken = |metrics: &openraft::RaftMetrics<Types>| {
+            metrics.snapshot.is_some_and(|at| at.index >= index)
+        };
+        let wait = self.engine.wait(Some(SHED_WITHIN));
+        if wait.metrics(taken, "what is applied is durable").await.is_ok() {
+            // An engine that has ended is noticed by `follow`.
+            let _ = trigger.purge_log(index).await;
+        }
     }
 
     /// What has to be looked at from time to time.

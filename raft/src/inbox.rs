@@ -72,6 +72,9 @@ impl Core {
                     done.map_or_else(|_| failure(STOPPED), |_| Answer::Transfer)
                 })
             }
+            Call::Fetch { at_least } => {
+                std::future::ready(respond(&self.give(from, at_least))).boxed()
+            }
             Call::ReadIndex => self.detached(async move {
                 match core.read_index().await {
                     Ok(at) => Answer::ReadIndex(at),

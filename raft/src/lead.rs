@@ -143,7 +143,7 @@ impl Core {
     fn rank(&self, view: &View) -> Option<u32> {
         let mut live: Vec<_> = view.voters.iter().filter(|node| self.alive(**node)).collect();
         let preferred = self.preferred();
-        live.sort_by_key(|node| (**node != preferred, self.weight(**node)));
+        live.sort_by_key(|node| (self.slow(**node), **node != preferred, self.weight(**node)));
         let rank = live.iter().position(|node| **node == self.node)?;
         u32::try_from(rank).ok()
     }
@@ -237,14 +237,33 @@ impl Core {
 
     fn preferred_is_ready(&self) -> bool {
         let preferred = self.preferred();
-        if preferred == self.node || !self.alive(preferred) {
+        preferred != self.node && !self.slow(preferred) && self.could_lead(preferred)
+    }
+
+    /// Whether another voter is there and has nearly all of this leader's log.
+    fn could_lead(&self, node: NodeId) -> bool {
+        if !self.alive(node) {
             return false;
         }
         let metrics = self.engine.metrics();
         let metrics = metrics.borrow_watched();
-        let matched = metrics.replication.as_ref().and_then(|all| all.get(&preferred.0)?.as_ref());
-        let voter = metrics.membership_config.voter_ids().any(|node| node == preferred.0);
+        let matched = metrics.replication.as_ref().and_then(|all| all.get(&node.0)?.as_ref());
+        let voter = metrics.membership_config.voter_ids().any(|id| id == node.0);
         let behind = |matched: u64| metrics.last_log_index.unwrap_or(0).saturating_sub(matched);
         voter && matched.is_some_and(|matched| behind(matched.index) <= CAUGHT_UP_ENTRIES)
+    }
+
+    /// Who should lead instead of this node, whose disk is slow: nobody whose disk is slow as well. `None` while this
+    /// replica does not lead, hands over already, or nobody is better.
+    pub(crate) fn successor(&self) -> Option<NodeId> {
+        let view = self.view();
+        if !view.leads || self.lead.handing_over(view.leads, view.term).is_some() {
+            return None;
+        }
+        let better =
+            |node: &NodeId| *node != self.node && !self.slow(*node) && self.could_lead(*node);
+        let preferred = self.preferred();
+        let order = |node: &NodeId| (*node != preferred, self.weight(*node));
+        view.voters.iter().copied().filter(better).min_by_key(order)
     }
 }

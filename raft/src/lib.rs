@@ -36,7 +36,9 @@ mod network;
 mod peers;
 mod raft;
 mod read;
+mod rebuild;
 mod receive;
+mod recover;
 mod refound;
 mod seat;
 mod start;
@@ -55,4 +57,5 @@ pub use machine::{AppliedState, CommittedEntry, Machine, Payload, Position, Rows
 pub use members::{Founding, Progress, Wish};
 pub use network::Network;
 pub use raft::Raft;
-pub use refound::{found_after, founding_state};
+pub use recover::{Reach, reach, recover, said_from};
+pub use refound::{found_after, founding_state, split_state};

@@ -131,6 +131,37 @@ impl LogStore {
         state.last.is_none() && state.vote.is_none() && state.purged.is_none()
     }
 
+    /// Makes a new group's log begin behind `at`, and waits until that is durable. The machine holds the state there.
+    pub(crate) async fn begin_after(&self, at: Position) -> Result<(), StoreError> {
+        let (done, durable) = oneshot::channel();
+        let upto = LogPosition { term: at.term, node: at.node, index: at.index };
+        self.log.purge(upto, Box::new(move |r| drop(done.send(r))));
+        durable.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// The last entry that is gone because the machine had it; `None` while all are there.
+    pub(crate) fn begins_after(&self) -> Option<LogPosition> {
+        self.log.state().purged
+    }
+
+    /// The machine's state at `at` is committed. A log that ends before, or has something else there, begins behind it.
+    pub(crate) async fn agree_with(&self, at: Position) -> Result<(), StoreError> {
+        let state = self.log.state();
+        let here = LogPosition { term: at.term, node: at.node, index: at.index };
+        let ends_before = state.last.is_none_or(|last| last.index < at.index);
+        let differs = self.log.position(at.index).is_some_and(|there| there != here);
+        if differs {
+            let (done, durable) = oneshot::channel();
+            let upto = state.purged.map(|at| at.index);
+            self.log.truncate_after(upto, Box::new(move |r| drop(done.send(r))));
+            durable.await.unwrap_or(Err(StoreError::Closed))?;
+        }
+        if differs || ends_before {
+            self.begin_after(at).await?;
+        }
+        Ok(())
+    }
+
     /// Writes the first entry of a new group, the same bytes at the same position on every node, and
     /// waits until it is durable.
     pub(crate) async fn found(&self, first: Entry) -> Result<(), StoreError> {

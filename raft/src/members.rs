@@ -32,6 +32,9 @@ const COMMIT_MAX: Duration = Duration::from_secs(5);
 pub enum Founding {
     /// This node founds the group together with the others of these, its first voters. Every founder names the same.
     Members(BTreeSet<NodeId>),
+    /// The group was split off another: where its machine has the state that this left, its log begins behind it. Where it
+    /// has none, waits like one who joins.
+    Split,
     /// The group is elsewhere, or will be: waits until its leader adds this node.
     Join,
 }

@@ -30,4 +30,9 @@ pub trait Network: Send + Sync + 'static {
 
     /// The opinion of the node-level failure detector.
     fn alive(&self, node: NodeId) -> bool;
+
+    /// Whether another node calls its own disk slow. It keeps its votes and should lead nothing.
+    fn slow(&self, _node: NodeId) -> bool {
+        false
+    }
 }

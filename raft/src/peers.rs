@@ -184,7 +184,7 @@ fn to_source(error: io::Error) -> openraft::impls::BoxedErrorSource {
 }
 
 /// The rows of a view as chunks, read as the other side takes them, and an end that counts them.
-fn chunks(
+pub(crate) fn chunks(
     rows: Box<dyn Rows>,
     bytes_max: usize,
 ) -> impl futures::Stream<Item = Result<Bytes, Fatal>> + Send + 'static {

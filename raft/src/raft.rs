@@ -2,7 +2,10 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -20,7 +23,7 @@ use crate::{
     core::Core,
     inbox,
     line::Beat,
-    peers, start,
+    peers, rebuild, start,
     steward::{self, Groups},
     stop::Stop,
     threads::Threads,
@@ -41,7 +44,13 @@ pub(crate) struct Inner {
     pub(crate) beat: Beat,
     pub(crate) sending: Arc<Semaphore>,
     pub(crate) groups: Arc<Groups>,
+    /// Who may have the state of a group that is gone here.
+    pub(crate) known: Mutex<BTreeSet<NodeId>>,
+    /// Groups that wait for their state before they start.
+    pub(crate) rebuilding: Mutex<BTreeMap<GroupId, rebuild::Offers>>,
     pub(crate) stop: Stop,
+    /// The disk is slow, as the steward found last.
+    pub(crate) slow_disk: Arc<AtomicBool>,
     threads: Threads,
     steward: JoinHandle<()>,
     /// Groups that are being opened.
@@ -73,7 +82,8 @@ impl Raft {
         let hook = stop.clone();
         journal.set_on_fatal(Box::new(move |error| hook.report(error.clone().into())));
         let groups = Arc::new(Groups::new(BTreeMap::new()));
-        let steward = steward::run(Arc::downgrade(&groups), journal.clone());
+        let slow_disk = Arc::new(AtomicBool::new(false));
+        let steward = steward::run(Arc::downgrade(&groups), journal.clone(), slow_disk.clone());
         let steward = threads.common().spawn(steward);
         let inner = Inner {
             config: Arc::new(config),
@@ -84,7 +94,10 @@ impl Raft {
             beat: Beat::new(),
             sending: Arc::new(Semaphore::new(peers::SENDING_MAX)),
             groups,
+            known: Mutex::default(),
+            rebuilding: Mutex::default(),
             stop,
+            slow_disk,
             threads,
             steward,
             starting: Mutex::default(),
@@ -92,8 +105,13 @@ impl Raft {
         Ok(Self { inner: Arc::new(inner) })
     }
 
+    /// These nodes may have what is gone here: whom [`Raft::start`] asks where a machine has lost its state.
+    pub fn know(&self, nodes: impl IntoIterator<Item = NodeId>) {
+        self.inner.known.lock().extend(nodes);
+    }
+
     /// Starts one group. `founding` says how it begins if the log is empty. `preferred` should lead while it is alive; on a new group it begins to
-    /// campaign at once.
+    /// campaign at once. Where the machine's state is gone and the log is not, this waits until another node has sent it.
     ///
     /// # Errors
     /// When the group runs already, or the log or the machine cannot be read or do not fit together.
@@ -167,7 +185,13 @@ impl Raft {
         header: Bytes,
         chunks: BoxStream<'static, Result<Bytes, NetworkError>>,
     ) -> BoxFuture<'static, Result<Bytes, Error>> {
-        let receive = codec::decode_head(header).and_then(|head| {
+        let head = codec::decode_head(header);
+        if let Ok(head) = &head
+            && let Some(waits) = self.inner.rebuilding.lock().get(&head.group)
+        {
+            return rebuild::offer(waits, head.clone(), chunks);
+        }
+        let receive = head.and_then(|head| {
             let Group(core) = self.group(head.group).ok_or(Error::NoSuchGroup(head.group))?;
             let runtime = core.runtime.clone();
             // The machine belongs to the group's thread.
@@ -197,6 +221,48 @@ impl Raft {
     /// Figures of the journal that all groups share.
     pub fn journal_stats(&self) -> store::JournalStats {
         self.inner.journal.stats()
+    }
+
+    /// Begins to look at the journal's first segment after the one of this number; `None` after the last.
+    pub fn scrub_journal(&self, after: u32) -> Option<store::Scrub> {
+        self.inner.journal.scrub(after)
+    }
+
+    /// This segment of the journal is damaged: has nothing need it. What a group has applied is made durable and leaves its
+    /// log; its vote and the rest of its log begin again behind. What is not applied yet may still hold the segment when
+    /// this returns; ask again then. No other node is needed, and nothing that was promised is forgotten.
+    pub async fn leave_segment(&self, number: u32) {
+        self.inner.journal.leave_segment(number);
+        let cores: Vec<_> = self.inner.groups.read().values().cloned().collect();
+        for core in cores {
+            // An engine that has ended is noticed by `follow`.
+            let _ = core.runtime.clone().spawn(core.shed()).await;
+        }
+    }
+
+    /// What groups stand on is broken: the process must stop with this reason.
+    pub fn fail(&self, reason: Fatal) {
+        self.inner.stop.report(reason);
+    }
+
+    /// Whether this node's disk is slow, so that it gives up what it leads and others should know.
+    pub fn disk_is_slow(&self) -> bool {
+        self.inner.slow_disk.load(Ordering::Acquire)
+    }
+
+    /// Hands every group that this node leads to another voter that could lead it, all at once: this node is about to stop.
+    pub async fn hand_over_all(&self) {
+        let cores: Vec<_> = self.inner.groups.read().values().cloned().collect();
+        let leads = cores.into_iter().filter_map(|core| Some((core.successor()?, core)));
+        let transfers = leads.map(|(to, core)| {
+            let runtime = core.runtime.clone();
+            runtime.spawn(async move {
+                if let Err(error) = core.transfer(to).await {
+                    tracing::info!(group = %core.id, %to, %error, "it did not take over");
+                }
+            })
+        });
+        join_all(transfers.collect::<Vec<_>>()).await;
     }
 
     /// Resolves when any group died, or the journal: the process must stop with this reason.

@@ -13,6 +13,7 @@ use crate::{
     codec::{self, Chunk, SnapshotHead},
     core::Core,
     driver::ShardSnapshot,
+    seat::Seat,
     types::Snapshot,
 };
 
@@ -40,7 +41,7 @@ impl Core {
         }
         self.check(&head).await?;
         let number = self.seat.begin_staging().await?;
-        self.stage_all(number, chunks).await?;
+        self.seat.stage_all(number, chunks).await?;
         // From here on no newer transfer may touch the staged rows.
         let _guard = self.seat.installing.lock().await;
         self.seat.check_staging(number)?;
@@ -63,8 +64,11 @@ impl Core {
         }
         Ok(())
     }
+}
 
-    async fn stage_all(&self, number: u64, mut chunks: Chunks) -> Result<(), Error> {
+impl Seat {
+    /// Stages all rows of a foreign state.
+    pub(crate) async fn stage_all(&self, number: u64, mut chunks: Chunks) -> Result<(), Error> {
         let mut received = 0;
         loop {
             let chunk = timeout(SILENCE_MAX, chunks.next()).await;
@@ -73,7 +77,7 @@ impl Core {
             match codec::decode_chunk(chunk)? {
                 Chunk::Rows(rows) => {
                     received += rows.len() as u64;
-                    self.seat.stage(number, rows)?;
+                    self.stage(number, rows)?;
                 }
                 Chunk::End(sent) if sent == received => return Ok(()),
                 Chunk::End(sent) => {

@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::mpsc;
 
+use bytes::Bytes;
 use openraft::EmptyNode;
 use store::{Journal, LogPosition};
 
 use crate::{
-    AppliedState, Error, Fatal, GroupId, NodeId, Position,
+    AppliedState, Error, Fatal, GroupId, NodeId, Position, codec,
     seat::our_state,
     types::{Membership, StoredMembership, log_id},
 };
@@ -29,6 +30,19 @@ pub fn founding_state(members: &BTreeSet<NodeId>, index: u64) -> Result<AppliedS
         .map_err(|e| Error::NotNow(format!("these members make no group: {e}")))?;
     let at = Position { term: 0, node: 0, index };
     Ok(our_state(at, &StoredMembership::new(Some(log_id(at)), membership)))
+}
+
+/// The state that a group begins with when it is split off another at `index` of that one's log: the members in force there,
+/// `membership` as [`AppliedState::membership`] has it, and a position that nobody wrote. The same on every replica, because
+/// the entry is.
+///
+/// # Errors
+/// When these bytes are no membership.
+pub fn split_state(membership: &Bytes, index: u64) -> Result<AppliedState, Error> {
+    let members = codec::decode_membership(membership.clone())?;
+    let at = Position { term: 0, node: 0, index };
+    let members = StoredMembership::new(Some(log_id(at)), members.membership().clone());
+    Ok(our_state(at, &members))
 }
 
 /// Makes the log of a group that has none begin after `state`, and waits until that is durable. The machine must hold `state`

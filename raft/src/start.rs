@@ -25,6 +25,7 @@ use crate::{
     peers::Peers,
     raft::Inner,
     read::Rounds,
+    rebuild,
     seat::Seat,
     types::{Engine, Entry, EntryPayload, Membership, leader_id, log_id},
 };
@@ -49,13 +50,23 @@ impl Start {
         let store = LogStore::new(inner.journal.group(group.0), log.clone());
         let seat = Seat::open(group, self.machine, log.clone(), inner.stop.clone())?;
         if store.is_new() {
-            if seat.applied_index().is_some() {
-                let text = format!("group {group}: its machine has a state but its log is gone");
-                return Err(Fatal::new(text).into());
+            match (&self.founding, seat.state().position) {
+                // The seat has made this state durable; from here on the log may rely on it.
+                (Founding::Split, Some(at)) if is_nobodys(at) => {
+                    store.begin_after(at).await.map_err(Fatal::from)?;
+                }
+                (_, Some(_)) => {
+                    let text =
+                        format!("group {group}: its machine has a state but its log is gone");
+                    return Err(Fatal::new(text).into());
+                }
+                (Founding::Members(members), None) => {
+                    store.found(first_entry(members)?).await.map_err(Fatal::from)?;
+                }
+                (Founding::Split | Founding::Join, None) => {}
             }
-            if let Founding::Members(members) = &self.founding {
-                store.found(first_entry(members)?).await.map_err(Fatal::from)?;
-            }
+        } else {
+            rebuild::go_together(inner, group, &seat, &store).await?;
         }
         let line = Line::new(&config, inner.clock.clone(), inner.beat, inner.stop.clone());
         let driver = Driver::open(config.node.0, seat.clone(), log.clone(), line.clone())?;
@@ -80,12 +91,14 @@ impl Start {
             seat,
             log,
             network: inner.network.clone(),
+            sending: inner.sending.clone(),
             runtime: self.runtime,
             status: watch::Sender::new(GroupStatus::default()),
             rounds: Rounds::default(),
             lead: Lead::default(),
             stepping: tokio::sync::Mutex::default(),
             stop: inner.stop.clone(),
+            slow_disk: inner.slow_disk.clone(),
             closing: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             told: Arc::new(Mutex::new((false, 0))),
@@ -99,6 +112,11 @@ impl Start {
         }
         Ok(core)
     }
+}
+
+/// Whether a group begins there: no leader has such a term.
+fn is_nobodys(at: Position) -> bool {
+    (at.term, at.node) == (FOUNDING.term, FOUNDING.node)
 }
 
 /// The first membership as an entry, the same on every node.

@@ -1,10 +1,13 @@
 //! Looks after all groups of a node from time to time: gives up on what takes too long, finds groups
-//! without a leader, gives groups back to their preferred leaders, and decides when to snapshot and how
+//! without a leader, gives groups back to their preferred leaders or away from a slow disk, and decides when to snapshot and how
 //! much log to keep. Everything urgent happens elsewhere, at once.
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -16,6 +19,8 @@ use crate::{GroupId, core::Core};
 
 /// How often all groups are looked at. A tenth of what a human notices; costs next to nothing.
 const TICK: Duration = Duration::from_millis(100);
+/// Groups that a node with a slow disk hands over in one tick.
+const GIVEN_UP_AT_ONCE: usize = 4;
 /// Snapshots and purges are looked at once in this many ticks.
 const HOUSEKEEPING_TICKS: u64 = 10;
 /// When one group is due, all that have gone this part of the way take a snapshot with it: they share
@@ -28,7 +33,7 @@ const PURGE_ENTRIES_MIN: u64 = 64;
 pub(crate) type Groups = RwLock<BTreeMap<GroupId, Arc<Core>>>;
 
 /// Runs until the groups are gone.
-pub(crate) async fn run(groups: Weak<Groups>, journal: store::Journal) {
+pub(crate) async fn run(groups: Weak<Groups>, journal: store::Journal, slow_disk: Arc<AtomicBool>) {
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut number = 0u64;
@@ -41,7 +46,15 @@ pub(crate) async fn run(groups: Weak<Groups>, journal: store::Journal) {
         for core in &cores {
             core.tick(now);
         }
-        give_back(&cores, now);
+        let slow = journal.look_at_disk();
+        if slow_disk.swap(slow, Ordering::AcqRel) != slow {
+            tracing::warn!(slow, "the journal's disk");
+        }
+        if slow {
+            give_up(&cores);
+        } else {
+            give_back(&cores, now);
+        }
         number += 1;
         if number.is_multiple_of(HOUSEKEEPING_TICKS) {
             let room = !journal.stats().low;
@@ -66,6 +79,20 @@ fn give_back(cores: &[Arc<Core>], now: Instant) {
             tracing::debug!(group = %core.id, %error, "the preferred leader did not take over");
         }
     });
+}
+
+/// This node's disk is slow: whoever has a better one should lead. A few groups a tick, so that they do not all stand still
+/// at once; 256 of them are gone within seven seconds.
+fn give_up(cores: &[Arc<Core>]) {
+    let leads = cores.iter().filter_map(|core| Some((core.clone(), core.successor()?)));
+    for (core, to) in leads.take(GIVEN_UP_AT_ONCE) {
+        core.runtime.clone().spawn(async move {
+            tracing::info!(group = %core.id, %to, "the disk is slow, another node leads");
+            if let Err(error) = core.transfer(to).await {
+                tracing::info!(group = %core.id, %to, %error, "it did not take over");
+            }
+        });
+    }
 }
 
 fn take_snapshots(cores: &[Arc<Core>]) {

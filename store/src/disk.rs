@@ -7,6 +7,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 mod fs;
 mod memory;
@@ -100,6 +101,11 @@ pub trait Disk: Send + Sync + 'static {
     fn space(&self) -> Option<Space>;
     /// For messages: where this is.
     fn location(&self) -> String;
+    /// Time that has passed on this disk's clock, of which only differences mean anything. An adapter that has no clock
+    /// stays at 0: nothing on it ever takes long.
+    fn now(&self) -> Duration {
+        Duration::ZERO
+    }
     /// Who runs background work.
     fn pace(&self) -> Pace;
     /// Starts a thread. Only called when [`Disk::pace`] is [`Pace::Threads`].

@@ -3,7 +3,7 @@
 //! Only adapters of a real disk count here; memory has no barrier. The names are described in `node`'s one list.
 
 use std::sync::LazyLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use metrics::{Histogram, histogram};
 
@@ -24,4 +24,14 @@ pub(crate) fn timed<T>(figure: &Histogram, work: impl FnOnce() -> T) -> T {
     let done = work();
     figure.record(begun.elapsed().as_secs_f64());
     done
+}
+
+/// Time since this was first asked: a clock that never goes back.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "how long a real disk takes is only known from a clock"
+)]
+pub(crate) fn since_first_asked() -> Duration {
+    static FIRST: LazyLock<Instant> = LazyLock::new(Instant::now);
+    FIRST.elapsed()
 }

@@ -14,20 +14,24 @@
 
 mod chores;
 mod format;
+mod found;
 mod group;
 mod group_log;
 mod look;
 mod queue;
 mod recovery;
 mod scan;
+mod scrub;
 mod segments;
 mod shared;
+mod tempo;
 pub(crate) mod thrown;
 mod writer;
 mod written;
 
 pub use group_log::GroupLog;
 pub use look::{GroupSeen, JournalSeen, look};
+pub use scrub::Scrub;
 
 #[cfg(doc)]
 use crate::disk::Space;
@@ -166,6 +170,8 @@ pub struct JournalStats {
     pub full: bool,
     /// Little of the disk is free, by [`Space::is_low`]: time to refuse new messages at the door.
     pub low: bool,
+    /// The disk takes long over batches, by what [`Journal::look_at_disk`] found last.
+    pub slow: bool,
 }
 
 /// Handle on a node's journal; cheap to clone. The last one that goes closes the journal.
@@ -242,6 +248,31 @@ impl Journal {
     #[must_use]
     pub fn stats(&self) -> JournalStats {
         self.owner.shared.stats()
+    }
+
+    /// Judges how long the disk takes: whether it is slow, so that others should lead (rule W10). To be called about ten
+    /// times a second, by one caller. A slow disk that nobody writes to is tried beside the journal.
+    #[must_use]
+    pub fn look_at_disk(&self) -> bool {
+        let shared = &self.owner.shared;
+        let seen = shared.tempo.look(shared.now());
+        if seen.untried {
+            shared.chores.try_disk();
+        }
+        seen.slow
+    }
+
+    /// Begins to look at the first segment after the one of this number, of which 0 is before all; `None` after the last.
+    /// It is read by whoever asks, as slowly as they like.
+    #[must_use]
+    pub fn scrub(&self, after: u32) -> Option<Scrub> {
+        Scrub::begin(&self.owner.shared, after)
+    }
+
+    /// This segment is damaged: nothing more is written to it or to those before it, and its file is set aside instead of
+    /// being used again, once no entry in it or before it is needed. To have it go, purge.
+    pub fn leave_segment(&self, number: u32) {
+        self.owner.shared.segments.leave(number);
     }
 
     /// On a stepped disk: writes one batch and runs its completions; when none waits, does one chore

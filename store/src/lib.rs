@@ -30,7 +30,7 @@ pub use disk::{Disk, FsDisk, MemoryDisk, Pace};
 pub use error::{Certainty, Retry, StoreError};
 pub use journal::{
     Done, GroupLog, GroupSeen, GroupState, Journal, JournalConfig, JournalSeen, JournalStats,
-    LogPosition, LogRecord, RecordSeal,
+    LogPosition, LogRecord, RecordSeal, Scrub,
 };
 pub use seal::{Entropy, KeyId, NodeKey, Sealed, Sealer, SystemEntropy};
 pub use tables::{

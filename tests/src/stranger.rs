@@ -184,6 +184,24 @@ impl Stranger {
         chat
     }
 
+    /// The same by headers alone.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub async fn chat_resuming_by_headers(&self, resume: &str) -> Chat {
+        let url = format!("ws://{}/chat?encoding=text", self.node);
+        let mut request = url.into_client_request().expect("a good address");
+        let bearer = format!("Bearer {}", self.token);
+        for (name, value) in [("authorization", &*bearer), ("synod-resume", resume)] {
+            let value = value.parse().expect("a token is a header value");
+            request.headers_mut().insert(name, value);
+        }
+        let (socket, _) = tokio_tungstenite::connect_async(request).await.expect("the chat opens");
+        let mut chat = Chat::over(socket, &self.user);
+        chat.welcomed().await;
+        chat
+    }
+
     /// Opens the chat with any token or none in its header, as somebody who calls themselves `user`; what the node says
     /// to that comes as the first frame.
     ///

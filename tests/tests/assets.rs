@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use tests::http::Answer;
 use tests::{Chat, Cluster, Shape, Shared, Stranger, in_time, problem};
@@ -573,4 +575,75 @@ async fn an_upload_in_steps_survives_a_restart_of_its_node() {
     assert_eq!(answer.status, 204, "{}", answer.json());
     assert!(get(&elsewhere, &asset_of(&upload), &[]).await.body == content);
     cluster.stop().await;
+}
+
+/// A checksum header over `bytes`.
+fn checksum(name: &str, bytes: &[u8]) -> String {
+    let algorithm = match name {
+        "sha1" => &ring::digest::SHA1_FOR_LEGACY_USE_ONLY,
+        _ => &ring::digest::SHA256,
+    };
+    format!("{name} {}", STANDARD.encode(ring::digest::digest(algorithm, bytes)))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_with_a_checksum_is_kept_as_a_whole_or_not_at_all() {
+    let cluster = Shared::cluster().await;
+    let anna = cluster.user(1, "sum-anna").await;
+    let spoken = anna.exchange("OPTIONS", "/v1/uploads", &[], b"").await;
+    assert_eq!(spoken.header("tus-checksum-algorithm"), Some("sha1,sha256"));
+    let extensions = spoken.header("tus-extension").expect("there are some");
+    assert!(extensions.contains("checksum") && extensions.contains("expiration"), "{extensions}");
+
+    let content = picture(500_000);
+    let upload = begin(&anna, content.len(), b"").await;
+    let mut at = 0;
+    for (node, name, to) in [(1, "sha1", 200_000), (2, "sha256", 500_000)] {
+        let anna = anna.at(cluster.plain_address(node));
+        let offset_text = at.to_string();
+        let send = async |sum: &str, body: &[u8]| {
+            let headers = [TUS, PIECE, ("Upload-Offset", &*offset_text), ("Upload-Checksum", sum)];
+            anna.exchange("PATCH", &upload, &headers, body).await
+        };
+        let good = checksum(name, &content[at..to]);
+        let other = send(&good, &content[at..to - 1]).await;
+        assert_eq!(code(&other), refused(460, "checksum_mismatch"));
+        for unreadable in ["md5 AAAA", "sha1", "sha256 %%%"] {
+            let answer = send(unreadable, &content[at..to]).await;
+            assert_eq!(code(&answer), refused(400, "invalid_request"), "{unreadable}");
+        }
+        assert_eq!(offset(&anna, &upload).await, (200, Some(at.to_string())), "nothing was kept");
+        let answer = send(&good, &content[at..to]).await;
+        assert_eq!(answer.status, 204, "{}", answer.json());
+        at = to;
+    }
+    assert!(get(&anna, &asset_of(&upload), &[]).await.body == content);
+    let sum = checksum("sha1", b"something else");
+    let headers = [TUS, ("Upload-Length", "3"), PIECE, ("Upload-Checksum", &*sum)];
+    let answer = anna.exchange("POST", "/v1/uploads", &headers, b"abc").await;
+    assert_eq!(code(&answer), refused(460, "checksum_mismatch"));
+    let large = vec![7; (8 << 20) + 1];
+    let headers = [TUS, ("Upload-Length", "9000000"), PIECE, ("Upload-Checksum", &*sum)];
+    let answer = anna.exchange("POST", "/v1/uploads", &headers, &large).await;
+    assert_eq!(code(&answer), refused(413, "too_large"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_says_when_it_is_forgotten_until_it_is_an_asset() {
+    let cluster = Shared::cluster().await;
+    let anna = cluster.user(1, "late-anna").await;
+    let upload = begin(&anna, 1000, &picture(1000)[..10]).await;
+    let mut said = Vec::new();
+    for node in 1..=3 {
+        let here = anna.at(cluster.plain_address(node));
+        let answer = here.exchange("HEAD", &upload, &[TUS], b"").await;
+        said.push(answer.header("upload-expires").expect("it says so").to_owned());
+    }
+    assert!(said[0].ends_with(" GMT") && said.iter().all(|one| *one == said[0]), "{said:?}");
+    let answer = patch(&anna, &upload, 10, &picture(1000)[10..500]).await;
+    assert_eq!(answer.header("upload-expires"), Some(&*said[0]));
+    let end = patch(&anna, &upload, 500, &picture(1000)[500..]).await;
+    assert_eq!((end.status, end.header("upload-expires")), (204, None));
+    let looked = anna.exchange("HEAD", &upload, &[TUS], b"").await;
+    assert_eq!((looked.status, looked.header("upload-expires")), (200, None));
 }

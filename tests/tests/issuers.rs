@@ -1,13 +1,21 @@
 //! Tokens of the operator's own application (`auth.issuers`), at three nodes that trust its keys.
 
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use node::{Clock as _, SystemClock};
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use serde_json::{Value, json};
 use tests::{Cluster, PASSWORD, Shape, Stranger, http, in_time, problem};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
 
 /// How long a session that ended may still be good somewhere.
 const ENDS_WITHIN: Duration = Duration::from_secs(5);
@@ -177,5 +185,94 @@ async fn other_keys_audiences_and_times_are_refused_and_keys_are_read_again() {
     .await;
     let old = bearer(&cluster, 2, "app-dora", &token(1, &good));
     assert_eq!(old.refused("GET", "/v1/conversations", None).await.0, 401);
+    cluster.stop().await;
+}
+
+/// A server of keys over TLS: the key of which seed it tells (0: it is out of order), and how often it was asked.
+#[derive(Default)]
+struct KeyServer {
+    seed: AtomicU8,
+    asked: AtomicUsize,
+}
+
+/// Starts it with the certificate of a node, which names this machine.
+async fn serve_keys(home: &Path) -> (Arc<KeyServer>, SocketAddr) {
+    let read = |name: &str| std::fs::read(home.join(name)).expect("the harness wrote it");
+    let chain = CertificateDer::pem_slice_iter(&read("client.pem")).collect::<Result<_, _>>();
+    let key = PrivateKeyDer::from_pem_slice(&read("client.key")).expect("a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("the provider knows them")
+        .with_no_client_auth()
+        .with_single_cert(chain.expect("PEM"), key)
+        .expect("key and certificate");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let address = listener.local_addr().expect("it is bound");
+    let server = Arc::new(KeyServer { seed: AtomicU8::new(1), asked: AtomicUsize::new(0) });
+    let (acceptor, told) = (TlsAcceptor::from(Arc::new(config)), Arc::clone(&server));
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let Ok(mut stream) = acceptor.accept(stream).await else { continue };
+            let _ = stream.read_buf(&mut Vec::with_capacity(4096)).await;
+            told.asked.fetch_add(1, Ordering::Relaxed);
+            let (status, body) = match told.seed.load(Ordering::Relaxed) {
+                0 => (503, String::new()),
+                seed => (200, key_set(seed).replace("\"app\"", &format!("\"key{seed}\""))),
+            };
+            let head = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n\r\n", body.len());
+            let _ = stream.write_all(format!("{head}{body}").as_bytes()).await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    (server, address)
+}
+
+/// As [`token`], by a key of that name.
+fn named_token(seed: u8, claims: &Value) -> String {
+    let encode = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let header = json!({ "alg": "EdDSA", "kid": format!("key{seed}") });
+    let signed = format!("{}.{}", encode(&header), encode(claims));
+    let signature = key(seed).sign(signed.as_bytes());
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(signature))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_at_a_url_are_fetched_followed_and_outlive_their_server() {
+    let mut cluster = Cluster::prepare(Shape { nodes: 1, shards: 2, ..Shape::default() });
+    let home = cluster.home(1);
+    let (server, address) = serve_keys(&home).await;
+    let file = home.join("node.toml");
+    let mut text = std::fs::read_to_string(&file).expect("the harness wrote it");
+    text.push_str(&format!(
+        "[auth]\nauthorities = \"../ca.pem\"\n[[auth.issuers]]\nissuer = \"{ISSUER}\"\n\
+         keys_url = \"https://{address}/keys.json\"\n"
+    ));
+    std::fs::write(&file, text).expect("a writable folder");
+    cluster.start_node(1);
+    cluster.wait_ready(1).await;
+    let status = async |seed: u8, user: &str| {
+        let token = named_token(seed, &claims(user, "phone"));
+        bearer(&cluster, 1, user, &token).ask("GET", "/v1/conversations", None).await.0
+    };
+    assert_eq!(status(1, "url-anna").await, 200);
+    assert_eq!(status(2, "url-anna").await, 401, "a key that nobody announced");
+    // The application has another key, and the node finds it when somebody shows it.
+    server.seed.store(2, Ordering::Relaxed);
+    in_time(async {
+        while status(2, "url-anna").await != 200 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    })
+    .await;
+    assert_eq!(status(1, "url-anna").await, 401, "the old one is none any more");
+    server.seed.store(0, Ordering::Relaxed);
+    let asked = server.asked.load(Ordering::Relaxed);
+    for _ in 0..50 {
+        assert_eq!(status(3, "url-anna").await, 401);
+    }
+    let more = server.asked.load(Ordering::Relaxed) - asked;
+    assert!(more <= 2, "made-up keys made the node ask {more} times");
+    assert_eq!(status(2, "url-ben").await, 200, "the last good keys hold");
     cluster.stop().await;
 }

@@ -48,9 +48,19 @@ async fn decided(cluster: &Cluster) -> u64 {
     council["last"].as_u64().expect("a number")
 }
 
+/// Founders that are all of one release say so to each other, and group 0 decides that by itself: the last thing it does.
+async fn raised(cluster: &Cluster) {
+    let deadline = tokio::time::Instant::now() + ENDS_WITHIN;
+    while cluster.status(1).await["level"] != cluster_config::FeatureLevel::MAX.0 {
+        assert!(tokio::time::Instant::now() < deadline, "the feature level is not raised");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whoever_has_no_secret_is_refused_and_writes_nothing() {
     let cluster = Cluster::start(Shape::default()).await;
+    raised(&cluster).await;
     let before = decided(&cluster).await;
     for _ in 0..5 {
         let answer = ask(&cluster, "POST", "/v1/cluster/join", None, joining()).await;

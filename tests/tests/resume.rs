@@ -148,3 +148,28 @@ async fn coming_back_with_nothing_new_looks_at_nothing() {
     });
     println!("{MANY} conversations, nothing new: {anew:?} without a token, {resumed:?} with one");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_shows_headers_comes_back_with_a_header() {
+    let cluster = Shared::cluster().await;
+    let mut hers = cluster.user(1, "hdr-anna").await.chat().await;
+    let ben = cluster.user(2, "hdr-ben").await;
+    let first = hers.stored("hdr-ben", "m1", "m1").await;
+    listed(&ben, 1).await;
+    let mut his = ben.chat_resuming_by_headers("").await;
+    assert!(!his.was_reset());
+    assert_eq!(texts(&his.given().await.1), ["m1"]);
+    his.confirm(&first, "delivered").await;
+    hers.stored("hdr-ben", "m2", "m2").await;
+    assert_eq!(his.messages(1).await[0]["messageText"], "m2");
+    his.leave().await;
+    let token = ben.chat_resuming_by_headers("").await.given().await.0;
+    let mut his = ben.at(cluster.plain_address(3)).chat_resuming_by_headers(&token).await;
+    assert!(!his.was_reset(), "the token was taken");
+    assert_eq!(texts(&his.given().await.1), ["m2"]);
+    his.leave().await;
+    assert!(
+        ben.chat_resuming_by_headers("x").await.was_reset(),
+        "and one that says nothing is not"
+    );
+}

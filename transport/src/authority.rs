@@ -47,6 +47,24 @@ impl std::fmt::Debug for Issued {
     }
 }
 
+/// From when until when a certificate is good, milliseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Validity {
+    /// The first moment.
+    pub from_ms: u64,
+    /// The last moment.
+    pub until_ms: u64,
+}
+
+/// Who takes an authority's place.
+#[derive(Debug)]
+pub struct Successor {
+    /// Its certificate, signed by itself, and its key.
+    pub issued: Issued,
+    /// Its certificate, signed by the authority before it: whoever trusts only that one comes to the new one by this.
+    pub cross_pem: String,
+}
+
 /// A certificate authority that can sign.
 pub struct Authority {
     certificate_pem: String,
@@ -113,8 +131,7 @@ impl Authority {
     /// # Errors
     /// When a name cannot stand in a certificate.
     pub fn issue_client_plane(&self, names: &[String]) -> Result<Issued, AuthorityError> {
-        let (subject, names, uses) = client_plane(names)?;
-        self.issue(&subject, names, uses)
+        self.issue(client_plane(names)?)
     }
 
     /// A certificate for one node on the peer plane, for both directions of a connection.
@@ -122,8 +139,25 @@ impl Authority {
     /// # Errors
     /// When the cluster's name cannot stand in a certificate.
     pub fn issue_node(&self, cluster: &str, node: u64) -> Result<Issued, AuthorityError> {
-        let (subject, names, uses) = peer_plane(cluster, node)?;
-        self.issue(&subject, names, uses)
+        self.issue(peer_plane(cluster, node)?)
+    }
+
+    /// Draws an authority for the same cluster that shall take this one's place.
+    ///
+    /// # Errors
+    /// When the cluster's name cannot stand in a certificate.
+    pub fn succeed(&self, cluster: &str, validity: Validity) -> Result<Successor, AuthorityError> {
+        let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
+        let mut params = authority_params(cluster)?;
+        limit(&mut params, validity);
+        let certificate_pem = params.self_signed(&key)?.pem();
+        params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+        params.use_authority_key_identifier_extension = true;
+        let cross_pem = params.signed_by(&key, &self.issuer)?.pem();
+        Ok(Successor {
+            issued: Issued { certificate_pem, key_pem: key.serialize_pem() },
+            cross_pem,
+        })
     }
 
     /// The certificates of a node that holds its key itself: one for the client plane under these names, one for the
@@ -137,34 +171,30 @@ impl Authority {
         node: u64,
         key: &PublicKey,
         names: &[String],
+        validity: Validity,
     ) -> Result<Certified, AuthorityError> {
-        let (subject, names, uses) = client_plane(names)?;
-        let client_pem = self.sign(&subject, names, uses, key)?;
-        let (subject, names, uses) = peer_plane(cluster, node)?;
-        let peer_pem = self.sign(&subject, names, uses, key)?;
+        let client_pem = self.sign(client_plane(names)?, key, Some(validity))?;
+        let peer_pem = self.sign(peer_plane(cluster, node)?, key, Some(validity))?;
         Ok(Certified { client_pem, peer_pem })
     }
 
-    fn issue(
-        &self,
-        name: &str,
-        names: Vec<SanType>,
-        uses: Vec<ExtendedKeyUsagePurpose>,
-    ) -> Result<Issued, AuthorityError> {
+    fn issue(&self, subject: Subject) -> Result<Issued, AuthorityError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
-        let certificate_pem = self.sign(name, names, uses, &key)?;
+        let certificate_pem = self.sign(subject, &key, None)?;
         Ok(Issued { certificate_pem, key_pem: key.serialize_pem() })
     }
 
     fn sign(
         &self,
-        name: &str,
-        names: Vec<SanType>,
-        uses: Vec<ExtendedKeyUsagePurpose>,
+        (name, names, uses): Subject,
         key: &impl PublicKeyData,
+        validity: Option<Validity>,
     ) -> Result<String, AuthorityError> {
         let mut params = CertificateParams::new(Vec::<String>::new())?;
-        params.distinguished_name = named(name);
+        if let Some(validity) = validity {
+            limit(&mut params, validity);
+        }
+        params.distinguished_name = named(&name);
         params.subject_alt_names = names;
         params.is_ca = IsCa::ExplicitNoCa;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -291,10 +321,15 @@ fn authority_name(cluster: &str) -> String {
 fn authority_params(cluster: &str) -> Result<CertificateParams, rcgen::Error> {
     let mut params = CertificateParams::new(Vec::<String>::new())?;
     params.distinguished_name = named(&authority_name(cluster));
-    // May sign certificates of nodes and listeners, but no further authorities.
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
+    // May sign certificates of nodes and listeners, and vouch for the one that takes its place; that is all.
+    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(1));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     Ok(params)
+}
+
+fn limit(params: &mut CertificateParams, validity: Validity) {
+    let at = |ms| rcgen::date_time_ymd(1970, 1, 1) + std::time::Duration::from_millis(ms);
+    (params.not_before, params.not_after) = (at(validity.from_ms), at(validity.until_ms));
 }
 
 fn contains(haystack: &[u8], needle: &[u8]) -> bool {
@@ -345,13 +380,29 @@ mod tests {
         let again = NodeKey::from_pem(&key.to_pem()).unwrap();
         assert_eq!(again.public(), key.public());
         let names = ["chat.example.org".to_owned()];
-        let certified = authority.certify("north", 7, &key.public(), &names).unwrap();
+        let validity = Validity { from_ms: 0, until_ms: 1_900_000_000_000 };
+        let certified = authority.certify("north", 7, &key.public(), &names, validity).unwrap();
         for pem in [&certified.client_pem, &certified.peer_pem] {
             let der = certificates(pem.as_bytes(), "a node").unwrap();
             assert!(contains(&der[0], key.public().as_bytes()), "it carries the node's key");
         }
         assert!(matches!(PublicKey::from_bytes(&[4; 64]), Err(AuthorityError::PublicKey)));
         assert!(matches!(PublicKey::from_bytes(&[2; 65]), Err(AuthorityError::PublicKey)));
+    }
+
+    #[test]
+    fn certificates_and_successors_are_good_for_as_long_as_they_are_told() {
+        let (authority, _) = Authority::create("north").unwrap();
+        let validity = Validity { from_ms: 1_600_000_000_000, until_ms: 1_900_000_000_000 };
+        let key = NodeKey::draw().unwrap();
+        let certified = authority.certify("north", 7, &key.public(), &[], validity).unwrap();
+        let next = authority.succeed("north", validity).unwrap();
+        let own = &next.issued.certificate_pem;
+        for pem in [&certified.client_pem, &certified.peer_pem, own, &next.cross_pem] {
+            assert_eq!(crate::expires_at_ms(pem.as_bytes()), Some(validity.until_ms));
+        }
+        Authority::from_pem("north", own, &next.issued.key_pem).expect("it can sign");
+        assert_ne!(own, &next.cross_pem);
     }
 
     #[test]

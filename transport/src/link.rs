@@ -263,6 +263,8 @@ pub struct Link {
     pub peer: Option<SocketAddr>,
     /// The token of an `Authorization: Bearer` header, if the transport carried one. Never logged.
     pub bearer: Option<String>,
+    /// What a `Synod-Resume` header beside it said: what an earlier link was given, or nothing but the wish for it.
+    pub resume: Option<String>,
 }
 
 /// The receiving half of a link.

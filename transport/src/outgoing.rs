@@ -6,6 +6,7 @@
 
 mod guard;
 mod place;
+mod pool;
 mod trust;
 
 use std::collections::BTreeMap;
@@ -13,8 +14,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::{http1, http2};
 use hyper::header::{HOST, RETRY_AFTER};
@@ -28,6 +29,8 @@ use tokio_rustls::TlsConnector;
 
 use crate::TlsError;
 use place::Place;
+
+pub use pool::Pool;
 
 /// A request and its whole answer take no longer.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -60,6 +63,23 @@ pub struct Request {
     pub headers: Vec<(&'static str, String)>,
     /// The body.
     pub body: Bytes,
+}
+
+/// What is sent, whoever asks.
+struct Asked {
+    method: hyper::Method,
+    url: String,
+    headers: Vec<(&'static str, String)>,
+    body: Bytes,
+    /// Bytes of the answer's body that are read.
+    answer_bytes_max: usize,
+}
+
+impl From<Request> for Asked {
+    fn from(Request { url, headers, body }: Request) -> Self {
+        let (method, answer_bytes_max) = (hyper::Method::POST, ANSWER_BYTES_MAX);
+        Self { method, url, headers, body, answer_bytes_max }
+    }
 }
 
 /// What the other server said.
@@ -150,30 +170,54 @@ impl Client {
     /// # Errors
     /// See [`Error`]. An answer of any status is none.
     pub async fn send(&self, request: Request) -> Result<Answer, Error> {
-        check(&request.url, self.0.allow_plain, self.0.allow_private)?;
-        let place = Place::parse(&request.url)?;
+        self.ask(request.into()).await
+    }
+
+    /// Reads what is at a URL, within the deadline.
+    ///
+    /// # Errors
+    /// See [`Error`]; also when it has more than `bytes_max` bytes. An answer of any status is none.
+    pub async fn fetch(&self, url: &str, bytes_max: usize) -> Result<Answer, Error> {
+        let asked = Asked {
+            method: hyper::Method::GET,
+            url: url.to_owned(),
+            headers: Vec::new(),
+            body: Bytes::new(),
+            answer_bytes_max: bytes_max.saturating_add(1),
+        };
+        let answer = self.ask(asked).await?;
+        match answer.body.len() > bytes_max {
+            true => Err(Error::Interrupted(format!("more than {bytes_max} bytes"))),
+            false => Ok(answer),
+        }
+    }
+
+    async fn ask(&self, asked: Asked) -> Result<Answer, Error> {
+        check(&asked.url, self.0.allow_plain, self.0.allow_private)?;
+        let place = Place::parse(&asked.url)?;
         // Boxed: a connection in the making is large, and most callers hold many futures.
-        timeout(DEADLINE, Box::pin(self.exchange(&place, request)))
+        timeout(DEADLINE, Box::pin(self.exchange(&place, asked)))
             .await
             .map_err(|_| Error::Interrupted("not in time".to_owned()))?
     }
 
-    async fn exchange(&self, place: &Place, request: Request) -> Result<Answer, Error> {
+    async fn exchange(&self, place: &Place, asked: Asked) -> Result<Answer, Error> {
+        let most = asked.answer_bytes_max;
         if let Some(mut kept) = self.kept(place)
             && kept.ready().await.is_ok()
         {
-            let request = compose(place, request, true)?;
-            return answer(kept.send_request(request).await).await;
+            let request = compose(place, asked, true)?;
+            return answer(kept.send_request(request).await, most).await;
         }
         match self.connect(place).await? {
             Fresh::One(mut sender) => {
-                let request = compose(place, request, false)?;
-                answer(sender.send_request(request).await).await
+                let request = compose(place, asked, false)?;
+                answer(sender.send_request(request).await, most).await
             }
             Fresh::Two(mut sender) => {
                 self.keep(place, &sender);
-                let request = compose(place, request, true)?;
-                answer(sender.send_request(request).await).await
+                let request = compose(place, asked, true)?;
+                answer(sender.send_request(request).await, most).await
             }
         }
     }
@@ -252,31 +296,42 @@ async fn first<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     Ok(Fresh::One(sender))
 }
 
-fn compose(
-    place: &Place,
-    request: Request,
-    whole: bool,
-) -> Result<hyper::Request<Full<Bytes>>, Error> {
+fn compose(place: &Place, asked: Asked, whole: bool) -> Result<hyper::Request<Full<Bytes>>, Error> {
+    let built = hyper::Request::builder().method(asked.method);
     // HTTP/2 takes the authority from the URL, HTTP/1.1 from a header.
     let mut built = match whole {
-        true => hyper::Request::post(request.url),
-        false => hyper::Request::post(&place.path).header(HOST, place.authority()),
+        true => built.uri(asked.url),
+        false => built.uri(&place.path).header(HOST, place.authority()),
     };
-    for (name, value) in request.headers {
+    for (name, value) in asked.headers {
         built = built.header(name, value);
     }
-    built.body(Full::new(request.body)).map_err(|_| Error::Url("or a header is not valid"))
+    built.body(Full::new(asked.body)).map_err(|_| Error::Url("or a header is not valid"))
 }
 
-async fn answer(sent: Result<hyper::Response<Incoming>, hyper::Error>) -> Result<Answer, Error> {
+async fn answer(
+    sent: Result<hyper::Response<Incoming>, hyper::Error>,
+    bytes_max: usize,
+) -> Result<Answer, Error> {
     let interrupted = |error: &dyn std::fmt::Display| Error::Interrupted(error.to_string());
     let (head, body) = sent.map_err(|error| interrupted(&error))?.into_parts();
     let seconds = |value: &hyper::header::HeaderValue| value.to_str().ok()?.parse().ok();
     let retry_after = head.headers.get(RETRY_AFTER).and_then(seconds).map(Duration::from_secs);
     // An answer that is too long is still an answer: its status was said.
-    let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-    let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
+    let body = first_bytes(body, bytes_max).await;
     Ok(Answer { status: head.status.as_u16(), retry_after, body })
+}
+
+/// The first bytes of a body; what had come when it broke off.
+async fn first_bytes(mut body: Incoming, bytes_max: usize) -> Bytes {
+    let mut read = BytesMut::new();
+    while read.len() < bytes_max
+        && let Some(Ok(frame)) = body.frame().await
+    {
+        let Some(data) = frame.data_ref() else { continue };
+        read.extend_from_slice(&data[..data.len().min(bytes_max - read.len())]);
+    }
+    read.freeze()
 }
 
 #[cfg(test)]

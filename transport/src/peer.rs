@@ -17,6 +17,7 @@ use futures::{future::BoxFuture, stream::BoxStream};
 mod bulk;
 mod calls;
 mod detector;
+mod disk;
 mod error;
 mod gate;
 mod identity;
@@ -28,6 +29,7 @@ mod peers;
 mod plane;
 mod service;
 
+pub use disk::DiskState;
 pub use error::{Certainty, Error, LinkFailure, PeerError, RefusedLinks, Retry, code};
 pub use identity::Identity;
 pub use plane::{PeerPlane, PeerStatus};

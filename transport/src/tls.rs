@@ -5,10 +5,13 @@
 
 use std::sync::Arc;
 
+use parking_lot::RwLock;
 use rustls::{
     RootCertStore,
     crypto::{CryptoProvider, ring},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
 };
 
 use crate::dial::Endpoints;
@@ -36,16 +39,19 @@ pub enum TlsError {
     Rustls(#[from] rustls::Error),
 }
 
-/// The certificate chain and key that a listener shows.
-#[derive(Debug)]
+/// The certificate chain and key that a listener shows. Clones are one: what [`ServerIdentity::replace`] gives to one of them,
+/// all show from the next handshake on; connections that stand are not touched.
+#[derive(Debug, Clone)]
 pub struct ServerIdentity {
-    pub(crate) chain: Vec<CertificateDer<'static>>,
-    pub(crate) key: PrivateKeyDer<'static>,
+    shown: Arc<Shown>,
 }
 
-impl Clone for ServerIdentity {
-    fn clone(&self) -> Self {
-        Self { chain: self.chain.clone(), key: self.key.clone_key() }
+#[derive(Debug)]
+struct Shown(RwLock<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.read().clone())
     }
 }
 
@@ -53,33 +59,46 @@ impl ServerIdentity {
     /// Reads a chain (own certificate first) and its private key (PKCS#8, SEC1 or PKCS#1) from PEM.
     ///
     /// # Errors
-    /// [`TlsError::Pem`] when either holds nothing usable.
+    /// [`TlsError::Pem`] when either holds nothing usable, [`TlsError::Rustls`] when they do not belong together.
     pub fn from_pem(chain: &[u8], key: &[u8]) -> Result<Self, TlsError> {
-        let chain = certificates(chain, "a certificate chain")?;
-        let key = PrivateKeyDer::from_pem_slice(key)
-            .map_err(|error| TlsError::Pem { what: "a private key", detail: error.to_string() })?;
-        Ok(Self { chain, key })
+        let shown = Shown(RwLock::new(certified(chain, key)?));
+        Ok(Self { shown: Arc::new(shown) })
+    }
+
+    /// Shows another chain and key from now on.
+    ///
+    /// # Errors
+    /// As [`ServerIdentity::from_pem`]; what was shown before goes on being shown.
+    pub fn replace(&self, chain: &[u8], key: &[u8]) -> Result<(), TlsError> {
+        *self.shown.0.write() = certified(chain, key)?;
+        Ok(())
     }
 
     /// What the TCP listener shows: HTTP/2 and HTTP/1.1.
     pub(crate) fn tcp_config(&self) -> Result<Arc<rustls::ServerConfig>, TlsError> {
-        let mut config = rustls::ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&rustls::version::TLS13])?
-            .with_no_client_auth()
-            .with_single_cert(self.chain.clone(), self.key.clone_key())?;
-        config.alpn_protocols = vec![ALPN_H2.to_vec(), ALPN_HTTP11.to_vec()];
-        Ok(Arc::new(config))
+        Ok(Arc::new(self.config(&[ALPN_H2, ALPN_HTTP11])?))
     }
 
     /// What the UDP listener shows: the native protocol and HTTP/3. No early data: it can be replayed.
     pub(crate) fn quic_config(&self) -> Result<rustls::ServerConfig, TlsError> {
+        self.config(&[ALPN_SYNOD, ALPN_H3])
+    }
+
+    fn config(&self, protocols: &[&[u8]]) -> Result<rustls::ServerConfig, TlsError> {
         let mut config = rustls::ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])?
             .with_no_client_auth()
-            .with_single_cert(self.chain.clone(), self.key.clone_key())?;
-        config.alpn_protocols = vec![ALPN_SYNOD.to_vec(), ALPN_H3.to_vec()];
+            .with_cert_resolver(self.shown.clone());
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         Ok(config)
     }
+}
+
+fn certified(chain: &[u8], key: &[u8]) -> Result<Arc<CertifiedKey>, TlsError> {
+    let chain = certificates(chain, "a certificate chain")?;
+    let key = PrivateKeyDer::from_pem_slice(key)
+        .map_err(|error| TlsError::Pem { what: "a private key", detail: error.to_string() })?;
+    Ok(Arc::new(CertifiedKey::from_der(chain, key, &provider())?))
 }
 
 /// What a client trusts: exactly one set of certificate authorities. Cheap to clone; all clones share

@@ -33,11 +33,13 @@ const APART: [&str; 1] = ["xtask"];
 
 /// A foreign engine (the package, or anything that begins with `package-`) and the rooms that may
 /// name it. The engine can then be replaced by changing one room.
-const ENGINES: [(&str, &[&str]); 13] = [
+const ENGINES: [(&str, &[&str]); 15] = [
     ("openraft", &["raft"]),
     ("fjall", &["store"]),
     ("lsm-tree", &["store"]),
     ("sled", &["store"]),
+    ("tantivy", &["node"]),
+    ("rusqlite", &["client"]),
     ("quinn", &["transport"]),
     ("web-transport", &["transport"]),
     ("tonic", &["transport"]),

@@ -9,6 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitCode, Stdio};
 
+use crate::{outside, place};
+
 /// Set while this program stands in for the compiler.
 const INSTRUMENT: &str = "XTASK_INSTRUMENT";
 /// Edges with counters, where they are, and what is compared with what.
@@ -69,9 +71,7 @@ fn is_instrumented(arguments: &[OsString]) -> bool {
 
 /// Builds, searches and reports. Whether nothing was found.
 pub(crate) fn search(search: &Search) -> bool {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in a workspace");
-    let target_folder =
-        std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
+    let (root, target_folder) = (place::root(), place::target());
     if !build() {
         eprintln!("failed: building the fuzzer (it needs a C++ compiler)");
         return false;
@@ -107,7 +107,7 @@ fn names(root: &Path) -> Vec<String> {
 
 fn build() -> bool {
     let Ok(itself) = std::env::current_exe() else { return false };
-    let status = Command::new("cargo")
+    let status = outside::cargo()
         .args(["build", "--quiet", "-p", "fuzz", "--features", "engine", "--bin", "fuzz"])
         .env("RUSTC_WORKSPACE_WRAPPER", itself)
         .env(INSTRUMENT, "1")

@@ -11,6 +11,9 @@ mod fuzz;
 mod jepsen;
 mod laws;
 mod lexer;
+mod outside;
+mod place;
+mod s3;
 mod sim;
 mod specification;
 mod steps;
@@ -67,6 +70,8 @@ enum Task {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Assets on a real server of S3, which is installed below `target` (Python with venv and pip).
+    S3,
     /// Whole nodes on a virtual clock, network and disk: `--seed N`, `sweep`, `shrink SEED`, `canaries --rotate N`.
     #[command(disable_help_flag = true)]
     Sim {
@@ -89,6 +94,7 @@ fn main() -> ExitCode {
         Task::Deploy => report("deploy", &deploy::check(&Tree::read())) & deploy::judged(),
         Task::Edges => report("edges", &edges::check(&Tree::read().manifests)),
         Task::Jepsen { arguments } => return jepsen::jepsen(&arguments),
+        Task::S3 => s3::s3(),
         Task::Sim { arguments } => sim::sim(&arguments),
     };
     if passed { ExitCode::SUCCESS } else { ExitCode::FAILURE }

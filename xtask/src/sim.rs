@@ -4,6 +4,8 @@
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
+use crate::{outside, place};
+
 /// Seeds within which a planted bug must be caught.
 const SEEDS_MAX: u64 = 200;
 
@@ -12,7 +14,7 @@ const NOTHING: &str = "none";
 
 /// Builds the simulator and gives it `arguments`. Whether everything that was run is as it should be.
 pub(crate) fn sim(arguments: &[String]) -> bool {
-    let root = root();
+    let root = place::root();
     if arguments.first().is_some_and(|first| first == "canaries") {
         return canaries(&arguments[1..]);
     }
@@ -60,13 +62,8 @@ fn canaries(arguments: &[String]) -> bool {
     good
 }
 
-fn root() -> PathBuf {
-    let room = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-    room.parent().map_or(room.clone(), PathBuf::from)
-}
-
 fn target() -> PathBuf {
-    root().join("target/sim")
+    place::root().join("target/sim")
 }
 
 fn program() -> PathBuf {
@@ -74,10 +71,10 @@ fn program() -> PathBuf {
 }
 
 fn build(features: &[&str]) -> bool {
-    let built = Command::new("cargo")
+    let built = outside::cargo()
         .args(["build", "--quiet", "--profile", "sim", "--package", "sim"])
         .args(features)
-        .current_dir(root())
+        .current_dir(place::root())
         // Same seed, same choices of the runtime: see the crate `sim`.
         .env("RUSTFLAGS", "--cfg tokio_unstable")
         .env("CARGO_TARGET_DIR", target())

@@ -1,6 +1,8 @@
 //! Steps that other programs do: the formatter, the linter, the gatekeeper of dependencies.
 
-use std::process::{Command, Stdio};
+use std::process::Stdio;
+
+use crate::outside;
 
 /// Whether the code is formatted.
 pub(crate) fn formatted() -> bool {
@@ -15,7 +17,7 @@ pub(crate) fn linted() -> bool {
 
 /// Whether all dependencies may come in. Skipped, and said so, where the tool is not installed.
 pub(crate) fn admitted() -> bool {
-    let installed = Command::new("cargo")
+    let installed = outside::cargo()
         .args(["deny", "--version"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -37,7 +39,7 @@ pub(crate) fn fix() -> bool {
 }
 
 fn cargo(arguments: &[&str]) -> bool {
-    let status = Command::new("cargo").args(arguments).stdin(Stdio::null()).status();
+    let status = outside::cargo().args(arguments).stdin(Stdio::null()).status();
     status.is_ok_and(|status| status.success())
 }
 

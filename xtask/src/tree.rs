@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::lexer;
+use crate::{lexer, place};
 
 /// Folders that hold nothing of ours.
 const SKIPPED: [&str; 3] = ["target", "node_modules", "vendor"];
@@ -58,7 +58,7 @@ impl Source {
 impl Tree {
     /// Reads the workspace that this program belongs to.
     pub(crate) fn read() -> Self {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in a workspace");
+        let root = place::root();
         let mut tree = Self {
             sources: Vec::new(),
             manifests: BTreeMap::new(),

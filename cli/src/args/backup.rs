@@ -12,6 +12,8 @@ pub(crate) enum Backup {
     Now(BackupNow),
     /// List the backups that a node, or a folder, has
     Ls(BackupLs),
+    /// Bring the copy of a node's backups from an object store into a folder
+    Fetch(BackupFetch),
     /// Rebuild a backup in a scratch folder and check every row (exit 12 when something is wrong)
     Verify(BackupVerify),
 }
@@ -32,6 +34,22 @@ pub(crate) struct BackupLs {
     /// Read this folder instead of asking nodes; needs no key
     #[arg(long, value_name = "DIR")]
     pub(crate) folder: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BackupFetch {
+    /// Where the copy is, such as s3://bucket/folder/CLUSTER/backups/n1
+    #[arg(value_name = "URL")]
+    pub(crate) from: String,
+    /// A folder that is empty or not there
+    #[arg(value_name = "DIR")]
+    pub(crate) folder: PathBuf,
+    /// A node's file: `object_store` in it says how the store is reached
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+    /// One JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

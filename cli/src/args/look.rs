@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Subcommand};
 
-use super::{Operations, duration};
+use super::{Desk, Operations, duration};
 
 #[derive(Debug, Args)]
 pub(crate) struct Doctor {
@@ -29,6 +29,18 @@ pub(crate) struct Top {
     /// How long is measured for each look
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
     pub(crate) interval: Duration,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Trace {
+    /// When a recent message passed each station on each node: times, never content
+    Msg {
+        #[command(flatten)]
+        desk: Desk,
+        /// The message's canonical id, as senders and recipients are told it
+        #[arg(value_name = "CANONICAL-ID")]
+        id: String,
+    },
 }
 
 #[derive(Debug, Args)]

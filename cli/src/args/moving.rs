@@ -62,6 +62,30 @@ pub(crate) struct FreezeShard {
     pub(crate) off: bool,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct SplitShard {
+    #[command(flatten)]
+    pub(crate) desk: Desk,
+    /// The shard's number
+    pub(crate) shard: u32,
+    /// The slots that become a shard of their own, at one end of the shard's; without it the upper half
+    #[arg(long, value_name = "FIRST-LAST", value_parser = slots)]
+    pub(crate) slots: Option<(u16, u16)>,
+    /// Only show what would become of it
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+fn slots(text: &str) -> Result<(u16, u16), String> {
+    let parsed = text
+        .split_once('-')
+        .and_then(|(first, last)| Some((first.trim().parse().ok()?, last.trim().parse().ok()?)));
+    match parsed {
+        Some((first, last)) if first <= last => Ok((first, last)),
+        _ => Err("must be the first and the last slot, like 4096-8191".to_owned()),
+    }
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Rebalance {
     /// Show everything that would move from here

@@ -204,6 +204,11 @@ async fn listen(stage: Arc<Stage>, bot: Bot, mut inbox: Inbox) {
             Incoming::LinkUp { .. }
             | Incoming::LinkDown { .. }
             | Incoming::Status { .. }
+            | Incoming::Change(_)
+            | Incoming::Presence { .. }
+            | Incoming::NotWatching { .. }
+            | Incoming::Rewritten { .. }
+            | Incoming::StoreFailed { .. }
             | Incoming::CaughtUp => {}
         }
     }

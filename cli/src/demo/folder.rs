@@ -44,6 +44,9 @@ pub(crate) struct Place {
 pub(crate) struct Memory {
     schema: String,
     port_base: u16,
+    /// Shards that it was founded with.
+    #[serde(default = "shards_once")]
+    shards: u32,
     /// Runs so far, this one included: bots get new names in each.
     pub(crate) runs: u64,
     /// Names and passwords.
@@ -54,6 +57,21 @@ pub(crate) struct Memory {
     /// The token of that operator.
     #[serde(default = "secret")]
     pub(crate) operator: String,
+}
+
+/// Shards of a folder from before they were chosen by the machine.
+fn shards_once() -> u32 {
+    16
+}
+
+/// Shards of three nodes that share this machine. A shard is a line of work: beyond two for each core more of them only
+/// divide what waits into smaller entries (docs/decisions/0008).
+fn shards_of_this_machine() -> u32 {
+    u32::try_from(2 * cores()).unwrap_or(u32::MAX).clamp(4, 16)
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// A secret for an operator.
@@ -73,7 +91,12 @@ pub(crate) struct Folder {
 
 impl Folder {
     /// Makes or opens the folder and everything in it that must be there before a node starts.
-    pub(crate) fn open(data: Option<&Path>, port_base: u16, faults: bool) -> Result<Self, Failure> {
+    pub(crate) fn open(
+        data: Option<&Path>,
+        port_base: u16,
+        shards: Option<u32>,
+        faults: bool,
+    ) -> Result<Self, Failure> {
         let places = ports(port_base)?;
         let temporary = data.is_none();
         let path = match data {
@@ -84,7 +107,7 @@ impl Folder {
             |e: io::Error| Failure::new(Exit::NotAllowed, format!("{}: {e}", path.display()));
         private_folder(&path).map_err(unusable)?;
         let lock = lock(&path)?;
-        let memory = remember(&path, port_base)?;
+        let memory = remember(&path, port_base, shards)?;
         let mut folder = Folder { path, temporary, memory, places: Vec::new(), _lock: lock };
         folder.places = places
             .into_iter()
@@ -132,7 +155,7 @@ impl Folder {
                 write_pair(&place.folder, "client", &client).map_err(unusable)?;
                 write_pair(&place.folder, "peer", &peer).map_err(unusable)?;
             }
-            let file = node_file(place, &self.places, &self.memory.claim, faults);
+            let file = node_file(place, &self.places, &self.memory, faults);
             fs::write(place.folder.join("node.toml"), file).map_err(unusable)?;
         }
         Ok(())
@@ -201,7 +224,7 @@ fn lock(path: &Path) -> Result<File, Failure> {
 }
 
 /// What the folder remembers, with this run counted.
-fn remember(path: &Path, port_base: u16) -> Result<Memory, Failure> {
+fn remember(path: &Path, port_base: u16, shards: Option<u32>) -> Result<Memory, Failure> {
     let file = path.join("demo.json");
     let wrong = |e: &dyn std::fmt::Display| {
         Failure::new(Exit::Rejected, format!("{}: {e}", file.display()))
@@ -211,6 +234,7 @@ fn remember(path: &Path, port_base: u16) -> Result<Memory, Failure> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Memory {
             schema: SCHEMA.to_owned(),
             port_base,
+            shards: shards.unwrap_or_else(shards_of_this_machine),
             runs: 0,
             people: PEOPLE.map(|name| (name.to_owned(), seed::secret(12))).to_vec(),
             claim: secret(),
@@ -222,6 +246,12 @@ fn remember(path: &Path, port_base: u16) -> Result<Memory, Failure> {
         let was = memory.port_base;
         return Err(wrong(&format!(
             "this cluster lives at --port-base {was}: use that, or another folder"
+        )));
+    }
+    if shards.is_some_and(|shards| shards != memory.shards) {
+        let was = memory.shards;
+        return Err(wrong(&format!(
+            "this cluster has --shards {was}: use that, or another folder"
         )));
     }
     memory.runs += 1;
@@ -249,10 +279,9 @@ fn write_pair(folder: &Path, name: &str, issued: &Issued) -> io::Result<()> {
 }
 
 /// A node's file. Its paths are relative to its own folder.
-fn node_file(place: &Place, all: &[Place], claim: &str, faults: bool) -> String {
+fn node_file(place: &Place, all: &[Place], memory: &Memory, faults: bool) -> String {
     // The nodes of a demo share one machine: each takes its part of the cores, and at least one thread.
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let threads = (cores / all.len().max(1)).max(1);
+    let threads = (cores() / all.len().max(1)).max(1);
     let mut file = format!(
         r#"# Written by `synod demo`, again at each run.
 node = {}
@@ -284,6 +313,7 @@ enabled = {faults}
 
 [cluster]
 id = "{CLUSTER}"
+shards = {}
 claim = "{}"
 "#,
         place.id,
@@ -291,7 +321,8 @@ claim = "{}"
         place.peer,
         place.operations,
         place.plain,
-        node::identity::fingerprint_of(claim)
+        memory.shards,
+        node::identity::fingerprint_of(&memory.claim)
     );
     for member in all {
         file.push_str(&format!(
@@ -313,22 +344,41 @@ mod tests {
     fn a_named_folder_is_kept_and_opened_again_with_its_users() {
         let parent = tempfile::tempdir().expect("a folder");
         let data = parent.path().join("demo");
-        let first = Folder::open(Some(&data), BASE, true).expect("a new folder");
+        let first = Folder::open(Some(&data), BASE, None, true).expect("a new folder");
         let people = first.memory.people.clone();
         assert_eq!(first.memory.runs, 1);
-        let second = Folder::open(Some(&data), BASE, true).map(|_| ()).expect_err("locked");
+        let second = Folder::open(Some(&data), BASE, None, true).map(|_| ()).expect_err("locked");
         assert_eq!(second.exit, Exit::Rejected);
         first.leave();
-        let again = Folder::open(Some(&data), BASE, true).expect("free again");
+        let again = Folder::open(Some(&data), BASE, None, true).expect("free again");
         assert_eq!((again.memory.runs, &again.memory.people), (2, &people));
         again.leave();
-        let moved = Folder::open(Some(&data), BASE + 100, true).map(|_| ()).expect_err("moved");
+        let moved =
+            Folder::open(Some(&data), BASE + 100, None, true).map(|_| ()).expect_err("moved");
         assert!(moved.message.contains("--port-base 28400"), "{moved}");
     }
 
     #[test]
+    fn the_number_of_shards_is_chosen_once() {
+        let parent = tempfile::tempdir().expect("a folder");
+        let (data, base) = (parent.path().join("demo"), BASE + 120);
+        let founded = |folder: &Folder| {
+            let file = folder.places[2].folder.join("node.toml");
+            node::config::Config::load(&file).expect("a file that the node accepts").cluster.shards
+        };
+        let first = Folder::open(Some(&data), base, Some(7), true).expect("a new folder");
+        assert_eq!(founded(&first), 7);
+        first.leave();
+        let again = Folder::open(Some(&data), base, None, true).expect("as it was");
+        assert_eq!(founded(&again), 7);
+        again.leave();
+        let other = Folder::open(Some(&data), base, Some(8), true).map(|_| ()).expect_err("other");
+        assert!(other.message.contains("--shards 7"), "{other}");
+    }
+
+    #[test]
     fn a_temporary_folder_is_gone_after_use_and_nodes_accept_their_files() {
-        let folder = Folder::open(None, BASE + 40, false).expect("a new folder");
+        let folder = Folder::open(None, BASE + 40, None, false).expect("a new folder");
         for place in &folder.places {
             let config = node::config::Config::load(&place.folder.join("node.toml"));
             let config = config.expect("a file that the node accepts");
@@ -346,7 +396,7 @@ mod tests {
     #[test]
     fn a_port_in_use_is_named() {
         let taken = std::net::TcpListener::bind(("127.0.0.1", BASE + 80 + 11)).expect("free");
-        let failure = Folder::open(None, BASE + 80, false).map(|_| ()).expect_err("in use");
+        let failure = Folder::open(None, BASE + 80, None, false).map(|_| ()).expect_err("in use");
         assert!(failure.message.contains(&(BASE + 91).to_string()), "{failure}");
         drop(taken);
     }

@@ -32,7 +32,7 @@ fn of_file(name: &'static str, path: &Path, now_ms: u64) -> Check {
         return Check::failed(name, found, "put the chain there, PEM");
     };
     let days = |ms: u64| ms / DAY_MS;
-    let fix = "put a new chain there, and restart the node";
+    let fix = "`synod cert rotate`, or put a new chain there and restart the node";
     if ends <= now_ms {
         let found = format!("{} ran out {} days ago", path.display(), days(now_ms - ends));
         Check::failed(name, found, fix)

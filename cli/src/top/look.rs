@@ -167,6 +167,7 @@ mod tests {
             now_ms: 0,
             nodes: Vec::new(),
             shards: vec![shard(1, applied[0]), shard(2, applied[1])],
+            damaged: Vec::new(),
         };
         let metrics = format!("synod_messages_sent_total {sent}\n").into_bytes();
         let address = |port| SocketAddr::from(([127, 0, 0, 1], port));

@@ -24,22 +24,50 @@ pub struct Site {
     pub data: PathBuf,
     file: PathBuf,
     child: Option<Child>,
+    /// What runs there from the next start on.
+    pub release: Release,
+}
+
+/// Which build of the binary a node runs.
+#[derive(Clone, Default)]
+pub enum Release {
+    /// This one.
+    #[default]
+    Here,
+    /// This one, as the release after it.
+    Next,
+    /// The same, which writes what is new before all can read it.
+    Early,
+    /// Another one.
+    Other(PathBuf),
 }
 
 impl Site {
     /// A file with nothing in it but addresses.
     pub fn prepare(home: &Home, number: usize) -> Site {
+        Site::prepare_with(home, number, "")
+    }
+
+    /// The same, and more lines.
+    pub fn prepare_with(home: &Home, number: usize, more: &str) -> Site {
         let folder = home.folder.path().join(format!("site-{number}"));
         std::fs::create_dir_all(&folder).expect("a folder");
         let [client, peer, operations] = [free(), free(), free()];
         let text = format!(
             "data = \"data\"\n[listen]\nclient = \"{client}\"\npeer = \"{peer}\"\n\
              operations = \"{operations}\"\n[runtime]\nplane_threads = 1\nraft_threads = 1\n\
-             [cluster]\nshards = 4\n"
+             [cluster]\nshards = 4\n{more}"
         );
         let file = folder.join("node.toml");
         std::fs::write(&file, text).expect("writable");
-        Site { client, operations, data: folder.join("data"), file, child: None }
+        Site {
+            client,
+            operations,
+            data: folder.join("data"),
+            file,
+            child: None,
+            release: Release::Here,
+        }
     }
 
     pub fn file(&self) -> &str {
@@ -50,7 +78,17 @@ impl Site {
         let mut args = vec!["start", "--config", self.file()];
         args.extend(join.iter().flat_map(|token| ["--join", token]));
         let log = std::fs::File::create(self.file.with_extension("log")).expect("writable");
-        let child = home.command(&args).stderr(Stdio::from(log)).spawn();
+        let mut command = match &self.release {
+            Release::Other(binary) => home.command_of(binary, &args),
+            Release::Here | Release::Next | Release::Early => home.command(&args),
+        };
+        let rehearses = match self.release {
+            Release::Next => Some("1"),
+            Release::Early => Some("early"),
+            Release::Here | Release::Other(_) => None,
+        };
+        command.envs(rehearses.map(|how| ("SYNOD_REHEARSE_NEXT", how)));
+        let child = command.stderr(Stdio::from(log)).spawn();
         self.child = Some(child.expect("the binary runs"));
     }
 
@@ -67,6 +105,34 @@ impl Site {
             let status: Value = serde_json::from_str(&stdout(&asked)).unwrap_or_default();
             status["nodes"][0]["serves"] == Value::Bool(true)
         });
+    }
+
+    /// Asks its process to stop, as a service manager does.
+    pub fn terminate(&self) {
+        let child = self.child.as_ref().expect("it was started");
+        crate::synod::signal(child.id(), "TERM");
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.as_ref().expect("it was started").id()
+    }
+
+    /// What it wrote to its log since it was started last.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.file.with_extension("log")).expect("it was started")
+    }
+
+    /// How its process ended, once it has.
+    pub fn exit_code(&mut self) -> Option<i32> {
+        let child = self.child.as_mut().expect("it was started");
+        child.try_wait().expect("a child can be waited for").and_then(|status| status.code())
+    }
+
+    /// Whether its process is over.
+    pub fn has_ended(&mut self) -> bool {
+        let child = self.child.as_mut().expect("it was started");
+        child.try_wait().expect("a child can be waited for").is_some()
     }
 
     fn kill(&mut self) {
@@ -97,8 +163,26 @@ pub struct Formed<'a> {
 impl<'a> Formed<'a> {
     /// Founds, starts, claims, joins, and waits until all nodes are ready.
     pub fn start(home: &'a Home, nodes: usize) -> Formed<'a> {
+        Formed::start_as(home, nodes, &Release::Here)
+    }
+
+    /// The same, with another build of the binary.
+    pub fn start_as(home: &'a Home, nodes: usize, release: &Release) -> Formed<'a> {
         let mut first = Site::prepare(home, 1);
-        let others = nodes.saturating_sub(1).max(1).to_string();
+        first.release = release.clone();
+        let mut formed = Formed::found(home, first, nodes.saturating_sub(1).max(1));
+        let join = formed.join.clone();
+        for number in 2..=nodes {
+            let mut site = Site::prepare(home, number);
+            site.release = release.clone();
+            formed.join(site, &join);
+        }
+        formed
+    }
+
+    /// Founds and claims with this node alone; the line that it prints is good for so many others.
+    pub fn found(home: &'a Home, mut first: Site, others: usize) -> Formed<'a> {
+        let others = others.to_string();
         let founded = home.run(&["init", "--config", first.file(), "--others", &others, "--json"]);
         assert!(founded.status.success(), "{}", stderr(&founded));
         let founded: Value = serde_json::from_str(&stdout(&founded)).expect("JSON");
@@ -107,16 +191,13 @@ impl<'a> Formed<'a> {
         first.start(home, None);
         first.ready(home);
         let (address, ca_text) = (first.client.to_string(), text("ca"));
-        let mut formed = Formed { home, sites: vec![first], ca, join: join.clone(), claim };
+        let formed = Formed { home, sites: vec![first], ca, join, claim };
         let who = ["--name", "ada", "--addr", &address, "--ca", &ca_text, "--ctx", "synod"];
         eventually("the claim is taken", || {
             let claimed =
                 home.run(&[&["operator", "claim", formed.claim.as_str()][..], &who].concat());
             claimed.status.success()
         });
-        for number in 2..=nodes {
-            formed.join(Site::prepare(home, number), &join);
-        }
         formed
     }
 
@@ -144,12 +225,66 @@ impl<'a> Formed<'a> {
         site.ready(self.home);
     }
 
+    /// Stops a node in order, as a service manager does, and starts it as another build.
+    pub fn upgrade(&mut self, node: usize, release: &Release) {
+        let site = &mut self.sites[node - 1];
+        site.terminate();
+        eventually("it stops in order", || site.has_ended());
+        site.release = release.clone();
+        self.restart(node);
+    }
+
+    /// Stops a node in order and starts another build there, which does not stay. Answers how it ended.
+    pub fn try_upgrade(&mut self, node: usize, release: &Release) -> i32 {
+        let site = &mut self.sites[node - 1];
+        site.terminate();
+        eventually("it stops in order", || site.has_ended());
+        site.release = release.clone();
+        self.try_start(node)
+    }
+
+    /// Starts a node that does not run, and that does not stay. Answers how it ended.
+    pub fn try_start(&mut self, node: usize) -> i32 {
+        let join = self.join.clone();
+        let site = &mut self.sites[node - 1];
+        site.start(self.home, (node > 1).then_some(join.as_str()));
+        let mut code = None;
+        eventually("it ends by itself", || {
+            code = site.exit_code();
+            code.is_some()
+        });
+        code.expect("waited for")
+    }
+
     pub fn kill(&mut self, node: usize) {
         self.sites[node - 1].kill();
     }
 
     /// What a verb of operators answers. `--addr N` means the N-th node.
     pub fn ask(&self, args: &[&str]) -> Value {
+        let (whole, answer) = self.run(args);
+        assert!(answer.status.success(), "{whole:?}: {}", stderr(&answer));
+        serde_json::from_str(&stdout(&answer)).expect("JSON")
+    }
+
+    /// The same; `None` when it is refused.
+    pub fn try_ask(&self, args: &[&str]) -> Option<Value> {
+        let (_, answer) = self.run(args);
+        answer.status.success().then(|| serde_json::from_str(&stdout(&answer)).expect("JSON"))
+    }
+
+    /// What it prints, however it ends. Empty when that is no object.
+    pub fn told(&self, args: &[&str]) -> Value {
+        serde_json::from_str(&stdout(&self.run(args).1)).unwrap_or_default()
+    }
+
+    /// What a verb answers that asks the nodes themselves.
+    pub fn ask_at(&self, args: &[&str]) -> Value {
+        let answer = self.home.run(&[args, &["--json"]].concat());
+        serde_json::from_str(&stdout(&answer)).expect("JSON")
+    }
+
+    fn run(&self, args: &[&str]) -> (Vec<String>, std::process::Output) {
         let (mut whole, mut words) = (Vec::new(), args.iter());
         while let Some(word) = words.next() {
             whole.push((*word).to_owned());
@@ -160,10 +295,9 @@ impl<'a> Formed<'a> {
             }
         }
         whole.extend(["--ctx", "synod", "--json"].map(str::to_owned));
-        let whole: Vec<&str> = whole.iter().map(String::as_str).collect();
-        let answer = self.home.run(&whole);
-        assert!(answer.status.success(), "{whole:?}: {}", stderr(&answer));
-        serde_json::from_str(&stdout(&answer)).expect("JSON")
+        let words: Vec<&str> = whole.iter().map(String::as_str).collect();
+        let answer = self.home.run(&words);
+        (whole, answer)
     }
 }
 

@@ -42,7 +42,12 @@ impl Home {
     }
 
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_synod"));
+        self.command_of(Path::new(env!("CARGO_BIN_EXE_synod")), args)
+    }
+
+    /// The same, of another build.
+    pub fn command_of(&self, binary: &Path, args: &[&str]) -> Command {
+        let mut command = Command::new(binary);
         command
             .args(args)
             .env("XDG_CONFIG_HOME", self.folder.path().join("config"))

@@ -21,6 +21,8 @@ pub(crate) enum Action {
     Close(LinkId),
     /// Tell whoever holds the ticket.
     Settle(Settled),
+    /// Say what the store holds: [`Core::compare`](super::Core::compare).
+    Heads,
     /// Exchange the refresh token.
     Refresh(Credentials),
 }

@@ -10,6 +10,7 @@ use proto::frames;
 use super::action::{Settled, Ticket};
 use super::backoff::Jitter;
 use super::limits::CONFIRM_TICKETS_MAX;
+use crate::store::Record;
 use crate::{AskError, Standing};
 
 /// How far: everything up to `seq`, delivered or also read.
@@ -25,6 +26,8 @@ pub(super) struct Confirms {
     dirty: BTreeSet<ConversationId>,
     wakes: BTreeSet<(Duration, ConversationId)>,
     deadlines: BTreeSet<(Duration, Ticket, ConversationId)>,
+    /// Lanes that got further since they were last noted.
+    moved: BTreeSet<ConversationId>,
 }
 
 #[derive(Debug, Default)]
@@ -45,6 +48,37 @@ struct Waiting {
 }
 
 impl Confirms {
+    /// Where an earlier life of this client was: what it had, and of that what the cluster knows.
+    pub(super) fn restore(&mut self, id: ConversationId, wanted: Standing, confirmed: Standing) {
+        let lane = self.lanes.entry(id).or_default();
+        (lane.wanted, lane.confirmed) = (wanted, confirmed);
+        self.dirty.insert(id);
+    }
+
+    /// What got further since the last call.
+    pub(super) fn standings(&mut self) -> Vec<Record> {
+        let moved = std::mem::take(&mut self.moved).into_iter();
+        let records = moved.filter_map(|conversation| {
+            let lane = self.lanes.get(&conversation)?;
+            let (wanted, confirmed) = (lane.wanted, lane.confirmed);
+            Some(Record::Standing { conversation, wanted, confirmed })
+        });
+        records.collect()
+    }
+
+    /// Whether there is something to write.
+    pub(super) fn is_waiting(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
+    /// The cluster's history went back there: nothing of before counts. Whoever waits is answered by the deadline.
+    pub(super) fn forget(&mut self, conversation: ConversationId) {
+        if let Some(lane) = self.lanes.get_mut(&conversation) {
+            (lane.wanted, lane.confirmed) = (Standing::default(), Standing::default());
+            lane.asked = None;
+        }
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.deadlines.len() >= CONFIRM_TICKETS_MAX
     }
@@ -58,6 +92,7 @@ impl Confirms {
     ) -> Vec<Settled> {
         let lane = self.lanes.entry(conversation).or_default();
         lane.want(reached);
+        self.moved.insert(conversation);
         if let Some((ticket, deadline)) = ticket {
             lane.waiting.push(Waiting { ticket, deadline, reached });
             self.deadlines.insert((deadline, ticket, conversation));
@@ -93,6 +128,7 @@ impl Confirms {
     ) -> Vec<Settled> {
         let Some(lane) = self.lanes.get_mut(&conversation) else { return Vec::new() };
         let Some(asked) = lane.asked.take() else { return Vec::new() };
+        self.moved.insert(conversation);
         match &confirmed.problem {
             Some(problem) if problem.retryable || problem.unknown => {
                 let least = Duration::from_millis(problem.retry_after_ms);

@@ -60,6 +60,21 @@ impl Delivery {
         Delivery { own_device, tracks: BTreeMap::new(), gaps: BTreeSet::new() }
     }
 
+    /// Where an earlier life of this client was: what it had dealt with, and the last status it was told.
+    pub(super) fn restore(&mut self, id: ConversationId, delivered: Seq, status: (Seq, Seq)) {
+        let track = self.tracks.entry(id).or_default();
+        // A conversation of which nothing was dealt with yet begins where the node begins it.
+        track.reached = (delivered.0 > 0).then_some(delivered.0);
+        track.handed = delivered.0;
+        track.status = (status.0.0, status.1.0);
+    }
+
+    /// The cluster's history went back there: nothing of before counts.
+    pub(super) fn forget(&mut self, conversation: ConversationId) {
+        self.tracks.remove(&conversation);
+        self.gaps.remove(&conversation);
+    }
+
     /// A message arrived, perhaps again, perhaps too early. True: it was this device's own.
     pub(super) fn arrived(
         &mut self,
@@ -115,6 +130,11 @@ impl Delivery {
             }
             _ => seq,
         }
+    }
+
+    /// Whether messages are missing there.
+    pub(super) fn has_gap(&self, conversation: ConversationId) -> bool {
+        self.gaps.contains(&conversation)
     }
 
     /// The last sequence that was handed over; 0 for none.

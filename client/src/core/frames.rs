@@ -3,16 +3,17 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use chat::{ConversationId, Seq};
+use chat::{ConversationId, Seq, Timestamp, UserId};
 use proto::ProblemCode;
 use proto::frame::{ClientFrame, ServerFrame, VERSION, encode_client_frame};
 use proto::frames::{self, Problem};
 
 use super::links::{Asked, Need, Phase};
-use super::{Action, Core, LinkId, Reached};
-use crate::Incoming;
+use super::{Action, Core, LinkId, Reached, Settled};
 use crate::core::session::Verdict;
+use crate::store::Record;
 use crate::{CallError, Credentials};
+use crate::{Incoming, SendError};
 
 impl Core {
     /// The transport of a link stands: the client says who it is. False: nobody wants this link any more.
@@ -21,7 +22,8 @@ impl Core {
         let Some(link) = self.links.get(id) else { return false };
         link.phase = Phase::Greeting;
         link.hear(now);
-        self.write(id, ClientFrame::Hello(frames::Hello { token, version: VERSION, resume: None }));
+        let resume = Some(self.resume.clone());
+        self.write(id, ClientFrame::Hello(frames::Hello { token, version: VERSION, resume }));
         true
     }
 
@@ -79,19 +81,79 @@ impl Core {
             ServerFrame::Status(status) => self.delivery.status(&status, &mut self.incoming),
             ServerFrame::Confirmed(confirmed) => self.confirmed(now, id, confirmed),
             ServerFrame::HistoryPage(page) => self.page(now, id, page),
-            // This client reads messages as they are and asks for no changes: history has what became of them.
-            ServerFrame::Changed(_)
-            | ServerFrame::Changes(_)
-            | ServerFrame::ChangesConfirmed(_)
-            | ServerFrame::Presence(_)
-            | ServerFrame::Resume(_)
-            | ServerFrame::Typing(_) => {}
+            ServerFrame::Changes(changes) => self.changed(changes),
+            ServerFrame::ChangesConfirmed(confirmed) => self.changes_confirmed(now, id, &confirmed),
+            ServerFrame::Presence(presence) => self.seen(presence),
+            ServerFrame::Resume(resume) => {
+                self.given(resume.token);
+                if resume.reset {
+                    self.began_anew();
+                }
+            }
+            // This client wishes no changes by frames, and shows nobody typing.
+            ServerFrame::Changed(_) | ServerFrame::Typing(_) => {}
             ServerFrame::GoAway(away) => {
+                self.given(away.resume);
                 self.links.go_away(away.addresses.iter().filter_map(|to| to.parse().ok()));
             }
         }
+        self.release_changes();
         self.tick_links(now);
         self.flush(now);
+    }
+
+    /// What the next link may begin with. Empty: what was given before is the newest still.
+    fn given(&mut self, resume: String) {
+        if !resume.is_empty() {
+            self.record(Record::Resume(resume.clone()));
+            self.resume = resume;
+        }
+    }
+
+    fn changed(&mut self, changes: frames::Changes) {
+        for change in changes.changes {
+            let waits = ConversationId::from_bytes(&change.conversation)
+                .is_ok_and(|conversation| self.delivery.has_gap(conversation));
+            self.changes.arrived(change, waits, &mut self.incoming);
+        }
+    }
+
+    /// Changes whose messages have all come by now.
+    fn release_changes(&mut self) {
+        for conversation in self.changes.waiting() {
+            if !self.delivery.has_gap(conversation) {
+                self.changes.release(conversation, &mut self.incoming);
+            }
+        }
+    }
+
+    fn changes_confirmed(&mut self, now: Duration, id: LinkId, answer: &frames::ChangesConfirmed) {
+        let link = self.links.get(id).expect("checked by the caller");
+        let Some(Asked::ConfirmChanges(conversation)) = link.answered(answer.tag) else { return };
+        match answer.problem.as_ref().filter(|problem| is_about_token(problem)) {
+            Some(problem) => self.link_lost_unauthenticated(now, id, problem.detail.clone()),
+            None => self.changes.confirmed(conversation, answer),
+        }
+    }
+
+    fn seen(&mut self, presence: frames::Presence) {
+        if let Some(problem) = presence.problem {
+            let reason = format!("{}: {}", problem.code, problem.detail);
+            self.incoming.push_back(Incoming::NotWatching { reason });
+        }
+        for frames::Seen { user, online, last_seen_ms, problem } in presence.seen {
+            let Ok(user) = UserId::parse(&user) else { continue };
+            let last_seen = (last_seen_ms > 0).then_some(Timestamp(last_seen_ms));
+            let allowed = problem.is_empty();
+            self.incoming.push_back(Incoming::Presence { user, online, last_seen, allowed });
+        }
+    }
+
+    pub(super) fn say_whom_to_watch(&mut self, id: LinkId) {
+        let Some(users) = &self.watched else { return };
+        let users = users.iter().map(|user| user.as_str().to_owned()).collect();
+        let tag = self.next_tag();
+        self.write(id, ClientFrame::WatchPresence(frames::WatchPresence { tag, users }));
     }
 
     fn welcomed(&mut self, now: Duration, id: LinkId, welcome: &frames::Welcome) {
@@ -103,7 +165,14 @@ impl Core {
             self.actions.push_back(Action::Close(other));
         }
         self.incoming.push_back(Incoming::LinkUp { node: welcome.node });
+        self.begins();
+        // A link that began without a token looks at everything as well.
+        if welcome.reset || self.resume.is_empty() {
+            self.began_anew();
+        }
+        self.given(welcome.resume.clone());
         self.unsend();
+        self.say_whom_to_watch(id);
     }
 
     fn deliver(&mut self, now: Duration, deliver: frames::Deliver) {
@@ -135,7 +204,7 @@ impl Core {
                     self.delivery.stored(conversation, Seq(stored.seq), &mut self.incoming);
                 }
                 let settled = self.outbox.stored(ticket, &stored);
-                self.settle_all(settled.into_iter().collect());
+                self.note_settled(settled);
             }
             Some(frames::sent::Result::Problem(problem)) if is_main => {
                 if is_about_token(&problem) {
@@ -145,11 +214,28 @@ impl Core {
                     self.links.fail_over(now);
                 }
                 let settled = self.outbox.failed(now, ticket, problem, &mut self.jitter);
-                self.settle_all(settled.into_iter().collect());
+                self.note_settled(settled);
             }
             Some(frames::sent::Result::Problem(_)) => {}
             None => self.link_lost(now, id, "an answer without a result".to_owned()),
         }
+    }
+
+    fn note_settled(&mut self, settled: Option<Settled>) {
+        match &settled {
+            Some(Settled::Sent(ticket, Ok(receipt))) => {
+                let receipt = Box::new(receipt.clone());
+                self.record(Record::Sent { ticket: *ticket, receipt });
+            }
+            Some(Settled::Sent(ticket, Err(SendError::Refused(problem)))) => {
+                let problem = Box::new(problem.clone());
+                self.record(Record::Refused { ticket: *ticket, problem });
+                // What comes after it goes on without it: it may not come back, or it would come later than they.
+                self.keeping.durably |= self.keeping.on;
+            }
+            _ => {}
+        }
+        self.settle_all(settled.into_iter().collect());
     }
 
     fn confirmed(&mut self, now: Duration, id: LinkId, confirmed: frames::Confirmed) {
@@ -169,7 +255,12 @@ impl Core {
         if let Some(problem) = page.problem.as_ref().filter(|problem| is_about_token(problem)) {
             return self.link_lost_unauthenticated(now, id, problem.detail.clone());
         }
+        self.expired(&page.conversation, page.expired);
         match asked {
+            Asked::Compare(question) => {
+                let other = self.compare.answered(now, question, &page);
+                self.compared(now, other);
+            }
             Asked::Gap(gap) => {
                 self.delivery.filled(now, gap, page, &mut self.incoming, &mut self.jitter);
             }
@@ -177,7 +268,7 @@ impl Core {
                 let settled = self.reads.answered(now, read, page, &mut self.jitter);
                 self.settle_all(settled.into_iter().collect());
             }
-            Asked::Send(_) | Asked::Confirm(_) => {}
+            Asked::Send(_) | Asked::Confirm(_) | Asked::ConfirmChanges(_) => {}
         }
     }
 
@@ -235,6 +326,8 @@ impl Core {
         self.confirms.unsend();
         self.reads.unsend();
         self.delivery.unsend();
+        self.changes.unsend();
+        self.compare.unsend();
     }
 
     /// Writes all that may be written, if a link stands.
@@ -242,11 +335,16 @@ impl Core {
         let Some(id) = self.links.main_id() else { return };
         while let Some((ticket, mut request)) = self.outbox.next() {
             request.tag = self.ask(now, id, Asked::Send(ticket));
+            // Its number is on the disk before it is on the wire.
+            self.keeping.durably |= self.keeping.on && request.order.is_some();
             self.write(id, ClientFrame::Send(request.into()));
         }
-        while let Some((conversation, reached)) = self.confirms.next() {
-            let tag = self.ask(now, id, Asked::Confirm(conversation));
-            self.write(id, confirm_frame(tag, conversation, reached.seq, reached.read));
+        if self.may_confirm(now) {
+            self.flush_confirms(now, id);
+        }
+        while let Some((question, mut request)) = self.compare.next(now) {
+            request.tag = self.ask(now, id, Asked::Compare(question));
+            self.write(id, ClientFrame::ReadHistory(request));
         }
         while let Some((read, mut request)) = self.reads.next() {
             request.tag = self.ask(now, id, Asked::Read(read));
@@ -255,6 +353,19 @@ impl Core {
         while let Some((conversation, mut request)) = self.delivery.next() {
             request.tag = self.ask(now, id, Asked::Gap(conversation));
             self.write(id, ClientFrame::ReadHistory(request));
+        }
+    }
+
+    fn flush_confirms(&mut self, now: Duration, id: LinkId) {
+        while let Some((conversation, reached)) = self.confirms.next() {
+            let tag = self.ask(now, id, Asked::Confirm(conversation));
+            self.write(id, confirm_frame(tag, conversation, reached.seq, reached.read));
+        }
+        while let Some((conversation, change)) = self.changes.next() {
+            let tag = self.ask(now, id, Asked::ConfirmChanges(conversation));
+            let conversation = bytes::Bytes::copy_from_slice(conversation.as_bytes());
+            let frame = frames::ConfirmChanges { tag, conversation, change };
+            self.write(id, ClientFrame::ConfirmChanges(frame));
         }
     }
 

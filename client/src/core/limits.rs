@@ -6,12 +6,24 @@ use std::time::Duration;
 pub(super) const OUTBOX_MAX: usize = 4096;
 /// Messages of one conversation that are unanswered at once: enough for a round trip of 50 ms at 1,000 messages a second.
 pub(super) const PIPELINE_MAX: usize = 64;
+/// Conversations that are compared with what the store holds, or filled again, at once: half of the pages that a node lets
+/// one link ask for at a time.
+pub(super) const COMPARES_AT_ONCE: usize = 4;
+/// Pages that a forgotten conversation is filled again with, from its end; what is older is read when it is asked for.
+pub(super) const REFILL_PAGES: u32 = 10;
+/// With a store, the least time between two rounds of confirmations: before each the store is made durable, and the disk
+/// shall not be asked to for each message. Far below what a person sees.
+pub(super) const CONFIRM_PAUSE: Duration = Duration::from_millis(50);
 /// Pages of history asked for at once, gaps included.
 pub(super) const READS_MAX: usize = 64;
 /// Conversations with a gap at once. Beyond it a gap is found again by the next message.
 pub(super) const GAPS_MAX: usize = 256;
 /// Messages of one conversation that wait for what is missing before them; further ones are read from history.
 pub(super) const GAP_MESSAGES_MAX: usize = 128;
+/// Changes of one conversation that wait for messages before them; further ones come again with the next link.
+pub(super) const CHANGES_HELD_MAX: usize = 256;
+/// Users who are watched; more are refused by every node.
+pub(crate) const WATCHED_MAX: usize = 500;
 /// Places of own messages that are remembered in a conversation that delivered nothing yet.
 pub(super) const OWN_MAX: usize = 1024;
 /// Confirmations that somebody waits for.

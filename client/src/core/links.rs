@@ -20,8 +20,11 @@ pub(crate) type LinkId = u64;
 pub(super) enum Asked {
     Send(Ticket),
     Confirm(ConversationId),
+    ConfirmChanges(ConversationId),
     Read(Ticket),
     Gap(ConversationId),
+    /// Whether history still says what is kept here.
+    Compare(u64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,6 +101,10 @@ impl Links {
     pub(super) fn main(&mut self) -> Option<&mut Link> {
         let id = self.main?;
         self.get(id)
+    }
+
+    pub(super) fn stands(&self) -> bool {
+        self.main.is_some()
     }
 
     pub(super) fn main_id(&self) -> Option<LinkId> {

@@ -18,6 +18,7 @@ use proto::frames::{Problem, Stored};
 use super::action::{Settled, Ticket};
 use super::backoff::Jitter;
 use super::limits::OUTBOX_MAX;
+use crate::store::{KeptLane, KeptSend, Record};
 use crate::{Receipt, SendError};
 
 use lane::{Item, Lane, State};
@@ -25,17 +26,58 @@ use lane::{Item, Lane, State};
 #[derive(Debug, Default)]
 pub(super) struct Outbox {
     lanes: BTreeMap<ConversationId, Lane>,
-    /// Where each message waits, and until when.
-    homes: BTreeMap<Ticket, (ConversationId, Duration)>,
+    /// Where each message waits, and until when; `None` for what is kept until it is answered.
+    homes: BTreeMap<Ticket, (ConversationId, Option<Duration>)>,
     /// Lanes that may have something to write.
     dirty: BTreeSet<ConversationId>,
     /// When paused lanes go on.
     wakes: BTreeSet<(Duration, ConversationId)>,
     /// When patience ends.
     deadlines: BTreeSet<(Duration, Ticket)>,
+    /// Lanes whose numbers may have changed since they were last noted.
+    renumbered: BTreeSet<ConversationId>,
 }
 
 impl Outbox {
+    /// What an earlier life of this client left behind, in the order of sending, and where it was in its counting.
+    pub(super) fn restore(&mut self, sends: Vec<KeptSend>, lanes: &[KeptLane]) {
+        for lane in lanes.iter().filter(|lane| lane.highest_order > 0 || lane.next_order.is_some())
+        {
+            let to = self.lanes.entry(lane.conversation).or_default();
+            to.restore_count(lane.next_order, lane.highest_order);
+        }
+        for KeptSend { ticket, conversation, mut request } in sends {
+            let lane = self.lanes.entry(conversation).or_default();
+            let order = request.order.take();
+            lane.queue.push_back(Item::new(ticket, request));
+            lane.restore_order(order);
+            let home = self.homes.insert(ticket, (conversation, None));
+            assert!(home.is_none(), "the store has each ticket once");
+            self.dirty.insert(conversation);
+            self.renumbered.insert(conversation);
+        }
+    }
+
+    /// The numbers that changed since the last call, and where the counting is.
+    pub(super) fn numbers(&mut self) -> Vec<Record> {
+        let mut records = Vec::new();
+        for conversation in std::mem::take(&mut self.renumbered) {
+            if let Some(lane) = self.lanes.get_mut(&conversation) {
+                lane.numbers(conversation, &mut records);
+            }
+        }
+        records
+    }
+
+    /// The cluster's history went back there: where its counting is, only it knows.
+    pub(super) fn forget_count(&mut self, conversation: ConversationId) {
+        if let Some(lane) = self.lanes.get_mut(&conversation) {
+            lane.forget_count();
+            self.renumbered.insert(conversation);
+            self.touch(conversation);
+        }
+    }
+
     pub(super) fn is_full(&self) -> bool {
         self.homes.len() >= OUTBOX_MAX
     }
@@ -45,12 +87,12 @@ impl Outbox {
         ticket: Ticket,
         conversation: ConversationId,
         request: SendRequest,
-        deadline: Duration,
+        deadline: Option<Duration>,
     ) {
         assert!(self.homes.len() < OUTBOX_MAX, "asked before");
         let home = self.homes.insert(ticket, (conversation, deadline));
         assert!(home.is_none(), "a ticket is used once");
-        self.deadlines.insert((deadline, ticket));
+        self.deadlines.extend(deadline.map(|deadline| (deadline, ticket)));
         let lane = self.lanes.entry(conversation).or_default();
         lane.queue.push_back(Item::new(ticket, request));
         self.dirty.insert(conversation);
@@ -64,6 +106,7 @@ impl Outbox {
     /// The next message to write, marked as on its way, until there is none.
     pub(super) fn next(&mut self) -> Option<(Ticket, SendRequest)> {
         while let Some(id) = self.dirty.first().copied() {
+            self.renumbered.insert(id);
             let lane = self.lanes.get_mut(&id);
             if let Some(item) = lane.and_then(Lane::next) {
                 item.state = State::InFlight;
@@ -80,6 +123,7 @@ impl Outbox {
     pub(super) fn unsend(&mut self) {
         for (id, lane) in &mut self.lanes {
             lane.unsend();
+            self.renumbered.insert(*id);
             if lane.wake_at.is_none() {
                 self.dirty.insert(*id);
             }
@@ -90,7 +134,7 @@ impl Outbox {
     pub(super) fn stored(&mut self, ticket: Ticket, stored: &Stored) -> Option<Settled> {
         let conversation = self.leave(ticket)?;
         let lane = self.lanes.get_mut(&conversation).expect("a home has a lane");
-        let item = lane.stored(ticket, stored.order);
+        let item = lane.stored(ticket, stored);
         self.touch(conversation);
         let receipt = Receipt {
             conversation,
@@ -165,10 +209,11 @@ impl Outbox {
         settled
     }
 
-    /// Nothing more is sent.
-    pub(super) fn stop(&mut self) -> Vec<Settled> {
+    /// Nothing more is sent in this life. What is kept is sent in the next one.
+    pub(super) fn stop(&mut self, kept: bool) -> Vec<Settled> {
         let tickets: Vec<Ticket> = self.homes.keys().copied().collect();
         let verdict = |item: &Item| match item.unresolved {
+            _ if kept => SendError::Pending,
             0 => SendError::Stopped,
             _ => SendError::Unknown,
         };
@@ -201,13 +246,16 @@ impl Outbox {
     /// The message is settled: nobody waits for it here any more.
     fn leave(&mut self, ticket: Ticket) -> Option<ConversationId> {
         let (conversation, deadline) = self.homes.remove(&ticket)?;
-        let waited = self.deadlines.remove(&(deadline, ticket));
-        assert!(waited, "every message has a deadline");
+        if let Some(deadline) = deadline {
+            let waited = self.deadlines.remove(&(deadline, ticket));
+            assert!(waited, "every message that may be given up has a deadline");
+        }
         Some(conversation)
     }
 
     /// The lane may have something to write.
     fn touch(&mut self, conversation: ConversationId) {
+        self.renumbered.insert(conversation);
         if self.lanes.get(&conversation).is_some_and(|lane| lane.wake_at.is_none()) {
             self.dirty.insert(conversation);
         }

@@ -1,11 +1,13 @@
 //! The core on scripted frames: every order of events that a network can bring about, played without one.
 
+mod changes;
+mod keeping;
 mod links;
 mod random;
 mod receiving;
 mod sending;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -50,6 +52,8 @@ struct Script {
     sent: BTreeMap<Ticket, Result<Receipt, SendError>>,
     others: Vec<Settled>,
     refreshes: Vec<Credentials>,
+    /// What each link began with.
+    begun: BTreeMap<LinkId, Option<String>>,
 }
 
 impl Script {
@@ -66,6 +70,7 @@ impl Script {
             sent: BTreeMap::new(),
             others: Vec::new(),
             refreshes: Vec::new(),
+            begun: BTreeMap::new(),
         };
         script.core.tick(script.now);
         script.act();
@@ -81,6 +86,11 @@ impl Script {
     }
 
     fn act(&mut self) {
+        self.act_kept(&mut false);
+    }
+
+    /// Does all that is wanted; what only a store can answer is left to the caller.
+    fn act_kept(&mut self, wants_heads: &mut bool) {
         while let Some(action) = self.core.poll() {
             match action {
                 Action::Dial(id, node) => self.dialled.push_back((id, node.port() - 7400)),
@@ -93,6 +103,7 @@ impl Script {
                     let before = self.sent.insert(ticket, result);
                     assert!(before.is_none(), "a ticket is settled once");
                 }
+                Action::Heads => *wants_heads = true,
                 Action::Settle(other) => self.others.push(other),
                 Action::Refresh(old) => self.refreshes.push(old),
             }
@@ -121,9 +132,14 @@ impl Script {
         assert!(self.core.dialled(self.now, id), "the link is wanted");
         self.act();
         let hello = self.next(id);
-        assert!(matches!(hello, ClientFrame::Hello(_)), "{hello:?}");
+        let ClientFrame::Hello(hello) = hello else { panic!("{hello:?}") };
+        self.begun.insert(id, hello.resume);
         self.say(id, ServerFrame::Welcome(frames::Welcome { node: 1, ..Default::default() }));
         id
+    }
+
+    fn said_hello(&self, link: LinkId) -> Option<String> {
+        self.begun.get(&link).cloned().flatten()
     }
 
     fn say(&mut self, link: LinkId, frame: ServerFrame) {

@@ -3,8 +3,8 @@
 use super::{is_name, out_of_bounds, within};
 use crate::door::{CLAIMS_MAX, JOIN_TOKEN_USES_MAX, JOIN_TOKENS_MAX, OPERATORS_MAX};
 use crate::{
-    Claim, ClusterConfig, Event, Fingerprint, Founder, JoinToken, Node, NodeId, NodeState,
-    Operator, Refusal, config::NODES_MAX,
+    Claim, ClusterConfig, Event, FeatureLevel, Fingerprint, Founder, JoinToken, Node, NodeId,
+    NodeState, Operator, Refusal, config::NODES_MAX,
 };
 
 type Decided = Result<Option<Event>, Refusal>;
@@ -19,6 +19,7 @@ fn sweep(config: &mut ClusterConfig, at_ms: u64) {
 pub(super) fn add_join_token(config: &mut ClusterConfig, at_ms: u64, token: &JoinToken) -> Decided {
     within((1..=JOIN_TOKEN_USES_MAX).contains(&token.uses), "uses")?;
     within(token.expires_at_ms > at_ms, "expires_at_ms")?;
+    super::trusting::none_under_way(config)?;
     if config.door.authority.is_none() {
         return Err(Refusal::NoAuthority);
     }
@@ -41,14 +42,19 @@ pub(super) fn add_join_token(config: &mut ClusterConfig, at_ms: u64, token: &Joi
 pub(super) fn admit(
     config: &mut ClusterConfig,
     at_ms: u64,
-    secret: Fingerprint,
-    identity: Fingerprint,
+    (secret, identity): (Fingerprint, Fingerprint),
     wish: &Founder,
+    speaks: FeatureLevel,
 ) -> Decided {
     super::check_founder(wish)?;
     if config.node_of(identity).is_some() {
         return Ok(None);
     }
+    if let Some(raised) = config.raised.as_ref().filter(|raised| raised.level > speaks) {
+        let (level, release) = (raised.level, raised.release.clone());
+        return Err(Refusal::SpeaksTooLittle { level, speaks, release });
+    }
+    super::trusting::none_under_way(config)?;
     let good = |token: &JoinToken| token.secret == secret && token.expires_at_ms > at_ms;
     let place = config.door.join_tokens.iter().position(good);
     let place = place.ok_or(Refusal::NoSuchJoinToken)?;

@@ -33,6 +33,10 @@ pub(super) fn move_shard(
         *config.replicas_mut(group) = to.to_vec();
         return Ok(Some(Event::LeaderPreferred { group, node: lead }));
     }
+    // The new group takes the voters as they are.
+    if config.shards.get(&group).is_some_and(|shard| shard.splitting.is_some()) {
+        return Err(Refusal::StillSplits(group));
+    }
     *config.moving_mut(group) = Some(to.to_vec());
     Ok(Some(Event::MoveBegun { group, to: to.to_vec() }))
 }
@@ -110,5 +114,6 @@ pub(super) fn remove_node(config: &mut ClusterConfig, id: NodeId) -> Decided {
     within(config.nodes.len() > 1, "nodes")?;
     config.last_node = config.last_node.max(id);
     let removed = config.nodes.remove(&id);
+    super::trusting::forget(config, id);
     removed.map(|_| Some(Event::NodeRemoved { node: id })).ok_or_else(|| out_of_bounds("nodes"))
 }

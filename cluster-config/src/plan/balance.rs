@@ -13,7 +13,7 @@ type Wanted = BTreeMap<GroupId, BTreeSet<NodeId>>;
 pub(super) fn votes(config: &ClusterConfig, votes: &mut Votes<'_>, wanted: &mut Wanted) {
     let free = |group: &GroupId| {
         let shard = config.shards.get(group);
-        shard.is_some_and(|shard| shard.moving.is_none() && !shard.frozen)
+        shard.is_some_and(|shard| shard.moving.is_none() && !shard.is_fixed())
     };
     let free: Vec<GroupId> = wanted.keys().copied().filter(free).collect();
     for _ in 0..free.len() * config.nodes.len() {
@@ -70,7 +70,7 @@ pub(super) fn leaders(config: &ClusterConfig, wanted: &Wanted) -> BTreeMap<Group
     for (group, to) in wanted.iter().filter(|(group, _)| !group.is_cluster()) {
         let lead = config.voters_wished(*group).first().copied();
         let shard = &config.shards[group];
-        let fixed = shard.moving.is_some() || shard.frozen;
+        let fixed = shard.moving.is_some() || shard.is_fixed();
         let can: BTreeSet<NodeId> = to
             .iter()
             .copied()

@@ -532,19 +532,22 @@ fn a_stall_with_a_quorum_is_caught_and_one_without_is_not() {
 }
 
 #[test]
-fn two_leaders_two_owners_and_two_states_are_caught() {
+fn leaders_that_go_back_two_owners_and_two_states_are_caught() {
     let mut t = whole();
     t.saw(F::Leader { shard: 1, node: 1, term: 3 });
     t.saw(F::Leader { shard: 1, node: 2, term: 4 });
+    t.saw(F::Leader { shard: 1, node: 3, term: 4 });
     t.saw(F::Leader { shard: 2, node: 2, term: 3 });
     t.saw(F::Digest { replica: 1, shard: 1, index: 10, digest: 7 });
     t.saw(F::Digest { replica: 2, shard: 1, index: 10, digest: 7 });
     t.saw(F::Owner { c: t.c("c"), shard: 1, epoch: 1 });
     t.saw(F::Owner { c: t.c("c"), shard: 2, epoch: 2 });
     kept(t.clone());
-    let mut two = t.clone();
-    two.saw(F::Leader { shard: 1, node: 2, term: 3 });
-    caught(two, "leaders", "two-leaders");
+    for (node, term) in [(2, 4), (3, 3)] {
+        let mut back = t.clone();
+        back.saw(F::Leader { shard: 1, node, term });
+        caught(back, "leaders", "leader-back");
+    }
     let mut two = t.clone();
     two.saw(F::Digest { replica: 3, shard: 1, index: 10, digest: 8 });
     caught(two, "digest", "states-differ");

@@ -13,6 +13,7 @@ use futures::{StreamExt as _, stream};
 use tokio::time::{Instant, sleep};
 
 use super::cast::Tongue;
+use super::media;
 use super::native::Native;
 use super::reads;
 use super::stranger::Stranger;
@@ -55,6 +56,7 @@ pub(crate) async fn read_back(world: &Arc<World>, listeners: &Listeners) -> Vec<
     }
     await_devices(world, listeners, &heads, deadline).await;
     missing.extend(inboxes(world, deadline).await);
+    missing.extend(media::read_back(world, deadline).await);
     missing
 }
 
@@ -235,13 +237,15 @@ async fn inboxes(world: &World, deadline: Instant) -> Vec<String> {
         let node = actor % world.plan.nodes.len();
         let lines = loop {
             match reads::inbox(world, node, actor).await {
-                Some(lines) => break lines,
-                None if Instant::now() >= deadline => {
-                    missing.push(format!("the list of user {actor}"));
-                    break Vec::new();
-                }
+                Some(lines) => break Some(lines),
+                None if Instant::now() >= deadline => break None,
                 None => sleep(AGAIN).await,
             }
+        };
+        let Some(lines) = lines else {
+            // A list that nobody could read is no empty list.
+            missing.push(format!("the list of user {actor}"));
+            continue;
         };
         let mut entries = Vec::new();
         for (chat, [last, unread, delivered, read]) in lines {

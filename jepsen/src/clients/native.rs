@@ -152,6 +152,12 @@ impl Native {
                     tell(delivered.0, false);
                 }
             }
+            // Nobody changes anything in these runs by a client of this kind, or watches, or has a store.
+            Incoming::Change(_)
+            | Incoming::Presence { .. }
+            | Incoming::NotWatching { .. }
+            | Incoming::Rewritten { .. }
+            | Incoming::StoreFailed { .. } => {}
             Incoming::CaughtUp => {
                 world.tape.saw(node, self.conn, F::CaughtUp { d, link, last: false });
             }
@@ -255,7 +261,7 @@ impl Native {
                 let code = match error {
                     SendError::Refused(problem) | SendError::Unavailable(problem) => &problem.code,
                     SendError::Unreachable => "unreachable",
-                    SendError::Unknown => "unanswered",
+                    SendError::Unknown | SendError::Pending => "unanswered",
                     SendError::OutboxFull => "outbox_full",
                     SendError::Stopped => "stopped",
                 };

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use transport::{ClientTls, http};
 
 use super::cast::{self, Cast, Tongue};
+use super::media::Shelf;
 use super::pace::Pacer;
 use crate::record::Tape;
 use crate::scenario::Workload;
@@ -72,6 +73,7 @@ pub(crate) struct World {
     pub(crate) phase: watch::Receiver<Phase>,
     pub(crate) ca_pem: Vec<u8>,
     pub(crate) http: http::Client,
+    pub(crate) shelf: Shelf,
     numbers: BTreeMap<ConversationId, usize>,
     heads: Vec<AtomicU64>,
 }
@@ -87,7 +89,8 @@ impl World {
         let heads = cast.chats.iter().map(|_| AtomicU64::new(0)).collect();
         let pacer = Pacer::start(plan.workload.rate.max(1));
         let http = http::Client::with_deadline(tls, Duration::from_secs(6));
-        Self { plan, cast, seats, cs, tape, pacer, phase, ca_pem, http, numbers, heads }
+        let shelf = Shelf::default();
+        Self { plan, cast, seats, cs, tape, pacer, phase, ca_pem, http, shelf, numbers, heads }
     }
 
     pub(crate) fn phase(&self) -> Phase {

@@ -84,6 +84,7 @@ filter = "{}"
 id = "{CLUSTER}"
 shards = {}
 replication = {}
+claim = "{}"
 "#,
         at(node, CLIENT_PORT),
         at(node, PEER_PORT),
@@ -91,7 +92,8 @@ replication = {}
         plan.segment_bytes,
         plan.log_filter,
         plan.shards,
-        plan.nodes,
+        plan.replication.min(plan.nodes),
+        super::desk::claim(),
     );
     for member in plan.all() {
         file += &format!(

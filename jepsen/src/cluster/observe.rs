@@ -105,6 +105,15 @@ impl Eyes {
         leaders(&seen)
     }
 
+    /// The leader of each group and its term that most nodes name; a group of which most name nobody is left out.
+    #[must_use]
+    pub fn leaderships(&self) -> BTreeMap<u32, (u8, u64)> {
+        let nodes: Vec<u8> = self.namespaces.keys().copied().collect();
+        let seen: Vec<NodeStatus> =
+            nodes.iter().filter_map(|node| self.status(*node).ok()).collect();
+        leaderships(&seen, nodes.len())
+    }
+
     /// Whether `node` holds `other` for alive; `None` when it does not say.
     #[must_use]
     pub fn sees(&self, node: u8, other: u8) -> Option<bool> {
@@ -148,6 +157,18 @@ fn leaders(seen: &[NodeStatus]) -> BTreeMap<u32, (u8, u64)> {
     leaders
 }
 
+/// Whom more than half of `nodes` name, of those that were seen.
+fn leaderships(seen: &[NodeStatus], nodes: usize) -> BTreeMap<u32, (u8, u64)> {
+    let mut named: BTreeMap<(u32, u8, u64), usize> = BTreeMap::new();
+    for shard in seen.iter().flat_map(|status| &status.shards) {
+        let leader = shard.leader.and_then(|leader| u8::try_from(leader).ok());
+        let Some(leader) = leader else { continue };
+        *named.entry((shard.group, leader, shard.term)).or_default() += 1;
+    }
+    let most = named.into_iter().filter(|(_, count)| count * 2 > nodes);
+    most.map(|((group, leader, term), _)| (group, (leader, term))).collect()
+}
+
 /// Status and body of a whole answer.
 fn parse(answer: &[u8]) -> Option<(u16, Vec<u8>)> {
     let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
@@ -165,6 +186,22 @@ mod tests {
         assert_eq!(parse(answer), Some((503, b"no".to_vec())));
         assert_eq!(parse(b"HTTP/1.0 200 OK\r\n"), None);
         assert_eq!(parse(b"\xff\r\n\r\n"), None);
+    }
+
+    #[test]
+    fn a_leadership_is_named_by_more_than_half_of_all_nodes_whether_they_answer_or_not() {
+        let names = |node, leader, term| NodeStatus {
+            node,
+            links: 0,
+            nodes: vec![],
+            shards: vec![ShardStatus { group: 3, leader, term, applied: 1, last: 1 }],
+        };
+        let (two, three) = (names(2, Some(2), 6), names(3, Some(2), 6));
+        let seen = [names(1, Some(1), 5), two.clone(), three];
+        assert_eq!(leaderships(&seen, 3), BTreeMap::from([(3, (2, 6))]));
+        assert_eq!(leaderships(&seen, 5), BTreeMap::new());
+        assert_eq!(leaderships(&[names(1, Some(1), 5), two.clone()], 3), BTreeMap::new());
+        assert_eq!(leaderships(&[names(1, None, 6), two], 3), BTreeMap::new());
     }
 
     #[test]

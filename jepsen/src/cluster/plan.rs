@@ -35,6 +35,8 @@ pub struct Plan {
     pub nodes: u8,
     /// Shards of the cluster.
     pub shards: u32,
+    /// Nodes that vote in each shard.
+    pub replication: u8,
     /// Where nodes keep their data.
     pub disk: DiskKind,
     /// Part of every name on this machine: lower-case letters and digits.
@@ -60,6 +62,7 @@ impl Plan {
         Self {
             nodes: 3,
             shards: 16,
+            replication: 3,
             disk: DiskKind::LoopExt4 { mib: 1024 },
             run_id: run_id.into(),
             synod: synod.into(),

@@ -5,17 +5,16 @@ use crate::disk::Damage;
 use super::Fault;
 use super::faults::Who;
 use super::faults::crash::{Crash, How};
+use super::faults::membership::{Operator, Work};
 use super::faults::partition::{Partition, Shape};
 use super::faults::resources::{Thing, Want};
 use super::faults::rot::{Rot, Where};
+use super::faults::split::Split;
 use super::faults::storage::{Ailment, IllDisk};
 use super::faults::storms::{Again, Storm};
 use super::faults::time::{Clock, WrongClock};
 use super::faults::traffic::{Mishap, Mishaps};
 use super::faults::unbuilt::Unbuilt;
-
-/// What the product does not have yet.
-const NOT_BUILT: &str = "not built: nodes cannot join, leave or hand over yet";
 
 /// All faults, in the order of what they break.
 #[must_use]
@@ -57,11 +56,15 @@ pub fn catalogue() -> Vec<Box<dyn Fault>> {
     network(&mut all);
     disks(&mut all);
     machine(&mut all);
+    for (name, work) in [
+        ("drain-leader", Work::Drain),
+        ("leader-transfer", Work::Transfer),
+        ("membership-change", Work::Move),
+    ] {
+        all.push(Box::new(Operator::new(name, work)));
+    }
+    all.push(Box::new(Split::new()));
     for (name, reason) in [
-        ("membership-change", NOT_BUILT),
-        ("leader-transfer", NOT_BUILT),
-        ("shard-move", NOT_BUILT),
-        ("shard-split", NOT_BUILT),
         ("rolling-upgrade", "not built: there is no second release to upgrade to"),
         (
             "torn-writes",

@@ -1,9 +1,11 @@
 //! The faults themselves, by what they break.
 
 pub(super) mod crash;
+pub(super) mod membership;
 pub(super) mod partition;
 pub(super) mod resources;
 pub(super) mod rot;
+pub(super) mod split;
 pub(super) mod storage;
 pub(super) mod storms;
 pub(super) mod time;

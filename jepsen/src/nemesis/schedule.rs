@@ -20,6 +20,8 @@ pub enum Mode {
     Swizzle,
     /// One fault a period, always at whoever leads most.
     Targeted,
+    /// Two at once, all pairs in turn: the periods of a seed go on where those of the seed before ended.
+    EveryPair,
 }
 
 /// What a fault takes from the cluster while it lasts.
@@ -97,15 +99,30 @@ pub struct Schedule {
 }
 
 impl Schedule {
+    /// How many pairs of so many faults there are.
+    #[must_use]
+    pub fn pairs(faults: usize) -> usize {
+        faults * faults.saturating_sub(1) / 2
+    }
+
     /// Draws a schedule. Without a kind that the terms admit it is empty.
     #[must_use]
     pub fn draw(seed: u64, kinds: &[Kind], mode: Mode, terms: &Terms) -> Self {
-        let mut drawing =
-            Drawing { dice: Dice::new(seed, 0x6e65_6d65), kinds, terms, mode, steps: Vec::new() };
+        let mut drawing = Drawing {
+            dice: Dice::new(seed, 0x6e65_6d65),
+            kinds,
+            terms,
+            mode,
+            turn: 0,
+            steps: Vec::new(),
+        };
         let admitted: Vec<usize> = (0..kinds.len()).filter(|n| drawing.admits(*n)).collect();
         let periods = terms.length.as_millis() / terms.period.as_millis().max(1);
-        for period in 0..u32::try_from(periods).unwrap_or(0) {
+        let periods = u32::try_from(periods).unwrap_or(0);
+        let before = seed.wrapping_sub(1).wrapping_mul(u64::from(periods));
+        for period in 0..periods {
             if !admitted.is_empty() {
+                drawing.turn = before.wrapping_add(u64::from(period));
                 drawing.period(terms.period * period, &admitted);
             }
         }
@@ -124,6 +141,8 @@ struct Drawing<'a> {
     kinds: &'a [Kind],
     terms: &'a Terms,
     mode: Mode,
+    /// The number of the period, over all seeds.
+    turn: u64,
     steps: Vec<(Duration, Act)>,
 }
 
@@ -136,12 +155,15 @@ impl Drawing<'_> {
         self.steps.push((begin, Act::Settle));
         let wanted = match self.mode {
             Mode::Single | Mode::Targeted => 1,
-            Mode::Pair => 2,
+            Mode::Pair | Mode::EveryPair => 2,
             Mode::Mix if self.dice.chance(250) => 0,
             Mode::Mix => 1 + self.dice.index(3),
             Mode::Swizzle => 3,
         };
-        let chosen = self.choose(wanted, admitted);
+        let chosen = match self.mode {
+            Mode::EveryPair if admitted.len() > 1 => self.pair(admitted),
+            _ => self.choose(wanted, admitted),
+        };
         let victims = self.victims(&chosen);
         let period = self.terms.period;
         let mut heals = Vec::new();
@@ -173,16 +195,29 @@ impl Drawing<'_> {
         }
     }
 
+    /// The pair whose turn it is; only the first of both where they may not come together.
+    fn pair(&self, admitted: &[usize]) -> Vec<usize> {
+        let seconds = |first: usize| (first + 1..admitted.len()).map(move |second| [first, second]);
+        let pairs: Vec<[usize; 2]> = (0..admitted.len()).flat_map(seconds).collect();
+        let place = usize::try_from(self.turn % pairs.len() as u64).expect("below a length");
+        let pair = pairs[place].map(|place| admitted[place]);
+        if self.clash(pair[0], pair[1]) { vec![pair[0]] } else { pair.to_vec() }
+    }
+
+    /// Whether a quorum might be lost if both came together.
+    fn clash(&self, one: usize, other: usize) -> bool {
+        let lonely = |n: usize| self.terms.keep_quorum && self.kinds[n].toll == Toll::Alone;
+        let harmful = |n: usize| self.kinds[n].toll != Toll::Nothing;
+        lonely(one) && harmful(other) || lonely(other) && harmful(one)
+    }
+
     /// So many different faults that may come together.
     fn choose(&mut self, wanted: usize, admitted: &[usize]) -> Vec<usize> {
         let mut left = admitted.to_vec();
         let mut chosen: Vec<usize> = Vec::new();
         while chosen.len() < wanted && !left.is_empty() {
             let fault = left.swap_remove(self.dice.index(left.len()));
-            let lonely = |n: &usize| self.terms.keep_quorum && self.kinds[*n].toll == Toll::Alone;
-            let harmless = |n: &usize| self.kinds[*n].toll == Toll::Nothing;
-            let clash = |one: &usize, other: &usize| lonely(one) && !harmless(other);
-            if !chosen.iter().any(|other| clash(&fault, other) || clash(other, &fault)) {
+            if !chosen.iter().any(|other| self.clash(fault, *other)) {
                 chosen.push(fault);
             }
         }
@@ -216,7 +251,8 @@ mod tests {
         Kind { name: "kill-all", toll: Toll::Quorum, leader: false },
         Kind { name: "pause", toll: Toll::Victims, leader: false },
     ];
-    const MODES: [Mode; 5] = [Mode::Single, Mode::Pair, Mode::Mix, Mode::Swizzle, Mode::Targeted];
+    const MODES: [Mode; 6] =
+        [Mode::Single, Mode::Pair, Mode::Mix, Mode::Swizzle, Mode::Targeted, Mode::EveryPair];
 
     fn terms(nodes: u8, keep_quorum: bool) -> Terms {
         let period = Duration::from_secs(12);
@@ -280,6 +316,22 @@ mod tests {
             schedule.steps.iter().any(|(_, act)| quorum(act))
         });
         assert!(broken.count() > 10);
+    }
+
+    #[test]
+    fn consecutive_seeds_go_through_all_pairs_where_no_quorum_is_owed() {
+        let period = Duration::from_secs(10);
+        let terms = Terms { nodes: 3, keep_quorum: false, period, length: period * 5 };
+        let mut pairs = BTreeSet::new();
+        for seed in 1..=3 {
+            let schedule = Schedule::draw(seed, &KINDS, Mode::EveryPair, &terms);
+            replay(&schedule, |active| {
+                if let [(one, _), (other, _)] = active {
+                    pairs.insert((*one.min(other), *one.max(other)));
+                }
+            });
+        }
+        assert_eq!(pairs.len(), Schedule::pairs(KINDS.len()));
     }
 
     #[test]

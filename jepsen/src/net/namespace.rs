@@ -1,6 +1,8 @@
 //! One network namespace by name: made, entered, removed.
 //!
-//! Only the network is separate: mounts stay shared, so that unmounting a disk unmounts it for everybody.
+//! Only the network is separate: mounts stay shared, so that unmounting a disk unmounts it for everybody. `ip -n` and `tc -n`
+//! are not used for that reason: each takes a copy of all mounts along for as long as it runs, and a disk whose power was cut
+//! meanwhile comes back as it was cut.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -59,12 +61,19 @@ impl Namespace {
 
     /// `ip` inside.
     pub(crate) fn ip(&self, arguments: &str) -> Result<String, Setback> {
-        shell::words(&format!("ip -n {} {arguments}", self.name))
+        self.words("ip", arguments)
     }
 
     /// `tc` inside.
     pub(crate) fn tc(&self, arguments: &str) -> Result<String, Setback> {
-        shell::words(&format!("tc -n {} {arguments}", self.name))
+        self.words("tc", arguments)
+    }
+
+    /// `program` inside, with arguments that have no spaces in them.
+    fn words(&self, program: &str, arguments: &str) -> Result<String, Setback> {
+        let mut command = self.command(program);
+        command.args(arguments.split_whitespace());
+        shell::finish(command, None)
     }
 
     /// Feeds a script to `nft` inside: all of it or nothing happens.

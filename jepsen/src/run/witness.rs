@@ -1,5 +1,5 @@
-//! Looks at all nodes all the time and notes who leads what: for the timeline of a report, and because two leaders of one
-//! shard in one term may never be.
+//! Looks at all nodes all the time and notes whom most of them name as the leader of what: for the timeline of a report, and
+//! because what a majority has granted may never go back.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,7 +30,7 @@ impl Witness {
         let thread = std::thread::spawn(move || {
             let mut known: BTreeMap<u32, (u8, u64)> = BTreeMap::new();
             while !over.load(Ordering::Relaxed) {
-                for (shard, (node, term)) in eyes.leaders() {
+                for (shard, (node, term)) in eyes.leaderships() {
                     if known.insert(shard, (node, term)) != Some((node, term)) {
                         tape.saw(node, Conn::None, F::Leader { shard, node, term });
                     }

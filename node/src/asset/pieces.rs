@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use bytes::Bytes;
-use chat::{Asset, AssetId};
+use chat::{Asset, AssetId, Holder};
 use futures::stream::{BoxStream, StreamExt as _};
 use store::blobs::Blob;
 
@@ -41,6 +41,9 @@ impl Assets {
     ) -> Result<Pieces, NobodyHasIt> {
         assert!(range.start <= range.end && range.end <= asset.size, "{range:?} lies inside");
         let blob = self.ports.local.open(id).await.ok().flatten();
+        if blob.is_none() && asset.holders.contains(&Holder::STORE) {
+            return self.stored(id, range).await;
+        }
         let others = self.others(id, asset);
         let reading = Reading { assets: self.clone(), id, blob, others, range: range.clone() };
         let mut pieces = reading.stream();
@@ -65,7 +68,7 @@ impl Assets {
                 others.push(node);
             }
         }
-        others.retain(|node| *node != self.ports.node);
+        others.retain(|node| *node != self.ports.node && *node != Holder::STORE.0);
         others.sort_by_key(|node| !self.ports.peers.alive(*node));
         others
     }

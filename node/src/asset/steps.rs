@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use chat::{AssetId, StorageCommand, UserId};
+use chat::{Asset, AssetId, StorageCommand, Timestamp, UserId};
 use proto::row::{self, Upload};
 use proto::{Problem, ProblemCode};
 use store::StoreError;
@@ -52,6 +52,8 @@ pub(crate) struct Progress {
     pub(crate) offset: u64,
     /// Bytes that it will have.
     pub(crate) size: u64,
+    /// It is forgotten then, if it is not ended; nothing once it is an asset.
+    pub(crate) expires: Option<Timestamp>,
 }
 
 /// An upload that is open here.
@@ -71,7 +73,7 @@ impl Assets {
     ///
     /// # Errors
     /// As for [`Assets::upload`].
-    pub(crate) async fn begin(&self, incoming: &Incoming) -> Result<AssetId, Problem> {
+    pub(crate) async fn begin(&self, incoming: &Incoming) -> Result<(AssetId, Progress), Problem> {
         let size = incoming.size.unwrap_or(0);
         Kind::declared(&incoming.media_type)?;
         self.may_begin(&incoming.owner, size).await?;
@@ -93,7 +95,13 @@ impl Assets {
             self.forget(id, &incoming.owner).await;
             return Err(of_disk(error));
         }
-        Ok(id)
+        Ok((id, Progress { offset: 0, size, expires: Some(self.expires(&upload)) }))
+    }
+
+    /// When an upload that is not ended is forgotten.
+    fn expires(&self, upload: &Upload) -> Timestamp {
+        let unsent = self.ports.settings.unsent_seconds.saturating_mul(1000);
+        Timestamp(upload.created_at.0.saturating_add(unsent))
     }
 
     /// Carries out a step of an upload that lies on this node.
@@ -115,11 +123,12 @@ impl Assets {
             return self.ended(who, id).await;
         };
         let size = open.upload.size;
+        let expires = Some(self.expires(&open.upload));
         let done = match step {
             Step::Cancel => {
                 *session = None;
                 self.forget(id, who).await;
-                return Ok(Progress { offset: 0, size });
+                return Ok(Progress { offset: 0, size, expires: None });
             }
             Step::Look => Ok(()),
             Step::Append { offset, bytes } => open.append(offset, &bytes).await,
@@ -133,7 +142,8 @@ impl Assets {
             // Whatever it is now, the disk knows it.
             *session = None;
         }
-        done.map(|()| Progress { offset, size })
+        let expires = expires.filter(|_| offset < size);
+        done.map(|()| Progress { offset, size, expires })
     }
 
     /// The place of a session, of which there is one at a time for each upload.
@@ -205,7 +215,7 @@ impl Assets {
     pub(super) async fn ended(&self, who: &UserId, id: AssetId) -> Result<Progress, Problem> {
         self.freshen(id.slot()).await?;
         match self.record(id)?.filter(|asset| asset.owner == *who) {
-            Some(asset) => Ok(Progress { offset: asset.size, size: asset.size }),
+            Some(Asset { size, .. }) => Ok(Progress { offset: size, size, expires: None }),
             None => Err(Problem::new(ProblemCode::NotFound, "there is no such upload")),
         }
     }

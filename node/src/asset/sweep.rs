@@ -23,7 +23,9 @@ const SLOTS_AT_ONCE: u16 = 64;
 const MEND_AFTER: Duration = Duration::from_secs(10);
 /// In so many rounds each asset is read and compared with its digest once: a day, at ten minutes for a round.
 const ROUNDS_PER_SCRUB: u64 = 144;
-/// How much is read at most in a second for that: a disk hardly notices.
+/// In so many rounds the object store is listed once: six hours, because listing costs money.
+const ROUNDS_PER_LISTING: u64 = 36;
+/// How much is read at most in a second of an asset that is compared: a disk hardly notices.
 const SCRUB_BYTES_PER_SECOND: u64 = 8 << 20;
 /// Bytes without a record that are remembered. There are hardly ever any; those beyond are found later.
 const ORPHANS_MAX: usize = 65_536;
@@ -54,6 +56,9 @@ impl Assets {
             }
             self.sweep_uploads().await;
             self.sweep_orphans(&mut memory.orphans).await;
+            if memory.round.is_multiple_of(ROUNDS_PER_LISTING) {
+                self.sweep_store().await;
+            }
             memory.round += 1;
         }
     }
@@ -90,7 +95,7 @@ impl Assets {
         self.age_of(at) >= self.unsent()
     }
 
-    fn unsent(&self) -> Duration {
+    pub(super) fn unsent(&self) -> Duration {
         Duration::from_secs(self.ports.settings.unsent_seconds)
     }
 
@@ -124,7 +129,7 @@ impl Assets {
     }
 
     /// Whether there is certainly no such asset.
-    async fn is_nothing(&self, id: AssetId) -> bool {
+    pub(super) async fn is_nothing(&self, id: AssetId) -> bool {
         let there = |this: &Self| !matches!(this.ports.replica.asset(id), Ok(None));
         if there(self) {
             return false;
@@ -135,6 +140,13 @@ impl Assets {
     /// Has this node's copy as it should be.
     async fn look_after(&self, id: AssetId, asset: &Asset, read_it: bool) {
         let here = self.ports.local.open(id).await.ok().flatten();
+        if asset.holders.contains(&Holder::STORE) {
+            // Of an upload whose last step this node did not live to do.
+            if here.is_some() && self.ports.objects.is_some() {
+                self.drop_copy(id).await;
+            }
+            return;
+        }
         let suspected = self.state.suspects.lock().remove(&id);
         let sound = match here {
             Some(blob) if blob.bytes() != asset.size => false,

@@ -120,7 +120,13 @@ impl Assets {
         accepted(&self.propose_storage(&incoming.owner, id, &reserve).await?)?;
         let blob = self.ports.local.open(id).await.map_err(of_disk)?;
         let blob = blob.ok_or_else(|| Problem::of(ProblemCode::Internal))?;
-        let (holders, stragglers) = self.spread(id, taken, blob).await?;
+        let (holders, stragglers) = match self.ports.objects.clone() {
+            Some(objects) => (self.store(&objects, id, taken, blob).await?, None),
+            None => {
+                let (holders, stragglers) = self.spread(id, taken, blob).await?;
+                (holders, Some(stragglers))
+            }
+        };
         let create = AssetCommand::Create {
             owner: incoming.owner.clone(),
             size,
@@ -130,7 +136,10 @@ impl Assets {
         };
         let create = proto::encode_asset_command(id, &create);
         accepted(&propose(&self.ports.router, id.slot(), create).await?.outcome)?;
-        self.follow(id, stragglers);
+        match stragglers {
+            Some(stragglers) => self.follow(id, stragglers),
+            None => self.drop_copy(id).await,
+        }
         Ok(Made { id, size, sha256 })
     }
 
@@ -142,6 +151,7 @@ impl Assets {
         // Whoever waits for the answer does not wait for this.
         let (assets, owner) = (self.clone(), owner.clone());
         self.spawn(async move {
+            assets.remove_stored(id).await;
             if let Err(problem) = assets.release(&owner, id).await {
                 tracing::info!(code = %problem.code, %id, "an upload that failed still counts");
             }

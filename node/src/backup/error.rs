@@ -76,6 +76,11 @@ pub enum Error {
     /// The new cluster cannot be.
     #[error("{0}")]
     Refused(String),
+    /// The backup is in its folder, and not in the store.
+    #[error(
+        "it is in its folder, and its copy in the object store failed (the next backup copies both): {0}"
+    )]
+    NotCopied(Box<Error>),
     /// A data folder failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -17,6 +17,7 @@ use store::tables::{Batch, Tables};
 use super::Error;
 use super::vault::Vault;
 use crate::shard;
+use crate::upgrade::Spoken;
 
 /// Rows in one batch.
 const BATCH_ROWS: usize = 1024;
@@ -74,6 +75,10 @@ impl Rebuild<'_> {
             part.chunks.iter().map(|chunk| self.chunk(chunk)).collect::<Result<Vec<_>, _>>()?;
         match &rows.concat()[..] {
             [(key, value)] if *key == keys::cluster_config() => {
+                let level = proto::cluster::decode_cluster_level(value);
+                let level = level.map_err(|error| self.damaged(error))?;
+                let read = Spoken::here().must_read(level.as_ref());
+                read.map_err(|unspoken| Error::Refused(unspoken.to_string()))?;
                 proto::cluster::decode_cluster_config(value).map_err(|error| self.damaged(error))
             }
             _ => Err(self.damaged("group 0 has other rows than its one")),

@@ -90,7 +90,8 @@ pub fn verify(source: &Source, scratch: &Path) -> Result<Verified, Error> {
     };
     let storage = config::Storage::default();
     let folder = scratch.join(format!("synod-verify-{}", std::process::id()));
-    let home = Home { folder: &folder, storage: &storage, cluster: name, node: 1 };
+    let home =
+        Home { folder: &folder, storage: &storage, cluster: name, node: 1, has_others: false };
     empty(&folder)?;
     let found = (|| {
         let opened = disk::open_home(&home)?;
@@ -151,8 +152,13 @@ fn restored(
 ) -> Result<(Rebuilt, Found, Option<Founded>), Error> {
     let rebuild = Rebuild { vault, manifest };
     let (by, node, founded) = founding(config, manifest)?;
-    let home =
-        Home { folder: &config.data, storage: &config.storage, cluster: &config.cluster.id, node };
+    let home = Home {
+        folder: &config.data,
+        storage: &config.storage,
+        cluster: &config.cluster.id,
+        node,
+        has_others: false,
+    };
     let opened = disk::open_home(&home)?;
     let prepared = prepare(&rebuild, &opened, &by, true);
     opened.journal.close();

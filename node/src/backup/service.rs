@@ -12,6 +12,7 @@ use store::{NodeKey, SystemEntropy};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::mirror::{self, Copied};
 use super::take::{Begun, Take, blocking};
 use super::vault::{self, Vault};
 use super::{Error, time};
@@ -19,6 +20,7 @@ use crate::asset::WeakAssets;
 use crate::clock::Clock;
 use crate::cluster::Configured;
 use crate::config::Config;
+use crate::objects::Objects;
 
 /// How often the node looks whether it is time.
 const LOOK_EVERY: Duration = Duration::from_secs(30);
@@ -75,8 +77,8 @@ impl Backups {
         let (this, stop) = (self.clone(), ports.stop.clone());
         let name = id.clone();
         tokio::spawn(async move {
-            let made = stop.run_until_cancelled(this.make(Begun { id: name.clone(), at_ms: at.0 }));
-            let made = made.await;
+            let made = this.make(Begun { id: name.clone(), at_ms: at.0 });
+            let made = stop.run_until_cancelled(Box::pin(made)).await;
             let mut state = this.0.state.lock();
             state.running = None;
             state.failed = match made {
@@ -105,6 +107,7 @@ impl Backups {
         let take = Take {
             raft: ports.raft.clone(),
             config,
+            configured: ports.configured.clone(),
             assets,
             node: ports.config.node,
             bytes_per_second: settings.bytes_per_second,
@@ -115,13 +118,34 @@ impl Backups {
         (vault, manifest) = take.run(vault, begun, move || clock.now().0).await?;
         let keep = settings.keep;
         let done = blocking(move || {
-            // Held until the last chunk that is not needed any more is gone.
-            let _lock = lock;
             vault.publish(&manifest)?;
             Ok::<_, Error>((vault.prune(keep)?, manifest))
         });
         let (pruned, manifest) = done.await?;
         told(&manifest, pruned, begun_at.elapsed());
+        let copied = self.copy().await;
+        // Held until the last chunk that is not needed any more is gone, and the copy is made.
+        drop(lock);
+        copied.map_err(|error| Error::NotCopied(Box::new(error)))
+    }
+
+    /// Makes the copy in the object store what the folder is, when there is to be one.
+    async fn copy(&self) -> Result<(), Error> {
+        let config = &self.0.ports.config;
+        let Some(url) = config.backup.copy_to.clone() else { return Ok(()) };
+        let settings = config.object_store.clone();
+        let opened = blocking(move || Objects::open(&url, &settings)).await;
+        let objects = opened.map_err(|error| Error::Refused(error.to_string()))?;
+        let objects = objects.below(&config.cluster.id).below("backups");
+        let objects = objects.below(&format!("n{}", config.node));
+        let copied = mirror::push(config.backup.folder(&config.data), &objects).await?;
+        let Copied { files, bytes, removed } = copied;
+        tracing::info!(
+            files,
+            bytes,
+            removed,
+            "the folder of backups was copied to the object store"
+        );
         Ok(())
     }
 

@@ -35,6 +35,7 @@ use super::cut::Cutter;
 use super::previous::Previous;
 use super::vault::Vault;
 use crate::asset::Assets;
+use crate::cluster::Configured;
 
 /// Rows that are read at once: between two such pieces others have the thread.
 const STEP_BYTES: usize = 256 << 10;
@@ -51,6 +52,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(500);
 pub(super) struct Take {
     pub(super) raft: Raft,
     pub(super) config: Arc<ClusterConfig>,
+    /// The map as it changes.
+    pub(super) configured: Configured,
     pub(super) assets: Assets,
     pub(super) node: u64,
     /// At most so many bytes are read in a second.
@@ -113,6 +116,7 @@ impl Take {
         }
         let (writer, assets) = self.assets(of_users, writer, &mut pace).await?;
         let (state, reading) = self.read(GroupId::CLUSTER, |_| true, writer).await?;
+        self.check_shards()?;
         let mut writer = stream(reading, &mut pace).await?;
         let none = Shard::clone(self.config.shards.values().next().expect("there are shards"));
         let mut cluster = part(GroupId::CLUSTER, &none, state, &mut writer);
@@ -133,6 +137,15 @@ impl Take {
             totals: writer.vault.totals(),
         };
         Ok((writer.vault, manifest))
+    }
+
+    /// Whether each slot was read from the group that the map named for it. A shard that was split meanwhile has fewer; group
+    /// 0, which is read last and was asked for all that it has acknowledged, knows of the wish.
+    fn check_shards(&self) -> Result<(), Error> {
+        let now = self.configured.borrow().clone();
+        let same = now.is_some_and(|now| same_shards(&self.config, &now));
+        let changed = || Error::Unavailable("a shard was split meanwhile: make another".to_owned());
+        same.then_some(()).ok_or_else(changed)
     }
 
     /// The bytes of all assets whose records are in these chunks. They are read from there, so that no view is held while
@@ -370,6 +383,15 @@ fn is_of_users(key: &Key) -> bool {
     }
 }
 
+/// Whether all shards have the slots that they had, and none is on its way to have fewer.
+fn same_shards(before: &ClusterConfig, now: &ClusterConfig) -> bool {
+    let is_same = |(group, shard): (&GroupId, &Shard)| {
+        let then = before.shards.get(group);
+        shard.splitting.is_none() && then.is_some_and(|then| then.slots == shard.slots)
+    };
+    before.shards.len() == now.shards.len() && now.shards.iter().all(is_same)
+}
+
 fn part(id: GroupId, shard: &Shard, state: AppliedState, writer: &mut Writer) -> GroupPart {
     GroupPart {
         group: id.0,
@@ -441,4 +463,42 @@ impl Pace {
 /// The place of an asset among all, in which lists are ordered.
 pub(super) fn order(id: AssetId) -> Bytes {
     keys::asset(id)
+}
+
+#[cfg(test)]
+mod tests {
+    use cluster_config::{Addresses, ClusterId, Command, Door, Founder, NodeId, TokenKey, apply};
+
+    use super::*;
+
+    #[test]
+    fn a_backup_during_which_a_shard_was_split_is_none() {
+        let at = || "h:1".to_owned();
+        let addresses = Addresses { client: at(), peer: at(), operations: at() };
+        let bootstrap = Command::Bootstrap {
+            cluster: ClusterId::parse("demo").expect("legal"),
+            nodes: [(NodeId(1), Founder { addresses, zone: None, weight: 1 })].into(),
+            shards: 2,
+            replication: 1,
+            token_key: TokenKey { id: 1, seed: [1; 32], created_at_ms: 0, retired: false },
+            door: Door::default(),
+        };
+        let mut config = None;
+        apply(&mut config, 0, "", &bootstrap);
+        let whole = config.clone().expect("founded");
+        let (group, to) = (GroupId(2), GroupId(3));
+        let frozen = Command::FreezeShard { group, frozen: true };
+        let mut other = config.clone();
+        apply(&mut other, 0, "", &frozen);
+        assert!(same_shards(&whole, &other.expect("founded")), "nothing moved");
+        let slots = 9000..16_384;
+        apply(&mut config, 0, "", &Command::SplitShard { group, slots, if_epoch: 1 });
+        let splitting = config.clone().expect("founded");
+        assert!(!same_shards(&whole, &splitting), "its log may have split it already");
+        assert!(!same_shards(&splitting, &splitting), "nobody knows what was read");
+        apply(&mut config, 0, "", &Command::FinishSplit { group, to });
+        let split = config.expect("founded");
+        assert!(!same_shards(&whole, &split) && !same_shards(&splitting, &split));
+        assert!(same_shards(&split, &split));
+    }
 }

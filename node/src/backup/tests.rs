@@ -14,6 +14,7 @@ use store::MemoryTables;
 use store::tables::{Batch, Tables};
 
 use super::check::{Found, check};
+use crate::damage::Damages;
 
 fn user(name: &str) -> UserId {
     UserId::parse(name).expect("legal")
@@ -185,11 +186,14 @@ fn a_slot_of_a_running_node_is_looked_at_and_not_touched() {
 #[tokio::test(start_paused = true)]
 async fn what_looks_wrong_is_looked_at_once_more() {
     let tables: Arc<dyn Tables> = sound();
-    let (slot, rows) = (direct().slot(), 8);
-    assert!(super::scrub::look_at(&tables, slot, std::time::Duration::from_secs(60)).await <= rows);
+    let (slot, rows, again) = (direct().slot(), 8, std::time::Duration::from_secs(60));
+    let damages = Damages::default();
+    assert!(super::scrub::look_at(&tables, slot, again, &damages).await <= rows);
+    assert!(damages.told().is_empty());
     remove(&*tables, keys::message(direct(), Seq(5)));
     let begun = tokio::time::Instant::now();
-    super::scrub::look_at(&tables, slot, std::time::Duration::from_secs(60)).await;
+    super::scrub::look_at(&tables, slot, again, &damages).await;
+    assert!(damages.told()[0].starts_with(&format!("slot {slot}: ")), "{:?}", damages.told());
     assert!(begun.elapsed() >= std::time::Duration::from_secs(60), "it waited before it told");
 }
 

@@ -21,10 +21,10 @@ use store::{FsDisk, NodeKey};
 
 use super::Error;
 
-const CHUNKS: &str = "chunks";
+pub(super) const CHUNKS: &str = "chunks";
 const LOCK: &str = "LOCK";
-const MANIFEST: &str = "manifest.json";
-const MARK: &str = "manifest.mark";
+pub(super) const MANIFEST: &str = "manifest.json";
+pub(super) const MARK: &str = "manifest.mark";
 /// Ends the name of what is being written.
 const PART: &str = ".part";
 /// A backup leaves this part of its disk to others, which may be the disk that messages are written to: twice as much as

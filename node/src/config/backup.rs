@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::require;
+use crate::objects;
 
 /// Backups of the whole cluster. The node that leads group 0 makes them by itself; any node can be asked.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
@@ -13,6 +14,9 @@ use super::require;
 pub struct Backup {
     /// Where they go; by default `backups` in the data folder, which survives mistakes and not the loss of that disk.
     pub folder: Option<PathBuf>,
+    /// An object store that is given a copy of the folder after each backup, such as `s3://bucket/folder`; see
+    /// `object_store`. Each node's copy is in a folder of its own there, `CLUSTER/backups/nNODE`.
+    pub copy_to: Option<String>,
     /// The file with the 32-byte backup key, made at the first backup; by default `backup.key` in the data folder. Keep a
     /// copy elsewhere: without it no backup can be read.
     pub key: Option<PathBuf>,
@@ -28,6 +32,7 @@ impl Default for Backup {
     fn default() -> Self {
         Self {
             folder: None,
+            copy_to: None,
             key: None,
             every_seconds: 24 * 60 * 60,
             keep: 7,
@@ -54,6 +59,9 @@ impl Backup {
     }
 
     pub(super) fn check(&self) -> Result<(), String> {
+        if let Some(url) = &self.copy_to {
+            objects::check(url).map_err(|problem| format!("backup.copy_to: {problem}"))?;
+        }
         require(self.keep > 0, "backup.keep: at least 1")?;
         require(self.bytes_per_second > 0, "backup.bytes_per_second: at least 1")
     }

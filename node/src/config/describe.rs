@@ -159,6 +159,16 @@ pub fn origins(text: &str, base: &Path) -> Result<Vec<Origin>, String> {
     Ok(keys().into_iter().filter_map(origin).collect())
 }
 
+/// The keys whose values differ, sorted. A list is one value.
+pub(crate) fn changed(before: &Config, after: &Config) -> Vec<String> {
+    let values = |config: &Config| toml::Value::try_from(config).expect("it came from a file");
+    let (before, after) = (values(before), values(after));
+    let differs = |path: &String| at(&before, path) != at(&after, path);
+    let mut changed: Vec<String> = keys().into_iter().map(|key| key.path).filter(differs).collect();
+    changed.sort();
+    changed
+}
+
 fn at<'a>(table: &'a toml::Value, path: &str) -> Option<&'a toml::Value> {
     path.split('.').try_fold(table, |table, name| table.get(name))
 }

@@ -8,9 +8,11 @@ pub(super) fn explain(error: &toml::de::Error) -> String {
     let (Some(unknown), true) = (quoted.next(), message.starts_with("unknown field")) else {
         return told;
     };
-    let nearest = quoted.map(|known| (distance(unknown, known), known)).min();
-    match nearest {
-        Some((steps, known)) if steps <= unknown.len().max(known.len()) / 2 => {
+    // Every character that one has more is a step, so that a name of a whole page is compared with none.
+    let within = |known: &str| unknown.len().max(known.len()) / 2;
+    let near = quoted.filter(|known| unknown.len().abs_diff(known.len()) <= within(known));
+    match near.map(|known| (distance(unknown, known), known)).min() {
+        Some((steps, known)) if steps <= within(known) => {
             format!("{told}did you mean `{known}`?")
         }
         _ => told,

@@ -24,6 +24,16 @@ const LAGGING_MAX: usize = 128;
 /// Parts of the directory, each behind its own lock: more than there are group threads.
 const PARTS: usize = 64;
 
+/// How mailboxes are.
+#[derive(Debug, Clone, Copy)]
+pub struct Mailboxes {
+    /// Hints that may wait for one session.
+    pub hints_max: usize,
+    /// One of so many finds no room though the next one does: what happens when a session empties a full mailbox while
+    /// others post. For simulations, in which nothing happens at once.
+    pub missed_every: Option<u64>,
+}
+
 /// What a session missed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Lag {
@@ -38,6 +48,8 @@ struct Post {
     number: u64,
     device: DeviceId,
     hints: mpsc::Sender<Hint>,
+    posts: AtomicU64,
+    missed_every: Option<u64>,
     lag: Mutex<Option<Lag>>,
     ended: CancellationToken,
 }
@@ -50,7 +62,7 @@ impl Post {
             let _ = (!crowded).then(|| self.hints.try_send(hint.clone()));
             return;
         }
-        let sent = self.hints.try_send(hint.clone()).is_ok();
+        let sent = !self.is_missed() && self.hints.try_send(hint.clone()).is_ok();
         if sent || planted::bug(planted::Bug::LagForgotten) {
             return;
         }
@@ -68,6 +80,12 @@ impl Post {
         let _ = self.hints.try_send(Hint::Wake);
     }
 
+    /// Whether this one finds no room whatever room there is.
+    fn is_missed(&self) -> bool {
+        let Some(every) = self.missed_every else { return false };
+        self.posts.fetch_add(1, Ordering::Relaxed) % every == every - 1
+    }
+
     /// Everything may have moved.
     fn lag_all(&self) {
         *self.lag.lock() = Some(Lag::All);
@@ -83,6 +101,7 @@ struct Inner {
     users: AtomicUsize,
     sessions: AtomicUsize,
     numbers: AtomicU64,
+    mailboxes: Mailboxes,
 }
 
 /// The sessions of this node. Cheap to clone.
@@ -91,20 +110,26 @@ pub(crate) struct Directory(Arc<Inner>);
 
 impl Default for Directory {
     fn default() -> Self {
+        Self::with(Mailboxes { hints_max: HINTS_MAX, missed_every: None })
+    }
+}
+
+impl Directory {
+    /// Nobody yet; sessions will have such mailboxes.
+    pub(crate) fn with(mailboxes: Mailboxes) -> Self {
         Self(Arc::new(Inner {
             parts: (0..PARTS).map(|_| Part::default()).collect(),
             hasher: RandomState::new(),
             users: AtomicUsize::new(0),
             sessions: AtomicUsize::new(0),
             numbers: AtomicU64::new(1),
+            mailboxes,
         }))
     }
-}
 
-impl Directory {
     /// Enters a session. It is in the directory until the mailbox is dropped.
     pub(crate) fn enter(&self, who: &Identity) -> Mailbox {
-        self.enter_bounded(who, HINTS_MAX)
+        self.enter_bounded(who, self.0.mailboxes.hints_max)
     }
 
     /// As [`Directory::enter`], with room for `hints_max` hints.
@@ -114,6 +139,8 @@ impl Directory {
             number: self.0.numbers.fetch_add(1, Ordering::Relaxed),
             device: who.device,
             hints: sender,
+            posts: AtomicU64::new(0),
+            missed_every: self.0.mailboxes.missed_every,
             lag: Mutex::new(None),
             ended: CancellationToken::new(),
         });

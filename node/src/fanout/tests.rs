@@ -57,6 +57,18 @@ fn a_full_mailbox_notes_what_it_lost() {
 }
 
 #[test]
+fn a_hint_that_is_missed_is_noted_and_the_next_one_finds_room() {
+    let directory = Directory::with(Mailboxes { hints_max: 8, missed_every: Some(2) });
+    let fanout = Fanout::new(directory.clone());
+    let mut mailbox = directory.enter(&who("alice", 1));
+    fanout.publish(vec![removal("alice"), removal("alice"), removal("alice")]);
+    assert_eq!(mailbox.take_lag(), Some(Lag::Some([group().0].into())));
+    let mut hints = Vec::new();
+    mailbox.take_all(&mut hints);
+    assert!(matches!(hints[..], [Hint::Removed(_), Hint::Wake, Hint::Removed(_)]), "{hints:?}");
+}
+
+#[test]
 fn replaced_state_makes_every_session_look_again() {
     let directory = Directory::default();
     let fanout = Fanout::new(directory.clone());

@@ -24,7 +24,7 @@ impl FromRequestParts<Arc<Parts>> for Caller {
         parts: &Arc<Parts>,
     ) -> Result<Self, Failure> {
         let token = bearer(request).ok_or_else(|| Problem::of(ProblemCode::Unauthenticated))?;
-        let claimed = parts.claimed(token)?;
+        let claimed = parts.claimed(token).await?;
         parts.settle(&claimed).await?;
         let who = claimed.who().clone();
         if let Some(meter) = request.extensions.get::<Meter>() {

@@ -30,12 +30,14 @@ use crate::asset::{self, Assets, Local};
 use crate::clock::{Clock as _, ManualClock, SeededEntropy};
 use crate::fanout::{Directory, Fanout, Typing};
 use crate::history::Replica;
+use crate::objects::Objects;
 use crate::peers::Peers;
 use crate::presence::{OtherNodes, Watches};
 use crate::push::{ApplicationKey, Kinds};
 use crate::resume::{Noted, Recent};
 use crate::router::{Route, RouteError, Routed, Router};
 use crate::shard::{Audience, Publish as _, ShardEvent};
+use crate::trace::Trace;
 
 /// How the next command fares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,10 +140,12 @@ pub(crate) fn parts(fake: &Arc<Fake>, directory: Directory) -> Arc<Parts> {
         others: Arc::new(Alone),
         watches: Watches::default(),
         recent: fake.recent.clone(),
+        trace: Trace::default(),
         clock: Arc::clone(&fake.clock) as Arc<dyn crate::clock::Clock>,
         entropy: Arc::new(SeededEntropy::new(42)),
         kinds: Kinds::default(),
         key: ApplicationKey::default(),
+        search: None,
     });
     parts.passwords = Passwords::cheap();
     Arc::new(parts)
@@ -149,6 +153,11 @@ pub(crate) fn parts(fake: &Arc<Fake>, directory: Directory) -> Arc<Parts> {
 
 /// Assets of a cluster of this node alone, on a disk in memory.
 fn assets(fake: &Arc<Fake>) -> Assets {
+    assets_in(fake, None)
+}
+
+/// The same with an object store.
+pub(crate) fn assets_in(fake: &Arc<Fake>, objects: Option<Objects>) -> Assets {
     let disk = Arc::new(MemoryDisk::default());
     Assets::new(asset::Ports {
         node: 1,
@@ -160,6 +169,7 @@ fn assets(fake: &Arc<Fake>) -> Assets {
         replica: Arc::clone(fake) as Arc<dyn Replica>,
         clock: Arc::clone(&fake.clock) as Arc<dyn crate::clock::Clock>,
         entropy: Arc::new(SeededEntropy::new(43)),
+        objects,
         settings: crate::config::Assets::default(),
         stop: CancellationToken::new(),
     })
@@ -301,7 +311,9 @@ impl Fake {
                 state.kept.extend(kept.map(|kept| ((user, asset), kept)));
                 outcome
             }
-            proto::Command::OutboxDone(_) => panic!("no session proposes this"),
+            proto::Command::OutboxDone(_) | proto::Command::Split { .. } => {
+                panic!("no session proposes this")
+            }
         }
     }
 }

@@ -36,9 +36,9 @@ impl Parts {
     ///
     /// # Errors
     /// The problem that the client is told.
-    pub(crate) fn claimed(&self, token: &str) -> Result<Claimed, Problem> {
+    pub(crate) async fn claimed(&self, token: &str) -> Result<Claimed, Problem> {
         let now = self.clock.now();
-        match self.issuers.verify(now, token) {
+        match self.issuers.judge(now, token).await {
             Some(issued) => issued.map(Claimed::Issued).map_err(problems::of_token),
             None => {
                 self.tokens.verify(now, token).map(Claimed::Session).map_err(problems::of_token)

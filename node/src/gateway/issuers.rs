@@ -1,12 +1,12 @@
 //! Tokens of the operator's own application: whom they name, if a trusted issuer signed them.
 //!
 //! EdDSA and ES256 and nothing else; a key verifies its own algorithm whatever a header says. Keys are read from a
-//! file, again when it changes: a file that cannot be read or has no key leaves the keys of before in force. Whether
-//! the user and the device exist is not asked here.
+//! file, again when it changes, or from a URL: what cannot be read or has no key leaves the keys of before in force.
+//! Nobody waits for the server of another issuer's keys. Whether the user and the device exist is not asked here.
 
 mod keys;
+mod source;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chat::limits::NAME_BYTES_MAX;
 use chat::{DeviceId, Timestamp, UserId};
+use futures::future::join_all;
 use jsonwebtoken::Validation;
 use parking_lot::RwLock;
 use ring::digest::{Context, SHA256};
@@ -21,15 +22,14 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use self::keys::Key;
+use self::source::Source;
 use super::tokens::{CLOCK_SKEW_MAX, Identity, TokenError};
 use crate::config::Issuer;
 
+pub(crate) use self::source::{KeyServers, NoKeyServers};
+
 /// Longest token of an issuer that is looked at: others put more claims into theirs than we do.
 const TOKEN_BYTES_MAX: usize = 8192;
-/// Longest file of keys.
-const KEYS_BYTES_MAX: u64 = 1 << 20;
-/// From one look at the files to the next.
-const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// Keeps device ids of issuers apart from anything else that is hashed.
 const DEVICE_DOMAIN: &[u8] = b"synod/issued-device/1";
 
@@ -40,8 +40,9 @@ pub(crate) struct Issuers(Arc<[Trusted]>);
 struct Trusted {
     issuer: String,
     audience: Option<String>,
-    file: PathBuf,
-    keys: RwLock<Arc<Vec<Key>>>,
+    source: Source,
+    /// `None` until they were had once.
+    keys: RwLock<Option<Arc<Vec<Key>>>>,
 }
 
 /// What a good token says.
@@ -84,56 +85,109 @@ impl Audience {
 }
 
 impl Issuers {
-    /// Reads the keys of all of them.
+    /// Reads the keys of all of them that are in files. Those at URLs are fetched by [`Issuers::follow`].
     ///
     /// # Errors
     /// Which file is not what it should be.
-    pub(crate) async fn load(issuers: &[Issuer]) -> Result<Self, String> {
+    pub(crate) async fn load(
+        issuers: &[Issuer],
+        servers: &Arc<dyn KeyServers>,
+    ) -> Result<Self, String> {
         let mut all = Vec::with_capacity(issuers.len());
         for issuer in issuers {
-            let keys = read(&issuer.keys).await?;
+            let source = Source::of(issuer, Arc::clone(servers));
+            let keys = match source.is_file() {
+                true => Some(Arc::new(source.read().await?)),
+                false => None,
+            };
             all.push(Trusted {
                 issuer: issuer.issuer.clone(),
                 audience: issuer.audience.clone(),
-                file: issuer.keys.clone(),
-                keys: RwLock::new(Arc::new(keys)),
+                source,
+                keys: RwLock::new(keys),
             });
         }
         Ok(Self(all.into()))
     }
 
-    /// Reads the keys again and again until a stop.
+    /// Reads the keys again and again until a stop, those of each issuer by itself.
     pub(crate) async fn follow(self, stop: CancellationToken) {
-        if self.0.is_empty() {
-            return;
+        let all = join_all(self.0.iter().map(Trusted::follow));
+        stop.run_until_cancelled(all).await;
+    }
+
+    /// As [`Issuers::verify`]; a token by a key that is not known is judged again once the keys were fetched, if they may
+    /// be now.
+    pub(crate) async fn judge(
+        &self,
+        now: Timestamp,
+        token: &str,
+    ) -> Option<Result<Issued, TokenError>> {
+        let judged = self.verify(now, token)?;
+        let missing = matches!(judged, Err(TokenError::UnknownKey | TokenError::NoIssuerKeys));
+        if missing
+            && let Some(trusted) = self.of(token)
+            && trusted.fetch_missing().await
+        {
+            return Some(trusted.verify(now, token));
         }
-        while stop.run_until_cancelled(tokio::time::sleep(LOOK_AGAIN)).await.is_some() {
-            for trusted in &*self.0 {
-                match read(&trusted.file).await {
-                    Ok(keys) => *trusted.keys.write() = Arc::new(keys),
-                    Err(problem) => {
-                        tracing::warn!(%problem, "the keys of an issuer stay as they were");
-                    }
-                }
-            }
-        }
+        Some(judged)
     }
 
     /// What `token` says, if it claims to be of a trusted issuer; `None` for all others.
     pub(crate) fn verify(&self, now: Timestamp, token: &str) -> Option<Result<Issued, TokenError>> {
+        Some(self.of(token)?.verify(now, token))
+    }
+
+    /// Whose a token claims to be.
+    fn of(&self, token: &str) -> Option<&Trusted> {
         if self.0.is_empty() || token.len() > TOKEN_BYTES_MAX {
             return None;
         }
         let issuer = claimed_issuer(token)?;
-        let trusted = self.0.iter().find(|trusted| trusted.issuer == issuer)?;
-        Some(trusted.verify(now, token))
+        self.0.iter().find(|trusted| trusted.issuer == issuer)
     }
 }
 
 impl Trusted {
+    async fn follow(&self) {
+        let mut pause = self.source.first_look();
+        loop {
+            tokio::time::sleep(pause).await;
+            pause = match self.take(self.source.read().await) {
+                true => self.source.look_again(),
+                false => self.source.look_after_failure(),
+            };
+        }
+    }
+
+    /// Fetches the keys because one is missing, unless that was done lately. Answers whether there are others now.
+    async fn fetch_missing(&self) -> bool {
+        match self.source.read_missing().await {
+            Some(read) => self.take(read),
+            // Somebody else may have fetched them while this one waited.
+            None => !self.source.is_file(),
+        }
+    }
+
+    /// Uses these keys from now on, if they were read.
+    fn take(&self, read: Result<Vec<Key>, String>) -> bool {
+        match read {
+            Ok(keys) => {
+                *self.keys.write() = Some(Arc::new(keys));
+                true
+            }
+            Err(problem) => {
+                let issuer = &self.issuer;
+                tracing::warn!(%problem, issuer, "the keys of an issuer stay as they were");
+                false
+            }
+        }
+    }
+
     fn verify(&self, now: Timestamp, token: &str) -> Result<Issued, TokenError> {
         let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Malformed)?;
-        let keys = Arc::clone(&self.keys.read());
+        let keys = self.keys.read().clone().ok_or(TokenError::NoIssuerKeys)?;
         let named = |key: &&Key| match (&header.kid, &key.id) {
             (Some(wanted), Some(id)) => wanted == id,
             _ => true,
@@ -205,16 +259,6 @@ fn validation(key: &Key) -> Validation {
     validation.validate_aud = false;
     validation.set_required_spec_claims(&["exp", "sub"]);
     validation
-}
-
-async fn read(file: &std::path::Path) -> Result<Vec<Key>, String> {
-    let of_file = |problem: String| format!("{}: {problem}", file.display());
-    let about = tokio::fs::metadata(file).await.map_err(|error| of_file(error.to_string()))?;
-    if about.len() > KEYS_BYTES_MAX {
-        return Err(of_file(format!("more than {KEYS_BYTES_MAX} bytes")));
-    }
-    let text = tokio::fs::read_to_string(file).await.map_err(|error| of_file(error.to_string()))?;
-    keys::parse(&text).map_err(of_file)
 }
 
 #[cfg(test)]

@@ -96,6 +96,20 @@ impl Limits {
         }
     }
 
+    /// Goes on at other rates. What was spent stays spent; whoever links to this node now is held to the new ones as well.
+    pub(crate) fn change(&self, to: &config::Limits) {
+        self.sends.change(to.sends);
+        self.sign_in.address.change(to.sign_in);
+        self.register.address.change(to.register);
+        for (quota, to) in
+            [(&self.read, to.read), (&self.write, to.write), (&self.upload, to.upload)]
+        {
+            quota.address.change(to.address);
+            quota.user.iter().for_each(|keyed| keyed.change(to.user));
+            quota.device.iter().for_each(|keyed| keyed.change(to.device));
+        }
+    }
+
     fn of(&self, class: Class) -> &Quota {
         match class {
             Class::SignIn => &self.sign_in,

@@ -6,9 +6,13 @@
 
 mod answers;
 mod backups;
+mod certificates;
 mod entering;
 mod moving;
 mod showing;
+mod splitting;
+mod tracing;
+mod upgrading;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,11 +70,18 @@ fn routes() -> Vec<(&'static str, &'static str, MethodRouter<Arc<Desk>>)> {
         ("GET", "/v1/cluster/shards/{group}", get(moving::shard)),
         ("PATCH", "/v1/cluster/shards/{group}", patch(moving::change_shard)),
         ("GET", "/v1/cluster/shards/{group}/explanation", get(moving::explain_shard)),
+        ("POST", "/v1/cluster/shards/{group}/split", post(splitting::split_shard)),
         ("GET", "/v1/cluster/plan", get(moving::show_plan)),
         ("POST", "/v1/cluster/plan", post(moving::apply_plan)),
+        ("GET", "/v1/cluster/upgrade", get(upgrading::show)),
+        ("POST", "/v1/cluster/upgrade", post(upgrading::finish)),
         ("GET", "/v1/cluster/settings", get(showing::settings)),
         ("PATCH", "/v1/cluster/settings", patch(showing::change_settings)),
         ("GET", "/v1/cluster/audit", get(showing::audit)),
+        ("GET", "/v1/cluster/certificates", get(certificates::list)),
+        ("POST", "/v1/cluster/certificates", post(certificates::renew)),
+        ("POST", "/v1/cluster/authority", post(certificates::rotate)),
+        ("GET", "/v1/cluster/trace/{id}", get(tracing::passed)),
         ("GET", "/v1/cluster/backups", get(backups::list)),
         ("POST", "/v1/cluster/backups", post(backups::begin)),
     ]

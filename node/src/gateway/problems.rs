@@ -46,6 +46,11 @@ pub(crate) fn of_token(error: TokenError) -> Problem {
             Problem::new(ProblemCode::Unavailable, "the cluster has no signing key yet")
                 .after(Duration::from_secs(1))
         }
+        TokenError::NoIssuerKeys => Problem::new(
+            ProblemCode::Unavailable,
+            "the keys of the token's issuer are not known yet",
+        )
+        .after(Duration::from_secs(1)),
         TokenError::Expired => {
             Problem::new(ProblemCode::Unauthenticated, "the access token has expired")
         }

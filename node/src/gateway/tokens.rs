@@ -90,6 +90,14 @@ impl KeySet {
     /// Prepares `keys`, oldest first.
     #[must_use]
     pub(crate) fn new(keys: &[TokenSeed]) -> Self {
+        Self::of_epoch(keys, 0)
+    }
+
+    /// The same in a history that was begun anew so many times: what links were given in another one says nothing.
+    #[must_use]
+    pub(crate) fn of_epoch(keys: &[TokenSeed], history_epoch: u64) -> Self {
+        let history = [RESUME_DOMAIN, &history_epoch.to_be_bytes()].concat();
+        let resume_domain = if history_epoch == 0 { RESUME_DOMAIN } else { &history };
         let mut signing = None;
         let mut verifying = BTreeMap::new();
         let mut marking = Vec::new();
@@ -105,7 +113,7 @@ impl KeySet {
                 hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref())
             };
             marking.push(derived(MARK_DOMAIN));
-            resuming.push(derived(RESUME_DOMAIN));
+            resuming.push(derived(resume_domain));
         }
         Self { signing, verifying, marking, resuming }
     }
@@ -129,6 +137,9 @@ pub(crate) enum TokenError {
     /// The cluster has no key to sign with.
     #[error("the cluster has no signing key")]
     NoKey,
+    /// The keys of its issuer could not be had yet.
+    #[error("the issuer's keys are not known yet")]
+    NoIssuerKeys,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -1,5 +1,7 @@
-//! Uploads in steps: tus 1.0.0 (core, creation, creation-with-upload, termination). What has come is kept on the node
-//! that began an upload, whose id is in its name; any other node passes the steps on.
+//! Uploads in steps: tus 1.0.0 (core, creation, creation-with-upload, termination, checksum, expiration). What has come is
+//! kept on the node that began an upload, whose id is in its name; any other node passes the steps on.
+
+mod checksum;
 
 use std::sync::Arc;
 
@@ -10,9 +12,10 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
-use chat::{AssetId, UserId};
-use futures::stream::StreamExt as _;
+use chat::{AssetId, Timestamp, UserId};
+use futures::stream::{self, BoxStream, StreamExt as _};
 use proto::{Problem, ProblemCode};
+use time::OffsetDateTime;
 
 use super::Parts;
 use super::assets::{UNDECLARED, drain, pieces};
@@ -26,7 +29,7 @@ use crate::asset::{Incoming, PIECE_BYTES, PIECE_BYTES_MAX, Progress, Step};
 
 /// The one version that is spoken.
 const VERSION: &str = "1.0.0";
-const EXTENSIONS: &str = "creation,creation-with-upload,termination";
+const EXTENSIONS: &str = "creation,creation-with-upload,termination,checksum,expiration";
 /// The type of a body that goes on with an upload.
 const PIECE: &str = "application/offset+octet-stream";
 /// Longest `Upload-Metadata`.
@@ -34,6 +37,10 @@ const METADATA_BYTES_MAX: usize = 4096;
 
 const RESUMABLE: Field = field("Tus-Resumable", Schema::OneOf(&[VERSION]));
 const OFFSET: Field = field("Upload-Offset", COUNT);
+const EXPIRES: Field = optional("Upload-Expires", Schema::Text(32))
+    .says("when it is forgotten, if it is not ended (RFC 9110, 5.6.7)");
+const CHECKSUM: Field = optional("Upload-Checksum", Schema::Text(checksum::BYTES_MAX))
+    .says("of this body: sha1 or sha256, a space, base64");
 const UPLOAD: &[Field] =
     &[field("upload", Schema::Text(64)).says("the last segment of the upload's Location")];
 
@@ -44,6 +51,7 @@ pub(super) const OPTIONS: Operation = Operation::new("What of tus is spoken here
         field("Tus-Version", Schema::Text(16)),
         field("Tus-Extension", Schema::Text(64)),
         field("Tus-Max-Size", COUNT),
+        field("Tus-Checksum-Algorithm", Schema::Text(64)),
     ])]);
 
 /// `OPTIONS /v1/uploads`.
@@ -52,6 +60,7 @@ pub(super) async fn options(State(parts): State<Arc<Parts>>) -> Response {
     let headers = answer.headers_mut();
     headers.insert("tus-version", HeaderValue::from_static(VERSION));
     headers.insert("tus-extension", HeaderValue::from_static(EXTENSIONS));
+    headers.insert("tus-checksum-algorithm", HeaderValue::from_static(checksum::ALGORITHMS));
     headers.insert("tus-max-size", HeaderValue::from(parts.assets.bytes_max()));
     spoken(answer)
 }
@@ -63,17 +72,19 @@ pub(super) const CREATE: Operation = Operation::new("Begins an upload in steps (
         RESUMABLE,
         field("Upload-Length", COUNT),
         optional("Upload-Metadata", Schema::Text(METADATA_BYTES_MAX)).says("filetype is the asset's type"),
+        CHECKSUM,
     ])
     .takes_bytes(&[PIECE])
     .counts_as(Class::Upload)
     .answers(&[Answer::empty(201, "it has begun")
-        .with(&[field("Location", Schema::Text(128)), OFFSET])])
+        .with(&[field("Location", Schema::Text(128)), OFFSET, EXPIRES])])
     .refuses(&[
         ProblemCode::InvalidRequest,
         ProblemCode::TooLarge,
         ProblemCode::UnsupportedVersion,
         ProblemCode::UnsupportedMediaType,
         ProblemCode::QuotaExceeded,
+        ProblemCode::ChecksumMismatch,
     ]);
 
 /// `POST /v1/uploads`.
@@ -100,11 +111,13 @@ async fn begin(
     let media_type = metadata(headers, "filetype")?.unwrap_or_else(|| UNDECLARED.to_owned());
     let with_bytes = content_type(headers) == Some(PIECE);
     let incoming = Incoming { owner: owner.clone(), media_type, size: Some(size) };
-    let id = parts.assets.begin(&incoming).await?;
+    // Before anything is begun for it.
+    let body = Body::read(headers, body).await?;
+    let (id, begun) = parts.assets.begin(&incoming).await?;
     let place = Place { node: parts.node, id };
     let progress = match with_bytes || size == 0 {
         true => go_on(parts, &owner, place, 0, body).await?,
-        false => Progress { offset: 0, size },
+        false => begun,
     };
     let mut answer = StatusCode::CREATED.into_response();
     let location = format!("/v1/uploads/{}-{id}", place.node);
@@ -118,9 +131,11 @@ async fn begin(
 pub(super) const LOOK: Operation = Operation::new("How far an upload is.")
     .path(UPLOAD)
     .headers(&[RESUMABLE])
-    .answers(&[
-        Answer::empty(200, "bytes that are kept").with(&[OFFSET, field("Upload-Length", COUNT)])
-    ])
+    .answers(&[Answer::empty(200, "bytes that are kept").with(&[
+        OFFSET,
+        field("Upload-Length", COUNT),
+        EXPIRES,
+    ])])
     .refuses(&[ProblemCode::UnsupportedVersion, ProblemCode::UnsupportedMediaType]);
 
 /// `HEAD /v1/uploads/{upload}`.
@@ -148,11 +163,12 @@ pub(super) async fn look(
 pub(super) const APPEND: Operation = Operation::new("Goes on with an upload.")
     .says("What has come when a request breaks off is kept.")
     .path(UPLOAD)
-    .headers(&[RESUMABLE, OFFSET])
+    .headers(&[RESUMABLE, OFFSET, CHECKSUM])
     .takes_bytes(&[PIECE])
     .counts_as(Class::Upload)
-    .answers(&[Answer::empty(204, "all of the body is kept").with(&[OFFSET])])
+    .answers(&[Answer::empty(204, "all of the body is kept").with(&[OFFSET, EXPIRES])])
     .refuses(&[
+        ProblemCode::ChecksumMismatch,
         ProblemCode::OffsetMismatch,
         ProblemCode::UnsupportedVersion,
         ProblemCode::UnsupportedMediaType,
@@ -178,7 +194,8 @@ pub(super) async fn append(
         }
         let offset = number(&head.headers, "upload-offset")?;
         let offset = offset.ok_or_else(|| invalid("Upload-Offset", "is missing"))?;
-        let progress = go_on(&parts, &who.user, place, offset, &mut body).await?;
+        let body = Body::read(&head.headers, &mut body).await?;
+        let progress = go_on(&parts, &who.user, place, offset, body).await?;
         let mut answer = StatusCode::NO_CONTENT.into_response();
         told(&mut answer, progress);
         Ok(answer)
@@ -226,19 +243,54 @@ fn place(text: &str) -> Result<Place, Problem> {
     read().ok_or_else(|| Problem::new(ProblemCode::NotFound, "there is no such upload"))
 }
 
+/// The bytes of a step.
+enum Body<'a> {
+    /// As they come: of a body that breaks off, what came is kept.
+    Coming(&'a mut BodyDataStream),
+    /// All of them, and they are what their checksum says.
+    Checked(Bytes, checksum::Room),
+}
+
+impl<'a> Body<'a> {
+    /// Reads the body at once where there is a checksum to compare it with.
+    async fn read(headers: &HeaderMap, body: &'a mut BodyDataStream) -> Result<Self, Problem> {
+        match checksum::wanted(headers)? {
+            None => Ok(Self::Coming(body)),
+            Some(wanted) => {
+                let room = checksum::room()?;
+                let bytes = wanted.read(pieces(body)).await?;
+                Ok(Self::Checked(bytes, room))
+            }
+        }
+    }
+
+    fn pieces(self) -> BoxStream<'a, Result<Bytes, Problem>> {
+        match self {
+            Self::Coming(body) => pieces(body).boxed(),
+            // The room is free again when the last piece was taken.
+            Self::Checked(bytes, room) => {
+                stream::unfold((Some(bytes), room), async |(bytes, room)| {
+                    bytes.map(|bytes| (Ok(bytes), (None, room)))
+                })
+                .boxed()
+            }
+        }
+    }
+}
+
 /// Takes the body as the next bytes of an upload, a bounded piece at a time.
 async fn go_on(
     parts: &Parts,
     who: &UserId,
     Place { node, id }: Place,
     offset: u64,
-    body: &mut BodyDataStream,
+    body: Body<'_>,
 ) -> Result<Progress, Problem> {
     // What is passed on travels where proposals do; what stays here is worth few barriers.
     let most = if node == parts.node { PIECE_BYTES_MAX } else { PIECE_BYTES };
     let mut offset = offset;
     let mut buffer = BytesMut::new();
-    let mut body = pieces(body);
+    let mut body = body.pieces();
     let mut progress = None;
     loop {
         let piece = body.next().await;
@@ -297,7 +349,25 @@ fn metadata(headers: &HeaderMap, name: &str) -> Result<Option<String>, Problem> 
 }
 
 fn told(answer: &mut Response, progress: Progress) {
-    answer.headers_mut().insert("upload-offset", HeaderValue::from(progress.offset));
+    let headers = answer.headers_mut();
+    headers.insert("upload-offset", HeaderValue::from(progress.offset));
+    if let Some(expires) = progress.expires.and_then(date) {
+        headers.insert("upload-expires", expires);
+    }
+}
+
+/// A moment as HTTP writes it: `Sun, 06 Nov 1994 08:49:37 GMT`. Nothing beyond the year 9999.
+fn date(at: Timestamp) -> Option<HeaderValue> {
+    let seconds = i64::try_from(at.0 / 1000).ok()?;
+    let at = OffsetDateTime::from_unix_timestamp(seconds).ok()?;
+    let (weekday, month) = (at.weekday().to_string(), at.month().to_string());
+    let (hour, minute, second) = at.to_hms();
+    let text = format!(
+        "{weekday:.3}, {:02} {month:.3} {:04} {hour:02}:{minute:02}:{second:02} GMT",
+        at.day(),
+        at.year(),
+    );
+    HeaderValue::from_str(&text).ok()
 }
 
 async fn answered(result: Result<Response, Problem>, body: BodyDataStream) -> Response {

@@ -90,6 +90,8 @@ pub(crate) trait Replica: Send + Sync + 'static {
     fn storage(&self, user: &UserId) -> Result<Storage, StoreError>;
     /// A user's registrations for pushes.
     fn pushes(&self, user: &UserId) -> Result<BTreeMap<PushId, Registration>, StoreError>;
+    /// All conversations of a slot.
+    fn conversations(&self, slot: u16) -> Result<Vec<ConversationId>, StoreError>;
     /// The conversations of a slot whose messages are not kept for ever.
     fn retained(&self, slot: u16) -> Result<Vec<ConversationId>, StoreError>;
     /// The users of a slot who have registrations.
@@ -209,6 +211,10 @@ impl Replica for Reader {
 
     fn registered(&self, slot: u16) -> Result<Vec<UserId>, StoreError> {
         Self::registered(self, slot)
+    }
+
+    fn conversations(&self, slot: u16) -> Result<Vec<ConversationId>, StoreError> {
+        Self::conversations(self, slot)
     }
 
     fn retained(&self, slot: u16) -> Result<Vec<ConversationId>, StoreError> {

@@ -96,7 +96,13 @@ pub fn found(
     let (authority, files) = Authority::create(&cluster)?;
     let key = NodeKey::draw()?;
     let names = advertised::names(config, &node, None);
-    let certified = authority.certify(&cluster, FIRST, &key.public(), &names)?;
+    let certified = authority.certify(
+        &cluster,
+        FIRST,
+        &key.public(),
+        &names,
+        super::of_newcomer(clock.now().0),
+    )?;
     let client = node.addresses.client.clone();
     let join = JoinToken::draw(authority.certificate_pem(), vec![client.clone()], entropy)?;
     let claim = draw_secret(entropy);
@@ -111,10 +117,11 @@ pub fn found(
         authority: Some(AuthorityKey {
             certificate: files.certificate_pem.clone(),
             key: files.key_pem,
+            cross: None,
         }),
         join_tokens: vec![token],
         claims: vec![Claim { secret: print(claim.as_bytes()), expires_at_ms: after(CLAIM_TTL) }],
-        operators: Vec::new(),
+        ..Door::default()
     };
     let (shards, replication) = (config.cluster.shards, config.cluster.replication);
     let founding = Founding { shards, replication, node, door };

@@ -10,7 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use cluster_config::Founder;
+use cluster_config::{FeatureLevel, Founder};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, sleep};
 use transport::ClientTls;
@@ -22,6 +22,7 @@ use super::{
     write_private,
 };
 use crate::config::Config;
+use crate::upgrade::Spoken;
 
 /// How long a node asks before it gives up: longer than an election, shorter than an operator waits.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -40,6 +41,9 @@ pub(crate) struct Asked {
     pub(crate) node: Founder,
     /// Host names for its certificate.
     pub(crate) names: Vec<String>,
+    /// The highest feature level that it speaks; the first where it is left out.
+    #[serde(default)]
+    pub(crate) speaks: Option<FeatureLevel>,
 }
 
 /// What it is told.
@@ -167,6 +171,7 @@ async fn ask_one(
         public_key: STANDARD.encode(key.public().as_bytes()),
         names: advertised::names(config, &node, Some(address)),
         node,
+        speaks: Some(Spoken::here().max),
     };
     let body = Bytes::from(serde_json::to_vec(&asked).expect("plain fields"));
     let response = http.request(Method::POST, address, "/v1/cluster/join", None, Some(body)).await;

@@ -29,6 +29,12 @@ pub(crate) struct Picture<'a> {
     pub(crate) applied: u64,
     /// Entries that others are behind; only the leader knows.
     pub(crate) behind: BTreeMap<NodeId, u64>,
+    /// Nodes of which hardly anything of the disk is free, as they say.
+    pub(crate) full: BTreeSet<NodeId>,
+    /// Nodes whose disk is slow, as they say.
+    pub(crate) slow: BTreeSet<NodeId>,
+    /// What is damaged on the disk of the node that was asked.
+    pub(crate) damaged: Vec<String>,
 }
 
 /// How bad it is.
@@ -60,6 +66,10 @@ pub(crate) enum Verdict {
     NoQuorum,
     /// A quorum is there and nobody leads.
     NoLeader,
+    /// A quorum is there, and who leads it may be one whom the node that was asked does not hear.
+    LeaderUnheard,
+    /// The disk of the one who leads is full: new messages are refused.
+    DiskFull,
     /// A joint change waits for somebody who is silent.
     ChangeHeldUp,
     /// A voter is lost, and nobody can take its vote.
@@ -78,8 +88,14 @@ pub(crate) enum Verdict {
     Moving,
     /// A move is about to begin.
     MovePlanned,
+    /// Slots are being split off it.
+    Splitting,
     /// Its voters are not those of the map.
     NotAsMapped,
+    /// The disk of a voter is slow.
+    DiskSlow,
+    /// The disk of the node that was asked is damaged.
+    Damaged,
     /// The replica on the node that was asked is behind.
     BehindHere,
     /// A replica elsewhere is behind.
@@ -100,6 +116,10 @@ impl Verdict {
         match self {
             Verdict::NoQuorum => "no_quorum",
             Verdict::NoLeader => "no_leader",
+            Verdict::LeaderUnheard => "leader_unheard",
+            Verdict::DiskFull => "disk_full",
+            Verdict::DiskSlow => "disk_slow",
+            Verdict::Damaged => "damaged",
             Verdict::ChangeHeldUp => "change_held_up",
             Verdict::LostVoter => "lost_voter",
             Verdict::SilentVoter => "silent_voter",
@@ -109,6 +129,7 @@ impl Verdict {
             Verdict::NewcomerBehind => "newcomer_behind",
             Verdict::Moving => "moving",
             Verdict::MovePlanned => "move_planned",
+            Verdict::Splitting => "splitting",
             Verdict::NotAsMapped => "not_as_mapped",
             Verdict::BehindHere => "behind_here",
             Verdict::ReplicaBehind => "replica_behind",
@@ -122,9 +143,12 @@ impl Verdict {
     /// How bad it is.
     pub(crate) fn health(self) -> Health {
         match self {
-            Verdict::NoQuorum | Verdict::NoLeader | Verdict::ChangeHeldUp => Health::Down,
+            Verdict::NoQuorum | Verdict::NoLeader | Verdict::ChangeHeldUp | Verdict::DiskFull => {
+                Health::Down
+            }
             Verdict::Moving
             | Verdict::MovePlanned
+            | Verdict::Splitting
             | Verdict::NewcomerBehind
             | Verdict::LedElsewhere
             | Verdict::Sound => Health::Good,
@@ -147,10 +171,13 @@ pub(crate) struct Explanation {
 pub(crate) fn explain(picture: &Picture<'_>) -> Explanation {
     let found = picture
         .availability()
+        .or_else(|| picture.full())
         .or_else(|| picture.voters_silent())
+        .or_else(|| picture.splitting())
         .or_else(|| picture.held())
         .or_else(|| picture.moving())
         .or_else(|| picture.replicas())
+        .or_else(|| picture.disks())
         .or_else(|| picture.shape());
     let (verdict, said, next) = found.unwrap_or((Verdict::Sound, Vec::new(), None));
     let mut evidence = vec![picture.standing()];
@@ -208,15 +235,54 @@ impl Picture<'_> {
             return Some((Verdict::ChangeHeldUp, said, silent.first().copied().and_then(show)));
         }
         if self.leader.is_none() {
-            let said =
-                vec!["enough voters are heard: one of them should lead within a second".to_owned()];
-            return Some((
-                Verdict::NoLeader,
-                said,
-                Some(format!("synod shard explain {}", self.group)),
-            ));
+            return Some(self.leaderless(&silent));
         }
         None
+    }
+
+    /// A quorum is heard, and from here nobody is seen to lead.
+    fn leaderless(&self, silent: &[NodeId]) -> (Verdict, Vec<String>, Option<String>) {
+        if let Some(first) = silent.first() {
+            let said = vec![
+                format!("node {} does not hear nodes {}", self.here, list(silent)),
+                "one of them may lead, and the others follow it: ask another node; if it is gone, \
+                 another leads within a second"
+                    .to_owned(),
+            ];
+            return (Verdict::LeaderUnheard, said, show(*first));
+        }
+        let said =
+            vec!["enough voters are heard: one of them should lead within a second".to_owned()];
+        (Verdict::NoLeader, said, Some(format!("synod shard explain {}", self.group)))
+    }
+
+    /// Whether the one who leads has room for what is said.
+    fn full(&self) -> Found {
+        let leader = self.leader.filter(|leader| self.full.contains(leader))?;
+        let said = vec![
+            format!("hardly anything is free on the disk of node {leader}, which leads"),
+            "new messages are refused until there is room, or another leads; reading goes on"
+                .to_owned(),
+        ];
+        let other = self.voters.iter().find(|node| {
+            !self.full.contains(node) && !self.slow.contains(node) && self.heard.contains(node)
+        });
+        let next = match other {
+            Some(other) => Some(format!("synod shard transfer {} --to {other}", self.group)),
+            None => show(leader),
+        };
+        Some((Verdict::DiskFull, said, next))
+    }
+
+    /// Whose disk is not what it should be, without keeping anybody waiting.
+    fn disks(&self) -> Found {
+        if !self.damaged.is_empty() {
+            let said = self.damaged.iter().map(|what| format!("node {}: {what}", self.here));
+            return Some((Verdict::Damaged, said.collect(), show(self.here)));
+        }
+        let slow = self.voters.iter().copied().find(|node| self.slow.contains(node))?;
+        let said = vec![format!("the disk of node {slow} is slow: it should lead nothing")];
+        Some((Verdict::DiskSlow, said, show(slow)))
     }
 
     /// Voters that are gone.
@@ -265,6 +331,17 @@ impl Picture<'_> {
         })
     }
 
+    /// What shall be another group's.
+    fn splitting(&self) -> Found {
+        let split = self.map.shards.get(&self.group)?.splitting.as_ref()?;
+        let (first, last) = (split.slots.start, split.slots.end - 1);
+        let said = vec![
+            format!("slots {first} to {last} become group {}", split.to),
+            "its voters stay until that group serves, about a second".to_owned(),
+        ];
+        Some((Verdict::Splitting, said, None))
+    }
+
     /// What an operator keeps from moving.
     fn held(&self) -> Found {
         let to = self.planned()?;
@@ -308,7 +385,12 @@ impl Picture<'_> {
     /// It stands still, and should not.
     fn not_yet(&self) -> Found {
         if let Some(to) = self.planned() {
-            let said = vec![format!("nodes {} will vote, the first of them lead", list(&to))];
+            let mut said = vec![format!("nodes {} will vote, the first of them lead", list(&to))];
+            let before = self.map.groups().filter(|group| self.map.moving(*group).is_some());
+            let before: Vec<String> = before.map(|group| group.to_string()).collect();
+            if !before.is_empty() {
+                said.push(format!("its turn comes after shards {}", before.join(", ")));
+            }
             return Some((Verdict::MovePlanned, said, None));
         }
         let mapped: BTreeSet<NodeId> = self.map.replicas(self.group).iter().copied().collect();

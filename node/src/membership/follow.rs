@@ -9,20 +9,20 @@ use raft::{Group, GroupStatus, NodeId, Progress, Wish};
 use super::{LOOK_AGAIN, Membership, wish};
 
 /// The pause before a step is tried again that could not be taken: somebody must catch up, or leads no more.
-const STEP_AGAIN: Duration = Duration::from_millis(100);
+pub(super) const STEP_AGAIN: Duration = Duration::from_millis(100);
 /// How long a node that was removed is still told what group 0 decides: long enough to hear that it was.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 impl Membership {
     /// Looks after one group for ever.
-    pub(super) async fn follow(&self, group: Group) {
+    pub(crate) async fn follow(&self, group: Group) {
         let mut configured = self.council.configured();
         let mut preferred = None;
         loop {
             let config = configured.borrow_and_update().clone();
             let pause = match config {
                 Some(config) => {
-                    prefer(&group, &config, &mut preferred).await;
+                    self.prefer(&group, &config, &mut preferred).await;
                     self.look_after(&group, &config).await
                 }
                 None => LOOK_AGAIN,
@@ -35,8 +35,15 @@ impl Membership {
     /// One look; how long to wait for the next one.
     async fn look_after(&self, group: &Group, config: &ClusterConfig) -> Duration {
         let status = group.status();
+        if config.replicas(group.id()).is_empty() {
+            // Until the map shows it there is nowhere else to go.
+            return self.begun(group, &status).await;
+        }
         if !status.is_leader {
             return LOOK_AGAIN;
+        }
+        if let Some(split) = self.split_due(group, &status, config) {
+            return self.split(group, &split).await;
         }
         let wished = wish(config, group.id());
         if !is_as_wished(&status, &wished) {
@@ -66,9 +73,27 @@ impl Membership {
     }
 
     /// The map, with everything that was decided before this call.
-    async fn newest(&self) -> Option<Arc<ClusterConfig>> {
+    pub(super) async fn newest(&self) -> Option<Arc<ClusterConfig>> {
         self.council.linearize().await.ok()?;
         Some(self.council.config())
+    }
+
+    /// Notes who should lead. When that was changed just now, it takes over at once; otherwise whoever should lead is given the
+    /// group back after it has been there for a while, which `raft` sees to. Nothing is given to a slow disk.
+    async fn prefer(&self, group: &Group, config: &ClusterConfig, before: &mut Option<NodeId>) {
+        let Some(first) = config.voters_wished(group.id()).first().copied() else { return };
+        group.prefer(first);
+        let changed = before.replace(first).is_some_and(|before| before != first);
+        let status = group.status();
+        if changed
+            && status.is_leader
+            && status.leader != Some(first)
+            && status.voters.contains(&first)
+            && !self.peers.disk(first.0).slow
+            && let Err(error) = group.transfer_leader(first).await
+        {
+            tracing::debug!(group = %group.id(), %error, "it is handed over later");
+        }
     }
 
     /// Says that those who should vote do.
@@ -79,23 +104,6 @@ impl Membership {
             // Meanwhile it was sent elsewhere.
             tracing::info!(group = %group.id(), %refusal, "a move did not end");
         }
-    }
-}
-
-/// Notes who should lead. When that was changed just now, it takes over at once; otherwise whoever should lead is given the
-/// group back after it has been there for a while, which `raft` sees to.
-async fn prefer(group: &Group, config: &ClusterConfig, before: &mut Option<NodeId>) {
-    let Some(first) = config.voters_wished(group.id()).first().copied() else { return };
-    group.prefer(first);
-    let changed = before.replace(first).is_some_and(|before| before != first);
-    let status = group.status();
-    if changed
-        && status.is_leader
-        && status.leader != Some(first)
-        && status.voters.contains(&first)
-        && let Err(error) = group.transfer_leader(first).await
-    {
-        tracing::debug!(group = %group.id(), %error, "it is handed over later");
     }
 }
 

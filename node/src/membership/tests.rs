@@ -184,6 +184,7 @@ impl Nodes {
             entropy: Arc::new(SeededEntropy::new(node)),
             plane: Arc::new(End { me: node, wire: Arc::clone(&self.wire) }),
             outgoing: Arc::new(NoOutgoing),
+            mailboxes: None,
         };
         let config = Config::parse(&file(node, count), Path::new("/")).expect("a legal file");
         let host = Host::open(config, surroundings, self.stop.child_token());

@@ -83,6 +83,7 @@ fn journal(node: &dyn Operated) -> Vec<Sample> {
         sample("synod_journal_segments", stats.segments as f64),
         sample("synod_journal_full", flag(stats.full)),
         sample("synod_disk_low", flag(stats.low)),
+        sample("synod_disk_slow", flag(stats.slow)),
     ];
     samples.extend(stats.free_bytes.map(|free| sample("synod_disk_free_bytes", free as f64)));
     samples

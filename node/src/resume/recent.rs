@@ -91,6 +91,12 @@ impl Recent {
         self.0.lock().insert(group.0, Arc::new(Mutex::new(shelf)));
     }
 
+    fn keeps(&self, group: GroupId, slots: Range<u16>) {
+        if let Some(shelf) = self.0.lock().get(&group.0) {
+            shelf.lock().slots = slots;
+        }
+    }
+
     fn settled(&self, group: GroupId, index: u64, conversations: &BTreeSet<ConversationId>) {
         let shelf = self.0.lock().get(&group.0).cloned();
         let shelf = shelf.expect("a shard stands somewhere before it goes on");
@@ -124,6 +130,10 @@ impl<P: Publish> Publish for Noted<P> {
 
     fn stands(&self, group: GroupId, slots: Range<u16>, index: u64) {
         self.recent.stands(group, slots, index);
+    }
+
+    fn keeps(&self, group: GroupId, slots: Range<u16>) {
+        self.recent.keeps(group, slots);
     }
 
     fn replaced(&self, slots: Range<u16>) {
@@ -160,6 +170,19 @@ mod tests {
         assert_eq!(since(&recent, 99), Some(BTreeSet::new()), "this node is behind");
         assert_eq!(since(&recent, 6), None, "before this node began");
         assert_eq!(recent.since(&Stand::new()), None, "a shard that it does not know");
+    }
+
+    #[test]
+    fn a_split_leaves_a_slot_of_each_half_and_begins_the_new_one_where_it_stands() {
+        let recent = Recent::default();
+        recent.stands(ONE, 0..10, 7);
+        recent.settled(ONE, 8, &[id(1)].into());
+        recent.stands(GroupId(2), 0..5, 8);
+        recent.keeps(ONE, 5..10);
+        assert_eq!(recent.slots(), [0, 5].into());
+        assert_eq!(since(&recent, 7), None, "nothing is known of the new one");
+        let both = recent.since(&[(1, 7), (2, 8)].into());
+        assert_eq!(both, Some([id(1)].into()), "what changed before is remembered");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use crate::peers::Peers;
 
 /// How long a command may look for a leader: longer than any failover, shorter than the five seconds
 /// in which a minority must have refused (CONTRACT section 6).
-const PATIENCE: Duration = Duration::from_millis(2500);
+pub(crate) const PATIENCE: Duration = Duration::from_millis(2500);
 /// The pause after a node that was thought to lead said that it does not, before it is asked again.
 const PAUSE: Duration = Duration::from_millis(20);
 /// The retry hint when there is no leader: about one failover.
@@ -42,8 +42,7 @@ impl Attempt {
     }
 
     /// Waits for the answer; offers again only what certainly was not proposed.
-    async fn settle(self, first: Offered) -> Result<Bytes, RouteError> {
-        let until = Instant::now() + PATIENCE;
+    async fn settle(self, first: Offered, until: Instant) -> Result<Bytes, RouteError> {
         let mut offered = first;
         loop {
             let hint = match offered.await {
@@ -83,20 +82,20 @@ impl Post {
         Some(Self { node, peers: peers.clone(), group: raft.group(group)? })
     }
 
-    /// Takes a place in line for `command` now; resolves to the bytes of its outcome.
+    /// Takes a place in line for `command` now; resolves to the bytes of its outcome. Looks for a leader until then.
     pub(crate) fn submit(
         self,
         command: Bytes,
+        until: Instant,
     ) -> impl Future<Output = Result<Bytes, RouteError>> + Send + 'static {
         let attempt = Attempt { post: self, command };
         let first = attempt.offer(None);
-        attempt.settle(first)
+        attempt.settle(first, until)
     }
 
     /// Waits until this node has applied what was acknowledged before. A read changes nothing, so it is repeated
     /// while somebody may yet lead.
-    pub(crate) async fn linearize(self) -> Result<(), RouteError> {
-        let until = Instant::now() + PATIENCE;
+    pub(crate) async fn linearize(self, until: Instant) -> Result<(), RouteError> {
         loop {
             match tokio::time::timeout_at(until, self.group.linearize()).await {
                 Ok(Ok(())) => return Ok(()),

@@ -1,21 +1,27 @@
 //! The last step of starting: gateway and sessions over the shards, and the client plane over both.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use cluster_config::NodeState;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use transport::ServerIdentity;
 use transport::client_plane::{self, Limits};
+use transport::outgoing;
 
-use super::{Error, Running, read};
+use super::{Error, Running, STOP_OVER, read};
 use crate::asset::{self, Assets, Leads, Placement};
 use crate::cluster::Configured;
 use crate::council::Council;
-use crate::gateway::issuers::Issuers;
+use crate::gateway::issuers::{Issuers, KeyServers, NoKeyServers};
 use crate::gateway::operators::{self, Desk};
 use crate::gateway::tokens::{KeySet, TokenKeys, TokenSeed};
 use crate::gateway::{self, Parts, Ports};
+use crate::identity::{Keeper, Shown};
 use crate::membership;
 use crate::notify::Notify;
+use crate::objects::Objects;
 use crate::presence::Watcher;
 use crate::push::{self, ApplicationKey, DeadLetters, Pusher};
 use crate::retention;
@@ -33,12 +39,21 @@ impl Running {
         let (configured, stop) = (council.configured(), self.stop.clone());
         self.tasks.spawn(push::make_key(self.node.raft.clone(), configured.clone(), stop));
         let issuers = self.trust().await?;
-        let (parts, sessions) = self.front(router, configured, issuers);
+        let objects = self.objects().await?;
+        let (parts, sessions) = self.front(router, configured, issuers, objects);
         let tls = &self.config.tls;
         let identity = ServerIdentity::from_pem(
             &read(&tls.client_certificate).await?,
             &read(&tls.client_key).await?,
         )?;
+        let shown = Shown {
+            tls: Arc::new(tls.clone()),
+            peers: self.node.peers.clone(),
+            clients: identity.clone(),
+        };
+        let (config, clock) = (self.config.clone(), Arc::clone(&self.clock));
+        let keeper = Keeper { config, council: council.clone(), clock, shown };
+        self.tasks.spawn(keeper.run(self.stop.clone()));
         let config = client_plane::Config {
             listen: self.config.listen.client,
             plain_listen: self.config.listen.plain,
@@ -63,11 +78,38 @@ impl Running {
 
     /// Reads the keys of the trusted issuers, and follows them.
     async fn trust(&mut self) -> Result<Issuers, Error> {
-        let issuers = Issuers::load(&self.config.auth.issuers).await;
+        let servers = self.key_servers().await?;
+        let issuers = Issuers::load(&self.config.auth.issuers, &servers).await;
         let issuers =
             issuers.map_err(|problem| Error::Config(format!("auth.issuers: {problem}")))?;
         self.tasks.spawn(issuers.clone().follow(self.stop.clone()));
         Ok(issuers)
+    }
+
+    /// The way to servers of issuers' keys, where there are any. The operator names them, so they may be anywhere.
+    async fn key_servers(&self) -> Result<Arc<dyn KeyServers>, Error> {
+        let auth = &self.config.auth;
+        if auth.issuers.iter().all(|issuer| issuer.keys_url.is_none()) {
+            return Ok(Arc::new(NoKeyServers));
+        }
+        let authorities = match &auth.authorities {
+            Some(path) => Some(read(path).await?),
+            None => None,
+        };
+        let config = outgoing::Config { authorities, allow_plain: false, allow_private: true };
+        Ok(Arc::new(outgoing::Client::new(&config)?))
+    }
+
+    /// Where the bytes of assets go, when not to the nodes' disks: a folder of this cluster alone, because what no
+    /// record speaks of is removed there.
+    async fn objects(&self) -> Result<Option<Objects>, Error> {
+        let Some(url) = self.config.assets.store.clone() else { return Ok(None) };
+        let (settings, cluster) =
+            (self.config.object_store.clone(), self.config.cluster.id.clone());
+        let opened = tokio::task::spawn_blocking(move || Objects::open(&url, &settings));
+        let opened = opened.await.map_err(|error| Error::Config(error.to_string()))?;
+        let opened = opened.map_err(|error| Error::Config(error.to_string()))?;
+        Ok(Some(opened.below(&cluster).below("assets")))
     }
 
     /// Gateway and sessions over the shards.
@@ -76,27 +118,11 @@ impl Running {
         router: Router,
         configured: Configured,
         issuers: Issuers,
+        objects: Option<Objects>,
     ) -> (Arc<Parts>, Sessions) {
         let keys = self.follow_keys(configured.clone());
         let replica = Arc::new(Reader::new(Arc::clone(&self.tables)));
-        let assets = Assets::new(asset::Ports {
-            node: self.config.node,
-            local: self.assets.clone(),
-            peers: self.node.peers.clone(),
-            placement: placement(configured.clone()),
-            leads: self.leads(configured.clone()),
-            router: router.clone(),
-            replica: replica.clone(),
-            clock: Arc::clone(&self.clock),
-            entropy: Arc::clone(&self.entropy),
-            settings: self.config.assets,
-            stop: self.stop.clone(),
-        });
-        assert!(self.uploads.set(assets.downgrade()).is_ok(), "a node begins to serve once");
-        let (sweep, stop) = (assets.clone().sweep(), self.stop.clone());
-        self.tasks.spawn(async move {
-            stop.run_until_cancelled(sweep).await;
-        });
+        let assets = self.assets(&configured, &router, &replica, objects);
         let parts = Arc::new(Parts::new(Ports {
             node: self.config.node,
             router,
@@ -109,18 +135,68 @@ impl Running {
             others: Arc::new(self.node.clone()),
             watches: self.node.watches.clone(),
             recent: self.node.recent.clone(),
+            trace: self.node.trace.clone(),
             clock: Arc::clone(&self.clock),
             entropy: Arc::clone(&self.entropy),
             kinds: self.config.push.kinds(),
             key: ApplicationKey::new(configured.clone()),
+            search: self.search.clone(),
         }));
+        if let Some(reload) = &self.node.reload {
+            let parts = Arc::downgrade(&parts);
+            reload.limits_to(move |limits| {
+                if let Some(parts) = parts.upgrade() {
+                    parts.limits.change(limits);
+                }
+            });
+        }
+        if let Some(search) = self.search.clone() {
+            self.tasks.spawn(search.run(Arc::clone(&parts.replica), self.stop.clone()));
+        }
         let leads = self.leads(configured.clone());
         self.push(&parts, Arc::clone(&leads));
         self.retain(&parts, leads);
         self.watch(&parts);
+        self.tasks.spawn(empty(
+            self.node.id,
+            configured.clone(),
+            Arc::clone(&self.leaving),
+            self.stop.clone(),
+        ));
         let elsewhere = elsewhere(self.config.node, configured);
-        let sessions = Sessions::new(Arc::clone(&parts), elsewhere, self.stop.clone());
+        let leaving = self.leaving.subscribe();
+        let sessions = Sessions::new(Arc::clone(&parts), elsewhere, leaving, self.stop.clone());
         (parts, sessions)
+    }
+
+    /// Everybody's files, tidied up as long as the node runs.
+    fn assets(
+        &mut self,
+        configured: &Configured,
+        router: &Router,
+        replica: &Arc<Reader>,
+        objects: Option<Objects>,
+    ) -> Assets {
+        let assets = Assets::new(asset::Ports {
+            node: self.config.node,
+            local: self.assets.clone(),
+            peers: self.node.peers.clone(),
+            placement: placement(configured.clone()),
+            leads: self.leads(configured.clone()),
+            router: router.clone(),
+            replica: replica.clone(),
+            clock: Arc::clone(&self.clock),
+            entropy: Arc::clone(&self.entropy),
+            objects,
+            settings: self.config.assets.clone(),
+            stop: self.stop.clone(),
+        });
+        assert!(self.uploads.set(assets.downgrade()).is_ok(), "a node begins to serve once");
+        let (sweep, stop) = (assets.clone().sweep(), self.stop.clone());
+        self.tasks.spawn(async move {
+            stop.run_until_cancelled(sweep).await;
+        });
+        assets
     }
 
     /// Whether this node leads the shard of a slot.
@@ -203,7 +279,8 @@ fn key_set(configured: &Configured) -> Arc<KeySet> {
     let seeds: Vec<TokenSeed> = keys
         .map(|key| TokenSeed { id: key.id.to_string(), seed: key.seed, retired: key.retired })
         .collect();
-    Arc::new(KeySet::new(&seeds))
+    let history_epoch = config.as_ref().map_or(0, |config| config.history_epoch);
+    Arc::new(KeySet::of_epoch(&seeds, history_epoch))
 }
 
 /// The cluster's token keys as group 0 has them now.
@@ -226,6 +303,31 @@ fn placement(configured: Configured) -> Placement {
         let soon = config.voters_wished(group).iter().filter(|node| !now.contains(node));
         now.iter().chain(soon).map(|node| node.0).collect()
     })
+}
+
+/// Over how much time the links of a node that drains or is decommissioned go elsewhere: few enough at once that the others do not
+/// notice, soon enough that an operator waits for it.
+const DRAIN_OVER: Duration = Duration::from_secs(20);
+
+/// Has links go while the cluster wants this node to have none.
+async fn empty(
+    node: raft::NodeId,
+    mut configured: Configured,
+    leaving: Arc<watch::Sender<Option<Duration>>>,
+    stop: CancellationToken,
+) {
+    loop {
+        let config = configured.borrow_and_update().clone();
+        let state = config.and_then(|config| Some(config.nodes.get(&node)?.state));
+        let leaves = matches!(state, Some(NodeState::Draining | NodeState::Leaving));
+        let over = leaves.then_some(DRAIN_OVER);
+        // Whoever stops is in a greater hurry.
+        let stops = *leaving.borrow() == Some(STOP_OVER);
+        leaving.send_if_modified(|now| !stops && std::mem::replace(now, over) != over);
+        if !matches!(stop.run_until_cancelled(configured.changed()).await, Some(Ok(()))) {
+            return;
+        }
+    }
 }
 
 /// Where else a client may go.

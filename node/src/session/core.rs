@@ -62,6 +62,9 @@ enum Phase {
     Closed,
 }
 
+/// An access token, and what an earlier link was given, as the first frame says them.
+pub(crate) type Greeting = (String, Option<String>);
+
 /// One link's conversation with this node.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -83,8 +86,8 @@ pub(crate) struct Session {
 }
 
 impl Session {
-    /// A link that began now, with the token that its transport carried, if it did.
-    pub(crate) fn new(now: Instant, bearer: Option<String>) -> Self {
+    /// A link that began now, with what its transport said for it, if it did.
+    pub(crate) fn new(now: Instant, greeting: Option<Greeting>) -> Self {
         let mut session = Self {
             phase: Phase::Greeting { until: now + GREETING_DEADLINE },
             deliveries: Deliveries::default(),
@@ -99,8 +102,8 @@ impl Session {
             early: VecDeque::new(),
             actions: VecDeque::new(),
         };
-        if let Some(token) = bearer {
-            session.greet(token, None);
+        if let Some((token, resume)) = greeting {
+            session.greet(token, resume);
         }
         session
     }
@@ -238,6 +241,13 @@ impl Session {
         if !self.is_closed() {
             self.say(Say::GoAway { addresses, resume });
             self.close(CloseReason::GoingAway);
+        }
+    }
+
+    /// This node is to be left: the client is told where to go, and the link goes on until it has gone.
+    pub(crate) fn handle_leave(&mut self, addresses: Vec<String>, resume: Option<String>) {
+        if matches!(self.phase, Phase::Open { .. }) {
+            self.say(Say::GoAway { addresses, resume });
         }
     }
 

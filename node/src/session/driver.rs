@@ -4,10 +4,14 @@
 //! and writes everything that was said at once. Nothing is spawned for a message, and proposals are submitted in
 //! the order of their frames, because submitting takes the place in line.
 
+mod counting;
+mod going;
 mod handing;
 mod reading;
 mod resuming;
 mod watching;
+
+pub(super) use going::Ways;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -25,14 +29,13 @@ use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 use transport::{CloseReason, Encoding, Link, LinkError, LinkReader, LinkWriter};
 
-use super::Elsewhere;
-use super::core::{NoOutcome, Session};
+use super::core::{Greeting, NoOutcome, Session};
 use super::face::{Face, Out};
+use super::leaving::Departure;
 use super::line::Line;
 use super::open::{self, Admission, Began, Opened};
-use super::words::{Action, Ask, Proposal, Say, Ticket};
+use super::words::{Action, Ask, Proposal, Ticket};
 use crate::fanout::{Hint, Mailbox};
-use crate::figures;
 use crate::gateway::tokens::Identity;
 use crate::gateway::{Parts, problems};
 use crate::history::{self, Page};
@@ -103,6 +106,7 @@ enum Event {
     Done(Done),
     Presence(Vec<(UserId, Told)>),
     Ended,
+    Leave,
     Stop,
     Time,
     More,
@@ -137,6 +141,7 @@ struct Driver {
     mailbox: Option<Mailbox>,
     /// Set once the client watches somebody.
     watching: Option<Watching>,
+    departure: Departure,
     ended: CancellationToken,
     outcomes: FuturesUnordered<Flight>,
     rest: FuturesUnordered<BoxFuture<'static, Done>>,
@@ -148,15 +153,13 @@ struct Driver {
 }
 
 /// Serves one link until it ends.
-pub(super) async fn run(
-    link: Link,
-    parts: Arc<Parts>,
-    elsewhere: Elsewhere,
-    stop: CancellationToken,
-) {
-    let Link { mut reader, mut writer, encoding, bearer, .. } = link;
-    let mut driver = Driver::new(Arc::clone(&parts), encoding, bearer);
-    let end = driver.serve(&mut reader, &mut writer, &elsewhere, &stop).await;
+pub(super) async fn run(link: Link, parts: Arc<Parts>, mut ways: Ways) {
+    let Link { mut reader, mut writer, encoding, bearer, resume, .. } = link;
+    let greeting = bearer.map(|token| (token, resume));
+    let mut driver = Driver::new(Arc::clone(&parts), encoding, greeting);
+    // A link that begins while this node is to be left is told as well.
+    ways.leaving.mark_changed();
+    let end = driver.serve(&mut reader, &mut writer, &mut ways).await;
     // Nobody is here any more: a farewell that is not heard must not keep them online.
     let who = driver.who.take();
     drop(driver);
@@ -173,7 +176,7 @@ pub(super) async fn run(
     let mark = async {
         if let Some(who) = who.filter(|who| !parts.directory.is_here(who)) {
             // A node that stops writes nothing more; whoever goes elsewhere is marked there.
-            stop.run_until_cancelled(parts.presence.left(&who)).await;
+            ways.stop.run_until_cancelled(parts.presence.left(&who)).await;
         }
     };
     futures::future::join(farewell, mark).await;
@@ -194,11 +197,11 @@ fn reason_for(error: &LinkError) -> CloseReason {
 }
 
 impl Driver {
-    fn new(parts: Arc<Parts>, encoding: Encoding, bearer: Option<String>) -> Self {
+    fn new(parts: Arc<Parts>, encoding: Encoding, greeting: Option<Greeting>) -> Self {
         let clock = Arc::clone(&parts.clock);
         let replica = Arc::clone(&parts.replica);
         Self {
-            session: Session::new(Instant::now(), bearer),
+            session: Session::new(Instant::now(), greeting),
             face: Face::new(encoding, parts.node, clock, replica),
             binary: encoding == Encoding::Binary,
             opened: false,
@@ -210,6 +213,7 @@ impl Driver {
             who: None,
             mailbox: None,
             watching: None,
+            departure: Departure::default(),
             ended: CancellationToken::new(),
             outcomes: FuturesUnordered::new(),
             rest: FuturesUnordered::new(),
@@ -224,8 +228,7 @@ impl Driver {
         &mut self,
         reader: &mut LinkReader,
         writer: &mut LinkWriter,
-        elsewhere: &Elsewhere,
-        stop: &CancellationToken,
+        ways: &mut Ways,
     ) -> End {
         loop {
             let close = self.carry_out().await;
@@ -240,13 +243,18 @@ impl Driver {
             if let Some(reason) = close {
                 return End::Close(reason);
             }
-            let event = self.wait(reader, stop, more).await;
+            let event = self.wait(reader, ways, more).await;
             match event {
                 Event::Frame(Ok(None)) => return End::Left,
                 // The link has heard of the stop first.
                 Event::Frame(Err(LinkError::Stopping)) | Event::Stop => {
                     let resume = self.bookmark();
-                    self.session.handle_stop(elsewhere(), resume);
+                    self.session.handle_stop((ways.elsewhere)(), resume);
+                }
+                Event::Leave => self.plan_to_go(ways),
+                Event::Time => {
+                    self.go(ways);
+                    self.take(Event::Time);
                 }
                 Event::Frame(Err(error)) => return End::Gone(error),
                 Event::Frame(Ok(Some(frame))) => {
@@ -259,13 +267,14 @@ impl Driver {
         }
     }
 
-    async fn wait(
-        &mut self,
-        reader: &mut LinkReader,
-        stop: &CancellationToken,
-        more: bool,
-    ) -> Event {
-        let timeouts = [self.session.poll_timeout(), self.face.poll_timeout(), self.bookmark_at];
+    async fn wait(&mut self, reader: &mut LinkReader, ways: &mut Ways, more: bool) -> Event {
+        let Ways { leaving, stop, .. } = ways;
+        let timeouts = [
+            self.session.poll_timeout(),
+            self.face.poll_timeout(),
+            self.bookmark_at,
+            self.departure.at(),
+        ];
         let timeout = timeouts.into_iter().flatten().min();
         let far = timeout.is_none();
         let at = timeout.unwrap_or_else(Instant::now);
@@ -280,6 +289,7 @@ impl Driver {
         };
         tokio::select! {
             () = stop.cancelled(), if !self.session.is_closed() => Event::Stop,
+            Ok(()) = leaving.changed(), if has_mailbox => Event::Leave,
             () = self.ended.cancelled(), if has_mailbox => Event::Ended,
             Some((ticket, result)) = self.outcomes.next() => Event::Outcome(ticket, result),
             _ = hints, if has_mailbox => Event::Hints,
@@ -308,7 +318,7 @@ impl Driver {
                 self.session.handle_timeout(Instant::now());
                 self.bookmark_again();
             }
-            Event::More | Event::Frame(_) | Event::Stop => {}
+            Event::More | Event::Frame(_) | Event::Leave | Event::Stop => {}
         }
     }
 
@@ -348,17 +358,6 @@ impl Driver {
                 Ok(None) => return Some(End::Left),
                 Err(error) => return Some(End::Gone(error)),
             };
-        }
-    }
-
-    fn outcome(&mut self, ticket: Ticket, result: Result<Outcome, NoOutcome>) {
-        let stored = matches!(result, Ok(Outcome::Accepted(_)));
-        let sends = figures::sends(&result);
-        let Some(since) = self.session.handle_outcome(ticket, result) else { return };
-        sends.increment(1);
-        if stored {
-            figures::SENT.increment(1);
-            figures::ACK_SECONDS.record(since.elapsed().as_secs_f64());
         }
     }
 
@@ -433,16 +432,6 @@ impl Driver {
             }
         }
         None
-    }
-
-    fn say(&mut self, say: Say) {
-        match &say {
-            Say::Live(_) => figures::DELIVERED.increment(1),
-            Say::CaughtUp => self.begin_bookmarks(),
-            Say::Stored { messages, .. } => figures::DELIVERED.increment(messages.len() as u64),
-            _ => {}
-        }
-        self.face.utter(say, Instant::now(), &mut self.out);
     }
 
     async fn propose(&mut self, ticket: Ticket, mut proposal: Proposal) {

@@ -47,7 +47,7 @@ pub(super) async fn admit(
     token: String,
     resume: Option<String>,
 ) -> Result<Admission, Problem> {
-    let claimed = parts.claimed(&token)?;
+    let claimed = parts.claimed(&token).await?;
     let who = claimed.who().clone();
     let mailbox = parts.directory.enter(&who);
     parts.settle(&claimed).await?;

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use transport::{Encoding, LinkError, LinkReader, LinkWriter, memory_link};
 
+use super::leaving::Leaving;
 use super::*;
 use crate::fanout::HINTS_MAX;
 use crate::gateway::fake::{Fake, Trouble, user, world};
@@ -41,11 +42,21 @@ pub(super) fn link(
     bearer: Option<String>,
     stop: &CancellationToken,
 ) -> Client {
+    link_that_leaves(parts, encoding, bearer, (stop, tokio::sync::watch::channel(None).1))
+}
+
+/// The same, and what tells it to go.
+fn link_that_leaves(
+    parts: &Arc<Parts>,
+    encoding: Encoding,
+    bearer: Option<String>,
+    (stop, leaving): (&CancellationToken, Leaving),
+) -> Client {
     let (mut node, client) = memory_link();
     node.encoding = encoding;
     node.bearer = bearer;
     let elsewhere: Elsewhere = Arc::new(|| vec!["127.0.0.1:7410".to_owned()]);
-    let sessions = Sessions::new(Arc::clone(parts), elsewhere, stop.clone());
+    let sessions = Sessions::new(Arc::clone(parts), elsewhere, leaving, stop.clone());
     let session = tokio::spawn((sessions.on_link())(node));
     Client { reader: client.reader, writer: client.writer, session }
 }
@@ -473,6 +484,28 @@ async fn a_stopping_node_says_goodbye() {
             break;
         }
     }
+    assert_eq!(client.closed().await, 1001);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_of_a_node_that_drains_is_told_where_to_go_and_serves_until_it_has_gone() {
+    let (_fake, parts, alice, _bob) = people();
+    let (stop, over) = (CancellationToken::new(), Duration::from_secs(20));
+    let (tell, leaving) = tokio::sync::watch::channel(None);
+    let bearer = Some(token(&parts, &alice));
+    let mut client = link_that_leaves(&parts, Encoding::Binary, bearer, (&stop, leaving));
+    assert!(matches!(client.next().await, ServerFrame::Welcome(_)));
+    tell.send_replace(Some(over));
+    let away = loop {
+        let frame = tokio::time::timeout(over, client.next()).await.expect("told in time");
+        if let ServerFrame::GoAway(away) = frame {
+            break away;
+        }
+    };
+    assert_eq!(away.addresses, ["127.0.0.1:7410"]);
+    client.send(1, "bob", "on the way").await;
+    assert!(matches!(client.sent(1).await, frames::sent::Result::Stored(_)));
+    // It stays: then it is ended.
     assert_eq!(client.closed().await, 1001);
 }
 

@@ -1,6 +1,8 @@
 //! The row that says how far a group's log is in the tables. It is written with the effects of the entries it covers, in
 //! the same batch, so that after a crash the log goes on exactly where the rows end.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use proto::{row, rows};
 use raft::{AppliedState, Fatal, Position};
@@ -20,9 +22,18 @@ impl Default for Counters {
     }
 }
 
-/// The bytes of an applied state without an outbox.
+/// What the row says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Standing {
+    pub(super) applied: AppliedState,
+    pub(super) counters: Counters,
+    /// The slots that the group owns there; `None`: those that it had at first.
+    pub(super) slots: Option<Range<u16>>,
+}
+
+/// The bytes of an applied state without an outbox and without slots.
 pub(crate) fn encode_applied(applied: &AppliedState) -> Bytes {
-    encode(applied, Counters::default())
+    encode(applied, Counters::default(), None)
 }
 
 /// The applied state that these bytes mean.
@@ -30,7 +41,15 @@ pub(crate) fn encode_applied(applied: &AppliedState) -> Bytes {
 /// # Errors
 /// When they are none: the tables are damaged.
 pub(crate) fn decode_applied(bytes: &[u8]) -> Result<AppliedState, Fatal> {
-    decode(bytes).map(|(applied, _)| applied)
+    decode(bytes).map(|standing| standing.applied)
+}
+
+/// The slots that the row of a group names; `None`: those that it had at first.
+///
+/// # Errors
+/// When `bytes` are no such row.
+pub(crate) fn slots_in_force(bytes: &[u8]) -> Result<Option<Range<u16>>, Fatal> {
+    decode(bytes).map(|standing| standing.slots)
 }
 
 /// The row of a group that begins with another's state at `applied`: what that one owed is owed, by the same numbers.
@@ -38,10 +57,15 @@ pub(crate) fn decode_applied(bytes: &[u8]) -> Result<AppliedState, Fatal> {
 /// # Errors
 /// When `bytes` are no such row.
 pub(crate) fn refounded(bytes: &[u8], applied: &AppliedState) -> Result<Bytes, Fatal> {
-    decode(bytes).map(|(_, counters)| encode(applied, counters))
+    let Standing { counters, slots, .. } = decode(bytes)?;
+    Ok(encode(applied, counters, slots.as_ref()))
 }
 
-pub(super) fn encode(applied: &AppliedState, counters: Counters) -> Bytes {
+pub(super) fn encode(
+    applied: &AppliedState,
+    counters: Counters,
+    slots: Option<&Range<u16>>,
+) -> Bytes {
     assert!(counters.done < counters.next, "only what was owed can be done");
     let at = applied.position.unwrap_or(Position { term: 0, node: 0, index: 0 });
     row::encode_applied(&rows::AppliedState {
@@ -51,11 +75,15 @@ pub(super) fn encode(applied: &AppliedState, counters: Counters) -> Bytes {
         membership: applied.membership.clone(),
         outbox_next: counters.next,
         outbox_done: counters.done,
+        slots_from: slots.map_or(0, |slots| slots.start.into()),
+        slots_end: slots.map_or(0, |slots| slots.end.into()),
     })
 }
 
-pub(super) fn decode(bytes: &[u8]) -> Result<(AppliedState, Counters), Fatal> {
-    let row = row::decode_applied(bytes).map_err(|error| Fatal::new(error.to_string()))?;
+pub(super) fn decode(bytes: &[u8]) -> Result<Standing, Fatal> {
+    let damaged = |error: proto::DecodeError| Fatal::new(error.to_string());
+    let row = row::decode_applied(bytes).map_err(damaged)?;
+    let slots = row::slots_of(&row).map_err(damaged)?;
     let position = Position { term: row.term, node: row.node, index: row.index };
     // The first entry of a log is a membership, so a state without one has applied nothing.
     let nothing = row.membership.is_empty() && (row.term, row.node, row.index) == (0, 0, 0);
@@ -65,7 +93,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<(AppliedState, Counters), Fatal> {
     if counters.done >= counters.next {
         return Err(Fatal::new(format!("an outbox that never was: {counters:?}")));
     }
-    Ok((applied, counters))
+    Ok(Standing { applied, counters, slots })
 }
 
 #[cfg(test)]
@@ -85,8 +113,12 @@ mod tests {
         ];
         for state in states {
             let counters = Counters { next: 9, done: 4 };
-            let decoded = decode(&encode(&state, counters)).expect("it was encoded");
-            assert_eq!(decoded, (state.clone(), counters));
+            for slots in [None, Some(7..9)] {
+                let bytes = encode(&state, counters, slots.as_ref());
+                assert_eq!(slots_in_force(&bytes).expect("likewise"), slots);
+                let standing = Standing { applied: state.clone(), counters, slots };
+                assert_eq!(decode(&bytes).expect("it was encoded"), standing);
+            }
             assert_eq!(decode_applied(&encode_applied(&state)).expect("likewise"), state);
         }
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chat::{
     Change, Command, Conversation, ConversationId, Event, GroupId as ChatGroup, Outcome, Place,
-    Recorded, Refusal, Timestamp, User, UserCommand, UserId, What,
+    Recorded, Timestamp, User, UserCommand, UserId, What,
 };
 use raft::{Fatal, GroupId};
 use store::tables::Tables;
@@ -70,7 +70,7 @@ impl Talk {
 
 /// A shard's state in memory: what is cached of its rows, and its outbox's counters.
 pub(super) struct Decider {
-    group: GroupId,
+    pub(super) group: GroupId,
     pub(super) slots: Range<u16>,
     pub(super) tables: Arc<dyn Tables>,
     pub(super) talks: Cache<ConversationId, Talk>,
@@ -90,10 +90,11 @@ impl Decider {
     }
 
     /// Forgets what is cached, because the rows were replaced.
-    pub(super) fn reset(&mut self, counters: Counters) {
+    pub(super) fn reset(&mut self, counters: Counters, slots: Range<u16>) {
         self.talks.clear();
         self.people.clear();
         self.counters = counters;
+        self.slots = slots;
     }
 
     /// Decides all commands of one entry. Answers their outcomes if somebody wants them.
@@ -114,7 +115,17 @@ impl Decider {
         let mut outcomes =
             Vec::with_capacity(if wants_outcomes { entry.commands.len() } else { 0 });
         for command in &entry.commands {
-            let outcome = match proto::decode_command(command).map_err(undecodable)? {
+            if crate::upgrade::is_rehearsed(command) {
+                outcomes.extend(wants_outcomes.then(Bytes::new));
+                continue;
+            }
+            let command = proto::decode_command(command).map_err(undecodable)?;
+            if slot_of(&command).is_some_and(|slot| !self.slots.contains(&slot)) {
+                // The shard was split before it was this command's turn. Whoever asked asks the new owner.
+                outcomes.extend(wants_outcomes.then(proto::encode_moved));
+                continue;
+            }
+            let outcome = match command {
                 proto::Command::Conversation { id, command } => {
                     self.conversation(id, at, &command, draft)?
                 }
@@ -124,6 +135,7 @@ impl Decider {
                     self.storage((user, asset), at, &command, draft)?
                 }
                 proto::Command::OutboxDone(up_to) => self.outbox_done(at, up_to, draft),
+                proto::Command::Split { to, slots } => self.split(at, to, &slots, draft)?,
             };
             if wants_outcomes {
                 outcomes.push(proto::encode_outcome(&outcome));
@@ -139,9 +151,6 @@ impl Decider {
         command: &Command,
         draft: &mut Draft,
     ) -> Result<Outcome, Fatal> {
-        if !self.slots.contains(&id.slot()) {
-            return Ok(Outcome::Refused(Refusal::WrongConversation));
-        }
         let name_taken = match command {
             Command::CreateGroup { group, .. } => self.is_user(group)?,
             _ => false,
@@ -189,9 +198,6 @@ impl Decider {
         command: &UserCommand,
         draft: &mut Draft,
     ) -> Result<Outcome, Fatal> {
-        if !self.slots.contains(&id.slot()) {
-            return Ok(Outcome::Refused(Refusal::NoSuchUser));
-        }
         let name_taken = match command {
             UserCommand::Create { .. } => self.is_group(&id)?,
             _ => false,
@@ -220,6 +226,18 @@ impl Decider {
         let group = ChatGroup::parse(user.as_str()).expect("users and groups are named alike");
         let id = ConversationId::group(&group);
         Ok(load_talk(&mut self.talks, &*self.tables, id)?.state.is_some())
+    }
+}
+
+/// The slot that a command is about; `None`: it is about the shard itself.
+fn slot_of(command: &proto::Command) -> Option<u16> {
+    match command {
+        proto::Command::Conversation { id, .. } => Some(id.slot()),
+        proto::Command::User { user, .. } | proto::Command::Storage { user, .. } => {
+            Some(user.slot())
+        }
+        proto::Command::Asset { id, .. } => Some(id.slot()),
+        proto::Command::OutboxDone(_) | proto::Command::Split { .. } => None,
     }
 }
 

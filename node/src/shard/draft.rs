@@ -21,6 +21,7 @@ use super::cache::Cache;
 use super::decide::{Person, Talk};
 use super::event::ShardEvent;
 use super::files::Files;
+use super::split::SplitOff;
 
 /// One batch in the making.
 #[derive(Default)]
@@ -50,6 +51,8 @@ pub(super) struct Draft {
     pub(super) files: Files,
     pushes: BTreeMap<UserId, PushChanged>,
     pub(super) events: Vec<ShardEvent>,
+    /// Groups that begin with this batch.
+    pub(super) splits: Vec<SplitOff>,
     /// Everything that was changed, for the caches to weigh again.
     pub(super) talks: BTreeSet<ConversationId>,
     pub(super) people: BTreeSet<UserId>,
@@ -195,6 +198,22 @@ impl Draft {
             counters.done += 1;
             self.once.delete(keys::outbox(group, counters.done));
         }
+    }
+
+    /// What this batch put into a group's outbox with numbers above `done`, in their order.
+    pub(super) fn owed_since(&self, group: GroupId, done: u64) -> Vec<(u64, Bytes)> {
+        let items = self.once.changes().iter().filter_map(|change| {
+            let (of, number) = keys::decode_outbox(&change.key).ok()?;
+            let item = change.value.clone()?;
+            (of == group && number > done).then_some((number, item))
+        });
+        items.collect()
+    }
+
+    /// Puts an item of one outbox at the end of another.
+    pub(super) fn hand_over(&mut self, from: (GroupId, u64), to: (GroupId, u64), item: Bytes) {
+        self.once.delete(keys::outbox(from.0, from.1));
+        self.once.put(keys::outbox(to.0, to.1), item);
     }
 
     /// The conversations that somebody has to look at again: those that were changed, and those that came into somebody's

@@ -83,6 +83,11 @@ pub(crate) trait Publish: Send + Sync {
         let _ = (group, slots, index);
     }
 
+    /// A shard has only these slots left; for what was split off it another one stands.
+    fn keeps(&self, group: GroupId, slots: Range<u16>) {
+        let _ = (group, slots);
+    }
+
     /// The state of these slots was replaced as a whole: anything in it may have moved, and no event told of it. Whoever
     /// follows a conversation there reads anew.
     fn replaced(&self, slots: Range<u16>) {

@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use chat::{
-    Asset, AssetCommand, AssetId, Kept, Outcome, Refusal, Storage, StorageCommand, Timestamp,
-    UserId,
+    Asset, AssetCommand, AssetId, Kept, Outcome, Storage, StorageCommand, Timestamp, UserId,
 };
 use proto::{DecodeError, keys, row};
 use raft::Fatal;
@@ -48,9 +47,6 @@ impl Decider {
         command: &AssetCommand,
         draft: &mut Draft,
     ) -> Result<Outcome, Fatal> {
-        if !self.slots.contains(&id.slot()) {
-            return Ok(Outcome::Refused(Refusal::NoSuchAsset));
-        }
         let mut state = match draft.files.assets.get(&id) {
             Some(state) => state.clone(),
             None => one(&*self.tables, &keys::asset(id), row::decode_asset)?,
@@ -69,9 +65,6 @@ impl Decider {
         command: &StorageCommand,
         draft: &mut Draft,
     ) -> Result<Outcome, Fatal> {
-        if !self.slots.contains(&user.slot()) {
-            return Ok(Outcome::Refused(Refusal::NoSuchUser));
-        }
         let files = &mut draft.files;
         let mut storage = match files.storages.get(&user) {
             Some(storage) => *storage,

@@ -75,8 +75,10 @@ impl<'a> Installation<'a> {
         let Some(row) = self.tables.get(&counters)? else {
             return Err(Fatal::new("a snapshot does not say how far its outbox is"));
         };
-        let (_, counters) = applied::decode(&row)?;
-        let marker = applied::encode(applied, counters);
+        let applied::Standing { counters, slots, .. } = applied::decode(&row)?;
+        // Of its slots, not of those that this replica had: they may have become fewer.
+        let slots = slots.unwrap_or_else(|| self.slots.clone());
+        let marker = applied::encode(applied, counters, Some(&slots));
         let mut batch = Batch::new();
         batch.put(keys::installing(self.group), marker.clone());
         self.tables.write(batch)?;
@@ -91,7 +93,8 @@ impl<'a> Installation<'a> {
         if !planted::bug(planted::Bug::HalfSnapshotInstalled) {
             self.move_messages()?;
         }
-        self.replace_rest()?;
+        let slots = applied::decode(&marker)?.slots.unwrap_or_else(|| self.slots.clone());
+        self.replace_rest(slots)?;
         let mut batch = Batch::new();
         batch.put(keys::applied(self.group), marker);
         batch.delete(keys::installing(self.group));
@@ -114,8 +117,8 @@ impl<'a> Installation<'a> {
     }
 
     /// Walks old and staged rows side by side in the order of their keys: what is only old goes, what is staged is put.
-    fn replace_rest(&self) -> Result<(), Fatal> {
-        let mut old = View::open(self.group, self.slots.clone(), self.tables)?;
+    fn replace_rest(&self, slots: Range<u16>) -> Result<(), Fatal> {
+        let mut old = View::open(self.group, slots, self.tables)?;
         let mut staged = self.staged()?;
         let (mut old_row, mut new_row) = (old.next()?, staged.next()?);
         let mut batch = Batch::new();

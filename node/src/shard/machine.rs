@@ -8,46 +8,52 @@ use proto::keys;
 use raft::{AppliedState, CommittedEntry, Fatal, GroupId, Machine, Payload, Position, Rows};
 use store::tables::Tables;
 
-use super::applied::{self, Counters};
+use super::applied::{self, Standing};
 use super::decide::Decider;
 use super::draft::Draft;
 use super::event::Publish;
 use super::install::Installation;
 use super::outbox::Wake;
+use super::split::SplitOff;
 use super::view::View;
+use crate::router::Owners;
 
 /// One shard on this node.
 pub(crate) struct ShardMachine {
     group: GroupId,
-    slots: Range<u16>,
     tables: Arc<dyn Tables>,
     publish: Arc<dyn Publish>,
     decider: Decider,
     applied: AppliedState,
     leading: bool,
     wake: Wake,
+    owners: Owners,
 }
 
 impl ShardMachine {
-    /// Opens the shard of `group` over its slots: finishes an installation that a crash interrupted, and goes on where the
-    /// rows end. `wake` belongs to the shard's [`Outbox`](super::Outbox).
+    /// Opens the shard of `group`: finishes an installation that a crash interrupted, and goes on where the rows end, over
+    /// the slots that they say; over `at_first` where they say none. `wake` belongs to the shard's
+    /// [`Outbox`](super::Outbox).
     ///
     /// # Errors
-    /// When the tables cannot be read or are damaged.
+    /// When the tables cannot be read or are damaged, or another group writes some of its slots here.
     pub(crate) fn open(
         group: GroupId,
-        slots: Range<u16>,
+        at_first: Range<u16>,
         tables: Arc<dyn Tables>,
         publish: Arc<dyn Publish>,
         wake: Wake,
+        owners: Owners,
     ) -> Result<Self, Fatal> {
+        Installation::new(group, at_first.clone(), &*tables).recover()?;
+        let Standing { applied, counters, slots } = read_applied(&*tables, group)?;
+        let slots = slots.unwrap_or(at_first);
         assert!(slots.start < slots.end && slots.end <= chat::SLOTS, "a shard has slots");
-        Installation::new(group, slots.clone(), &*tables).recover()?;
-        let (applied, counters) = read_applied(&*tables, group)?;
+        owners.hold(group, slots.clone())?;
         let decider = Decider::new(group, slots.clone(), Arc::clone(&tables), counters);
         wake.tell(false, counters);
         publish.stands(group, slots.clone(), applied.position.map_or(0, |position| position.index));
-        Ok(Self { group, slots, tables, publish, decider, applied, leading: false, wake })
+        Ok(Self { group, tables, publish, decider, applied, leading: false, wake, owners })
     }
 
     /// Notes that the log has got to `position`.
@@ -65,14 +71,19 @@ impl ShardMachine {
     fn persist(&mut self, mut draft: Draft) -> Result<(), Fatal> {
         let news = draft.news();
         let mut batch = draft.rows(&self.decider.talks, &self.decider.people);
-        let state = applied::encode(&self.applied, self.decider.counters);
+        let slots = self.decider.slots.clone();
+        let state = applied::encode(&self.applied, self.decider.counters, Some(&slots));
         if planted::bug(planted::Bug::AppliedApartFromRows) {
             let mut apart = store::tables::Batch::new();
             apart.put(keys::applied(self.group), state.clone());
             self.tables.write(apart)?;
         }
         batch.put(keys::applied(self.group), state);
+        for split in &draft.splits {
+            batch.put(keys::applied(split.to), split.row());
+        }
         self.tables.write(batch)?;
+        self.tell_splits(&draft.splits);
         self.decider.talks.settle(draft.talks.iter());
         self.decider.people.settle(draft.people.iter());
         self.tell_outbox();
@@ -83,6 +94,28 @@ impl ShardMachine {
         let index = self.applied.position.map_or(0, |position| position.index);
         self.publish.settled(self.group, index, &news);
         Ok(())
+    }
+
+    /// Whatever was split off by the entry that was just decided begins behind it.
+    fn begin_splits(&self, draft: &mut Draft) -> Result<(), Fatal> {
+        let at = self.applied.position.expect("an entry was applied").index;
+        for split in draft.splits.iter_mut().filter(|split| split.begins.is_none()) {
+            let begins = raft::split_state(&self.applied.membership, at);
+            split.begins = Some(begins.map_err(|error| Fatal::new(error.to_string()))?);
+        }
+        Ok(())
+    }
+
+    /// From the moment that the batch is written, and before anybody hears that it was applied.
+    fn tell_splits(&self, splits: &[SplitOff]) {
+        for SplitOff { to, slots, begins, .. } in splits {
+            let at = begins.as_ref().and_then(|begins| begins.position).map_or(0, |at| at.index);
+            let rest = self.decider.slots.clone();
+            tracing::info!(group = %self.group, %to, ?slots, ?rest, at, "split");
+            self.publish.stands(*to, slots.clone(), at);
+            self.publish.keeps(self.group, rest.clone());
+            self.owners.split_off(self.group, rest, *to, slots.clone());
+        }
     }
 
     fn tell_outbox(&self) {
@@ -97,7 +130,7 @@ impl ShardMachine {
     }
 
     fn installation(&self) -> Installation<'_> {
-        Installation::new(self.group, self.slots.clone(), &*self.tables)
+        Installation::new(self.group, self.decider.slots.clone(), &*self.tables)
     }
 }
 
@@ -120,7 +153,9 @@ impl Machine for ShardMachine {
             outcomes.push(match entry.payload {
                 Payload::Entry(_) if skipped => Vec::new(),
                 Payload::Entry(bytes) => {
-                    self.decider.entry(bytes, entry.wants_outcomes, &mut draft)?
+                    let answers = self.decider.entry(bytes, entry.wants_outcomes, &mut draft)?;
+                    self.begin_splits(&mut draft)?;
+                    answers
                 }
                 Payload::Membership(_) | Payload::Blank => Vec::new(),
             });
@@ -137,7 +172,7 @@ impl Machine for ShardMachine {
     }
 
     fn view(&self) -> Result<Box<dyn Rows>, Fatal> {
-        Ok(Box::new(View::open(self.group, self.slots.clone(), &*self.tables)?))
+        Ok(Box::new(View::open(self.group, self.decider.slots.clone(), &*self.tables)?))
     }
 
     fn begin_install(&mut self) -> Result<(), Fatal> {
@@ -150,14 +185,16 @@ impl Machine for ShardMachine {
 
     fn install(&mut self, applied: AppliedState) -> Result<(), Fatal> {
         self.installation().commit(&applied)?;
-        let (read, counters) = read_applied(&*self.tables, self.group)?;
+        let Standing { applied: read, counters, slots } = read_applied(&*self.tables, self.group)?;
         assert_eq!(read, applied, "the installed state is the one that was asked for");
+        let slots = slots.unwrap_or_else(|| self.decider.slots.clone());
         self.applied = applied;
-        self.decider.reset(counters);
+        self.decider.reset(counters, slots.clone());
+        self.owners.hold(self.group, slots.clone())?;
         self.tell_outbox();
-        self.publish.replaced(self.slots.clone());
+        self.publish.replaced(slots.clone());
         let index = self.applied.position.map_or(0, |position| position.index);
-        self.publish.stands(self.group, self.slots.clone(), index);
+        self.publish.stands(self.group, slots, index);
         Ok(())
     }
 
@@ -167,9 +204,9 @@ impl Machine for ShardMachine {
     }
 }
 
-fn read_applied(tables: &dyn Tables, group: GroupId) -> Result<(AppliedState, Counters), Fatal> {
+fn read_applied(tables: &dyn Tables, group: GroupId) -> Result<Standing, Fatal> {
     match tables.get(&keys::applied(group))? {
         Some(row) => applied::decode(&row),
-        None => Ok((AppliedState::default(), Counters::default())),
+        None => Ok(Standing::default()),
     }
 }

@@ -104,7 +104,7 @@ impl Outbox {
         let mut pause = PAUSE_MIN;
         loop {
             let due = *ledger.wait_for(Ledger::is_due).await.expect("the sender is a field here");
-            let carried_out = self.carry_out(due.counters.done).await?;
+            let carried_out = self.carry_out(due.counters).await?;
             if match carried_out {
                 Some(last) => done(proto::encode_outbox_done(last)).await,
                 None => false,
@@ -117,12 +117,15 @@ impl Outbox {
         }
     }
 
-    /// Carries out the oldest items after `done`. Answers the last one's number, or `None` when something has to be
+    /// Carries out the oldest items that are due. Answers the last one's number, or `None` when something has to be
     /// repeated.
-    async fn carry_out(&self, done: u64) -> Result<Option<u64>, Fatal> {
-        let items = self.oldest(done)?;
-        // Without items the rows are gone already, and the ledger is about to tell.
-        let last = items.last().map(|(number, _)| *number);
+    async fn carry_out(&self, due: Counters) -> Result<Option<u64>, Fatal> {
+        let items = self.oldest(due.done)?;
+        let Some((last, _)) = items.last() else {
+            // All were carried out by now, or went to a group that was split off: none of these numbers is left.
+            return Ok(Some(due.next - 1));
+        };
+        let last = Some(*last);
         let proposed: Vec<_> = items
             .iter()
             .map(|(_, owed)| self.router.submit(owed.user().slot(), command(owed)))

@@ -237,6 +237,20 @@ impl Reader {
         rows.iter().map(|(key, _)| keys::decode_registered(key).map_err(damaged)).collect()
     }
 
+    /// All conversations of a slot. Costs a look-up for each: what lies between two heads is passed over.
+    pub(crate) fn conversations(&self, slot: u16) -> Result<Vec<ConversationId>, StoreError> {
+        let range = keys::states_of_slot(slot);
+        let (mut from, mut found) = (range.start, Vec::new());
+        loop {
+            let rest = KeyRange::new(from, range.end.clone());
+            let next = self.tables.scan(rest, Direction::Ascending, 1)?;
+            let Some((key, _)) = next.first() else { return Ok(found) };
+            let id = keys::decode_head(key).map_err(damaged)?;
+            from = keys::conversation_range(id).end;
+            found.push(id);
+        }
+    }
+
     /// The conversations of a slot whose messages are not kept for ever.
     pub(crate) fn retained(&self, slot: u16) -> Result<Vec<ConversationId>, StoreError> {
         let rows = load::all(&*self.tables, keys::retained_range(slot))?;

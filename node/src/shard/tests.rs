@@ -8,6 +8,7 @@ mod installing;
 mod overlay;
 mod reading;
 mod replay;
+mod splitting;
 
 use std::sync::Arc;
 
@@ -18,13 +19,13 @@ use chat::{
     UserCommand, UserId, Wish,
 };
 use parking_lot::Mutex;
-use proto::Command;
+use proto::{Answer, Command};
 use raft::{CommittedEntry, Fatal, GroupId, Machine, Payload, Position};
 use store::tables::{Direction, KeyRange, MemoryTables, Row, Tables};
 
 use super::{Outbox, Publish, Reader, ShardEvent, ShardMachine};
 use crate::clock::{Entropy, SeededEntropy};
-use crate::router::{Route, RouteError, Routed, Router};
+use crate::router::{Owners, Route, RouteError, Routed, Router};
 
 const GROUP: GroupId = GroupId(1);
 const NAMES: [&str; 5] = ["alice", "bob", "carol", "dave", "team"];
@@ -86,8 +87,17 @@ impl Shard {
         let outbox = Outbox::new(GROUP, Arc::clone(&tables), Router::new(route));
         let (publish, wake) = (Arc::clone(&told) as Arc<dyn Publish>, outbox.wake());
         let slots = 0..chat::SLOTS;
-        let machine = ShardMachine::open(GROUP, slots, Arc::clone(&tables), publish, wake)?;
+        let owners = Owners::default();
+        let machine = ShardMachine::open(GROUP, slots, Arc::clone(&tables), publish, wake, owners)?;
         Ok(Self { tables, machine, told, outbox })
+    }
+
+    /// The same as `run`, also for what moved.
+    fn answers(&mut self, commands: &[Command]) -> Vec<Answer> {
+        let entry = committed(self.next_index(), entry(1000, commands));
+        let answers = self.machine.apply(vec![entry]).expect("the disk is sound");
+        let decode = |bytes: &Bytes| proto::decode_answer(bytes).expect("it was encoded");
+        answers[0].iter().map(decode).collect()
     }
 
     /// Closes the machine and opens it again over the same tables.

@@ -154,6 +154,10 @@ fn command() -> impl Strategy<Value = Command> {
         (user(), asset_id(), storage_command())
             .prop_map(|(user, asset, command)| Command::Storage { user, asset, command }),
         any::<u64>().prop_map(Command::OutboxDone),
+        (1..u32::MAX, 0..chat::SLOTS, 1..=chat::SLOTS).prop_map(|(to, from, more)| {
+            let end = from.saturating_add(more).min(chat::SLOTS);
+            Command::Split { to: cluster_config::GroupId(to), slots: from..end }
+        }),
     ]
 }
 

@@ -1,5 +1,7 @@
 //! `group -> applied`: how far a group's log is in the tables.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use cluster_config::GroupId;
 
@@ -9,6 +11,11 @@ use crate::DecodeError;
 /// The key of this row of a Raft group.
 pub fn applied(group: GroupId) -> Bytes {
     Key::reserved(APPLIED).u32(group.0).finish()
+}
+
+/// The keys of this row of all groups.
+pub fn applied_range() -> Range<Bytes> {
+    Key::reserved(APPLIED).prefix_range()
 }
 
 /// The group of this key.

@@ -124,6 +124,8 @@ codes! {
     QuotaExceeded = "quota_exceeded", 422, false, "The quota is used up";
     /// This node is not set up to tell places of this kind, or may not reach this one.
     TargetNotAllowed = "target_not_allowed", 422, false, "This place cannot be told";
+    /// The bytes of a step are not those of its checksum; nothing of them is kept.
+    ChecksumMismatch = "checksum_mismatch", 460, false, "The checksum is of other bytes";
     /// A page's limit lies outside 1 to 100.
     LimitOutOfRange = "limit_out_of_range", 400, false, "The limit is out of range";
     /// Bytes that are no frame, or a frame that may not come now; the link closes.

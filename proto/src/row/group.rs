@@ -1,5 +1,7 @@
 //! Rows of a Raft group: outbox items, applied state.
 
+use std::ops::Range;
+
 use bytes::Bytes;
 use chat::Owed;
 use prost::Message as _;
@@ -52,7 +54,20 @@ pub fn encode_applied(applied: &rows::AppliedState) -> Bytes {
 /// The applied state that these bytes mean.
 ///
 /// # Errors
-/// [`DecodeError`] when they are none.
+/// [`DecodeError`] when they are none, or name slots that do not exist.
 pub fn decode_applied(bytes: &[u8]) -> Result<rows::AppliedState, DecodeError> {
-    rows::AppliedState::decode(bytes).map_err(DecodeError::of("applied"))
+    let row = rows::AppliedState::decode(bytes).map_err(DecodeError::of("applied"))?;
+    slots_of(&row)?;
+    Ok(row)
+}
+
+/// The slots that an applied state names; `None`: those that the group had at first.
+///
+/// # Errors
+/// [`DecodeError`] when they do not exist.
+pub fn slots_of(row: &rows::AppliedState) -> Result<Option<Range<u16>>, DecodeError> {
+    if (row.slots_from, row.slots_end) == (0, 0) {
+        return Ok(None);
+    }
+    read::slots("applied.slots", row.slots_from, row.slots_end).map(Some)
 }

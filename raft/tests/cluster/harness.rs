@@ -5,6 +5,8 @@
 // Paths, because the benchmark takes this file from elsewhere.
 #[path = "harness/nodes.rs"]
 pub(crate) mod nodes;
+#[path = "harness/sluggish.rs"]
+pub(crate) mod sluggish;
 #[path = "harness/table.rs"]
 pub(crate) mod table;
 #[path = "harness/wire.rs"]

@@ -6,13 +6,14 @@
 
 use super::{Disk, DiskFile, DiskLock, DiskThread, Pace, Space, Work};
 use crate::error::StoreError;
-use crate::figures::{SYNC_SECONDS, timed};
+use crate::figures::{SYNC_SECONDS, since_first_asked, timed};
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 /// Magic numbers of file systems that are served over a network (statfs(2)).
 const NETWORK_FILE_SYSTEMS: [u64; 6] = [
@@ -190,6 +191,10 @@ impl Disk for FsDisk {
 
     fn location(&self) -> String {
         self.folder.display().to_string()
+    }
+
+    fn now(&self) -> Duration {
+        since_first_asked()
     }
 
     fn pace(&self) -> Pace {

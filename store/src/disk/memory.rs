@@ -152,6 +152,30 @@ impl MemoryDisk {
         self.state.lock().used()
     }
 
+    /// A disk of its own with what programs see on this one now.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let copied = Self::new(Pace::Inline);
+        let state = self.state.lock();
+        for (name, inode) in &state.names {
+            copied.put(name, state.inodes[inode].bytes().to_vec());
+        }
+        drop(state);
+        copied
+    }
+
+    /// A disk of its own with what would be left if the power failed now and nothing survived that was not synced.
+    #[must_use]
+    pub fn platter(&self) -> Self {
+        let copied = Self::new(Pace::Inline);
+        let state = self.state.lock();
+        for (name, inode) in &state.durable_names {
+            copied.put(name, state.inodes[inode].platter().to_vec());
+        }
+        drop(state);
+        copied
+    }
+
     /// A copy of a file, for a test that damages it.
     ///
     /// # Errors
@@ -439,5 +463,30 @@ impl Disk for MemoryDisk {
 
     fn spawn(&self, _name: &str, _work: Work) -> io::Result<Box<dyn DiskThread>> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_synced_is_seen_by_programs_and_is_not_on_the_platter() {
+        let disk = MemoryDisk::default();
+        let (old, new) = (disk.create("old").expect("room"), disk.create("new").expect("room"));
+        disk.remove("new").expect("it is there");
+        disk.sync_folder().expect("no fault is planned");
+        old.write_at(b"durable", 0).expect("room");
+        old.sync_data().expect("no fault is planned");
+        old.write_at(b"pending", 0).expect("room");
+        drop(new);
+        disk.create("later").expect("room");
+        let (copy, platter) = (disk.copy(), disk.platter());
+        assert_eq!(copy.contents("old").expect("it is there"), b"pending");
+        assert_eq!(platter.contents("old").expect("it is there"), b"durable");
+        assert!(copy.contents("later").is_ok() && platter.contents("later").is_err());
+        // They are disks of their own.
+        copy.open("old").expect("it is there").write_at(b"elsewhere", 0).expect("room");
+        assert_eq!(disk.contents("old").expect("it is there"), b"pending");
     }
 }

@@ -29,6 +29,8 @@ enum Chore {
     Remove(u32),
     /// Copy the live entries of this segment forward.
     Move(u32),
+    /// See how long a slow disk takes.
+    Try,
 }
 
 #[derive(Default)]
@@ -58,6 +60,11 @@ impl Chores {
         if !self.preparing.swap(true, Ordering::AcqRel) {
             self.add(Chore::Prepare);
         }
+    }
+
+    /// Asks for a look at how long the disk takes.
+    pub(crate) fn try_disk(&self) {
+        self.add(Chore::Try);
     }
 
     /// Does what waits, on the caller's time; whether there was anything.
@@ -116,6 +123,10 @@ fn run_one(shared: &Arc<Shared>, chore: Chore) {
             removed
         }
         Chore::Move(segment) => move_entries(shared, segment),
+        Chore::Try => {
+            shared.try_disk();
+            Ok(())
+        }
     };
     match (chore, result) {
         (Chore::Prepare, Ok(())) => shared.queue.set_full(false),

@@ -25,13 +25,6 @@ pub(crate) struct Slot {
     pub(crate) entry_kind: u8,
 }
 
-impl Slot {
-    /// An entry that must be somewhere else.
-    pub(crate) fn missing() -> Self {
-        Self { term: 0, node: 0, place: Place::default(), generation: 0, entry_kind: 0 }
-    }
-}
-
 /// One group, shared by its handles, the writer and the chores.
 pub(crate) struct Group {
     pub(crate) id: u32,

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use super::found::FoundGroup;
 use super::recovery;
 use super::{JournalConfig, LogPosition};
 use crate::disk::Disk;
@@ -48,7 +49,7 @@ pub fn look(disk: &dyn Disk) -> Result<JournalSeen, StoreError> {
     })?;
     let identity = recovery::identity(disk)?;
     let seen = recovery::read(disk, &JournalConfig::new(identity))?;
-    let group = |found: &recovery::FoundGroup| GroupSeen {
+    let group = |found: &FoundGroup| GroupSeen {
         first: found.written.first,
         last: found.written.last,
         purged: found.written.purged,

@@ -5,26 +5,19 @@
 //! and the offset. What is adopted is made durable again before anybody is told of it: it may have
 //! come from a page cache that never reached the disk.
 
+use super::JournalConfig;
 use super::format::{
     BATCH_HEADER_BYTES, BadHeader, Kind, RecordHeader, SEGMENT_HEADER_BYTES, SegmentHeader,
 };
-use super::group::Slot;
+use super::found::FoundGroup;
 use super::scan::{Scan, Stop};
 use super::segments::{Files, Place, Segment, Segments, is_spare, segment_name, segment_number};
 use super::writer::{SEAL_BYTES, Writer};
 use super::written::Written;
-use super::{JournalConfig, LogPosition};
 use crate::disk::Disk;
 use crate::error::StoreError;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
-
-/// One group as found.
-#[derive(Default)]
-pub(crate) struct FoundGroup {
-    pub(crate) written: Written,
-    pub(crate) slots: VecDeque<Slot>,
-}
 
 /// A journal as found.
 pub(crate) struct Found {
@@ -59,7 +52,7 @@ pub(crate) fn recover(disk: Arc<dyn Disk>, config: &JournalConfig) -> Result<Fou
     }
     let mut reader = Reader::new(newest_run(&files));
     let writer = reader.read_all()?;
-    reader.check_complete(writer.oldest)?;
+    reader.complete(writer.oldest)?;
     adopt(&*disk, config, &reader, &writer)?;
     files.prepared =
         files.by_number.keys().next_back().copied().filter(|last| *last > writer.active.number);
@@ -104,7 +97,7 @@ pub(crate) fn read(disk: &dyn Disk, config: &JournalConfig) -> Result<Seen, Stor
     let segments = files.by_number.values().map(|one| (one.number, one.capacity)).collect();
     let mut reader = Reader::new(newest_run(&files));
     let writer = reader.read_all()?;
-    reader.check_complete(writer.oldest)?;
+    reader.complete(writer.oldest)?;
     Ok(Seen { segments, oldest: writer.oldest, groups: reader.groups })
 }
 
@@ -330,26 +323,16 @@ impl Reader {
                 ));
             }
             if !known {
-                // Its older entries must come up again as copies; until then their places are
-                // unknown.
-                let entries = usize::try_from(written.entries()).map_err(|_| "too many entries")?;
-                found.slots.try_reserve_exact(entries).map_err(|_| "too many entries")?;
-                found.slots.resize(entries, Slot::missing());
-                found.written = written;
+                *found = FoundGroup::begin(written);
             }
             return Ok(());
         }
-        let first_before = found.written.first;
-        found
-            .written
-            .apply(header, payload)
-            .map_err(|what| format!("group {}: {what}", header.group))?;
-        found.follow(header, first_before, place);
-        Ok(())
+        let followed = found.follow(header, payload, place);
+        followed.map_err(|what| format!("group {}: {what}", header.group))
     }
 
     /// All entries that should be there are there, and all segments that are needed.
-    fn check_complete(&self, oldest: u32) -> Result<(), StoreError> {
+    fn complete(&mut self, oldest: u32) -> Result<(), StoreError> {
         let begin = self.run.first().expect("there is at least one segment");
         if oldest < begin.number {
             let what = format!(
@@ -358,51 +341,13 @@ impl Reader {
             );
             return Err(StoreError::corrupt(segment_name(oldest), 0, what));
         }
-        for (group, found) in &self.groups {
-            assert_eq!(
-                found.written.entries(),
-                found.slots.len() as u64,
-                "both follow the records"
-            );
-            if let Some(at) = found.slots.iter().position(|slot| !slot.place.is_known()) {
-                let index = found.written.first + at as u64;
+        for (group, found) in &mut self.groups {
+            if let Err(index) = found.complete() {
                 let what = format!("entry {index} of group {group} is in no segment");
                 return Err(StoreError::corrupt(segment_name(begin.number), 0, what));
             }
         }
         Ok(())
-    }
-}
-
-impl FoundGroup {
-    /// Brings the slots in line after `written` has taken the record into account.
-    fn follow(&mut self, header: &RecordHeader, first_before: u64, place: Place) {
-        let entries = usize::try_from(self.written.entries()).expect("the index is in memory");
-        match header.kind {
-            Kind::Entry => self.slots.push_back(Slot {
-                term: header.position.term,
-                node: header.position.node,
-                place,
-                generation: 0,
-                entry_kind: header.entry_kind,
-            }),
-            Kind::Moved => {
-                let at = header.position.index.checked_sub(self.written.first);
-                let slot = at.and_then(|at| self.slots.get_mut(usize::try_from(at).ok()?));
-                if let Some(slot) = slot {
-                    let LogPosition { term, node, .. } = header.position;
-                    *slot =
-                        Slot { term, node, place, generation: 0, entry_kind: header.entry_kind };
-                }
-            }
-            Kind::Truncate => self.slots.truncate(entries),
-            Kind::Purge => {
-                let gone = self.written.first.saturating_sub(first_before);
-                let gone = usize::try_from(gone).unwrap_or(usize::MAX).min(self.slots.len());
-                self.slots.drain(..gone);
-            }
-            Kind::Vote | Kind::Committed | Kind::Checkpoint | Kind::Dropped => {}
-        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::error::StoreError;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// A segment made in a hurry, and the first one of a folder: small, so that a node starts at once
 /// and idles cheaply.
@@ -28,6 +29,9 @@ struct Draft {
     file: Arc<dyn DiskFile>,
     capacity: u64,
 }
+
+/// How the name of a damaged segment ends once nobody needs it; at most one is kept.
+const ASIDE: &str = ".damaged";
 
 const CHORES_DRAFT: &str = "ahead.draft";
 const WRITERS_DRAFT: &str = "hurried.draft";
@@ -137,6 +141,8 @@ pub(crate) struct Segments {
     live: Mutex<LiveMap>,
     /// Held while a new segment gets its number and name.
     naming: Mutex<()>,
+    /// The newest segment that is known to be damaged; 0: none.
+    damaged: AtomicU32,
 }
 
 impl Segments {
@@ -148,7 +154,8 @@ impl Segments {
         files: Files,
     ) -> Self {
         let (files, live, naming) = (Mutex::new(files), Mutex::default(), Mutex::default());
-        Self { disk, identity, epoch, segment_bytes, files, live, naming }
+        let damaged = AtomicU32::new(0);
+        Self { disk, identity, epoch, segment_bytes, files, live, naming, damaged }
     }
 
     pub(crate) fn live(&self) -> MutexGuard<'_, LiveMap> {
@@ -162,6 +169,16 @@ impl Segments {
     /// The segment, unless it is gone.
     pub(crate) fn get(&self, number: u32) -> Option<Segment> {
         self.files.lock().by_number.get(&number).cloned()
+    }
+
+    /// Takes note that a segment is damaged.
+    pub(crate) fn leave(&self, number: u32) {
+        self.damaged.fetch_max(number, Ordering::AcqRel);
+    }
+
+    /// Whether nothing more may be written there.
+    pub(crate) fn is_left(&self, number: u32) -> bool {
+        number <= self.damaged.load(Ordering::Acquire)
     }
 
     /// Bytes of a small segment under this configuration.
@@ -276,6 +293,15 @@ impl Segments {
         Ok(Segment { number, file, salt: header.salt(), capacity })
     }
 
+    /// Keeps a damaged file for whoever wants to know what hit it; the one before goes.
+    fn set_aside(&self, name: &str) -> Result<(), StoreError> {
+        let at = |error| StoreError::while_doing("set aside", name, &error);
+        for older in self.disk.list().map_err(at)?.iter().filter(|name| name.ends_with(ASIDE)) {
+            self.disk.remove(older).map_err(at)?;
+        }
+        self.disk.rename(name, &format!("{name}{ASIDE}")).map_err(at)
+    }
+
     /// Removes the files of all segments before `oldest`, or keeps them for reuse. Nothing refers
     /// to them any more.
     pub(crate) fn remove_before(&self, oldest: u32) -> Result<(), StoreError> {
@@ -291,7 +317,9 @@ impl Segments {
             let at = |error| StoreError::while_doing("remove", &name, &error);
             // A reader that still holds the file must not see it change.
             let unread = Arc::strong_count(&segment.file) == 1;
-            if unread && segment.capacity == self.segment_bytes && spares.len() < room {
+            if number == self.damaged.load(Ordering::Acquire) {
+                self.set_aside(&name)?;
+            } else if unread && segment.capacity == self.segment_bytes && spares.len() < room {
                 let spare = format!("{number:08x}.spare");
                 self.disk.rename(&name, &spare).map_err(at)?;
                 spares.push(spare);

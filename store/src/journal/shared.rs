@@ -4,7 +4,9 @@ use super::format::{FLAG_SEALED, RecordHeader};
 use super::group::{Group, Slot};
 use super::queue::{Chunk, Queue};
 use super::recovery;
+use super::scrub::Reach;
 use super::segments::Segments;
+use super::tempo::Tempo;
 use super::writer::{self, Writer};
 use super::{JournalConfig, JournalStats, OnFatal, OnWork};
 use crate::disk::{Disk, Pace, Space};
@@ -14,6 +16,7 @@ use parking_lot::Mutex;
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 /// A batch is at most this long, so that the first of many waiting calls does not wait for the
 /// bytes of all.
@@ -21,6 +24,11 @@ const BATCH_BYTES_MAX: usize = 4 << 20;
 /// Room that entries leave to votes, truncations and purges once the disk is full: thousands of
 /// them.
 const RESERVE_BYTES: u64 = 256 << 10;
+
+/// What a slow disk is tried with; a start removes drafts.
+const TRIED: &str = "trial.draft";
+/// Bytes of it: the smallest batch.
+const TRIED_BYTES: usize = 4096;
 
 /// See the module.
 pub(crate) struct Shared {
@@ -30,10 +38,13 @@ pub(crate) struct Shared {
     pub(crate) segments: Segments,
     pub(crate) groups: Mutex<BTreeMap<u32, Arc<Group>>>,
     pub(crate) writer: Mutex<Writer>,
+    /// How far the writer has got, for those who do not write.
+    pub(crate) reach: Mutex<Reach>,
     pub(crate) chores: super::chores::Chores,
     pub(crate) fatal: Fatal,
     pub(crate) on_work: Mutex<Option<OnWork>>,
     pub(crate) counters: Counters,
+    pub(crate) tempo: Tempo,
     disk: Arc<dyn Disk>,
 }
 
@@ -127,11 +138,13 @@ impl Shared {
             queue,
             segments: found.segments,
             groups: Mutex::new(groups.collect()),
+            reach: Mutex::new(found.writer.reach()),
             writer: Mutex::new(found.writer),
             chores: super::chores::Chores::default(),
             fatal: Fatal::default(),
             on_work: Mutex::new(None),
             counters: Counters::default(),
+            tempo: Tempo::default(),
             disk,
             config,
         }))
@@ -147,6 +160,32 @@ impl Shared {
                     hook();
                 }
             }
+        }
+    }
+
+    /// The disk's clock.
+    pub(crate) fn now(&self) -> Duration {
+        self.disk.now()
+    }
+
+    /// Does what waits for the disk, and takes note of how long that was.
+    pub(crate) fn timed<T>(&self, work: impl FnOnce() -> T) -> T {
+        let number = self.tempo.begin(self.disk.now());
+        let done = work();
+        self.tempo.end(number, self.disk.now());
+        done
+    }
+
+    /// Writes a few bytes beside the journal, as it writes a batch. What fails here fails there as well, where it counts.
+    pub(crate) fn try_disk(&self) {
+        let write = || {
+            let file = self.disk.create(TRIED)?;
+            file.write_at(&[0; TRIED_BYTES], 0)?;
+            file.sync_data()
+        };
+        let written = self.timed(write);
+        if let Err(error) = written.and_then(|()| self.disk.remove(TRIED)) {
+            tracing::debug!(%error, "a slow disk could not be tried");
         }
     }
 
@@ -222,6 +261,7 @@ impl Shared {
             free_bytes: space.map(|space| space.free_bytes),
             full: self.queue.is_full(),
             low: space.is_some_and(Space::is_low),
+            slow: self.tempo.is_slow(),
         }
     }
 }

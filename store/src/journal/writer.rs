@@ -11,6 +11,7 @@ use super::format::{
     RecordHeader, SEGMENT_HEADER_BYTES, align, body_check,
 };
 use super::queue::{Chunk, Encoded};
+use super::scrub::Reach;
 use super::segments::{Place, Segment};
 use super::shared::Shared;
 use super::written::Written;
@@ -58,12 +59,18 @@ impl Writer {
         self.active.capacity.saturating_sub(self.offset + SEAL_BYTES)
     }
 
+    /// How far it has got.
+    pub(crate) fn reach(&self) -> Reach {
+        Reach { segment: self.active.number, offset: self.offset }
+    }
+
     /// Writes a chunk and waits for the disk.
     fn write(&mut self, shared: &Shared, chunk: &mut Chunk) -> Result<(), StoreError> {
         if chunk.is_empty() {
             return Ok(()); // All that was submitted before is durable already.
         }
-        if !self.begins_segment && align(chunk.buffer.len()) as u64 > self.room() {
+        let left = shared.segments.is_left(self.active.number);
+        if !self.begins_segment && (left || align(chunk.buffer.len()) as u64 > self.room()) {
             self.roll(shared)?;
         }
         if self.begins_segment {
@@ -73,7 +80,7 @@ impl Writer {
         }
         let flags = if self.begins_segment { FLAG_CHECKPOINT } else { 0 };
         self.settle(chunk, flags)?;
-        self.put(&chunk.buffer)?;
+        shared.timed(|| self.put(&chunk.buffer))?;
         self.begins_segment = false;
         Ok(())
     }
@@ -148,7 +155,7 @@ impl Writer {
         };
         self.chain = header.encode(&mut seal, self.active.salt, self.offset);
         self.number += 1;
-        self.put(&seal)?;
+        shared.timed(|| self.put(&seal))?;
         self.active = next;
         self.offset = SEGMENT_HEADER_BYTES as u64;
         self.begins_segment = true;
@@ -191,6 +198,7 @@ pub(crate) fn write_chunk(shared: &Arc<Shared>, writer: &mut Writer, mut chunk: 
         shared.fatal.raise(error);
     }
     if result.is_ok() && !chunk.is_empty() {
+        *shared.reach.lock() = writer.reach();
         publish(shared, writer, &chunk);
         shared.counters.count(&chunk);
     }

@@ -10,6 +10,7 @@
 //! is written out in the background: that raises the visible sequence past the batch. So writers
 //! take turns, and each takes the snapshot that everyone reads from, when no batch is under way.
 
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use ::fjall::{
@@ -102,6 +103,12 @@ fn failure(folder: &Folder, error: ::fjall::Error) -> StoreError {
     use ::fjall::{Error, LsmError};
     let path = folder.path();
     match error {
+        // The disk answered, and not with what was written.
+        Error::Io(error) | Error::Storage(LsmError::Io(error))
+            if matches!(error.kind(), ErrorKind::InvalidData | ErrorKind::UnexpectedEof) =>
+        {
+            StoreError::corrupt(path, 0, error.to_string())
+        }
         Error::Io(error) | Error::Storage(LsmError::Io(error)) => StoreError::io(path, error),
         Error::Poisoned => StoreError::Poisoned { reason: "a write to the tables failed".into() },
         Error::Locked => StoreError::Locked { path: path.display().to_string() },

@@ -39,7 +39,7 @@ impl Marker {
     /// When there is none, or it cannot be read.
     pub(super) fn read(path: &Path) -> Result<Self, StoreError> {
         let file = path.join(MARKER);
-        let text = std::fs::read_to_string(&file).map_err(|error| StoreError::io(&file, error))?;
+        let text = std::fs::read_to_string(&file).map_err(|error| unreadable(&file, error))?;
         decode(&text).map_err(|error| match error {
             Unreadable::Version(found) => {
                 let file = file.display().to_string();
@@ -81,7 +81,7 @@ impl Folder {
                 refuse_foreign_files(path)?;
                 write(path, wanted).map_err(io)?;
             }
-            Err(error) => return Err(StoreError::io(path.join(MARKER), error)),
+            Err(error) => return Err(unreadable(&path.join(MARKER), error)),
         }
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
@@ -118,6 +118,14 @@ fn lock(path: &Path) -> Result<File, StoreError> {
             Err(StoreError::Locked { path: path.display().to_string() })
         }
         Err(TryLockError::Error(error)) => Err(StoreError::io(&path, error)),
+    }
+}
+
+/// Why a marker could not be read: what is no text is damage, anything else is the disk's.
+fn unreadable(file: &Path, error: io::Error) -> StoreError {
+    match error.kind() {
+        io::ErrorKind::InvalidData => StoreError::corrupt(file, 0, "no marker of tables"),
+        _ => StoreError::io(file, error),
     }
 }
 

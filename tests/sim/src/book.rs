@@ -1,5 +1,7 @@
 //! What a run writes down: the history for the judges, and what the simulator itself finds wrong.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use chat::{ConversationId, Message};
 use checkers::{C, Conn, D, Entry, F, History, Kind, Recorder, payload_hash};
@@ -16,6 +18,8 @@ pub(crate) struct Book {
     pub(crate) acknowledged: u64,
     /// How often a sender was told lower floors than before.
     pub(crate) floors_fell: u64,
+    /// What each message said when it was sent: it may be told edited, or without its text.
+    texts: BTreeMap<String, String>,
 }
 
 /// An operation that was asked for and not answered: its process.
@@ -48,6 +52,11 @@ impl Book {
         self.recorder.note(ns(now), 0, Kind::Ok, (node as u8 + 1, Conn::None), f);
     }
 
+    /// Something was seen by one observer of many, of whom each sees for itself.
+    pub(crate) fn saw_by(&mut self, now: Time, observer: u32, node: usize, f: F) {
+        self.recorder.note(ns(now), observer, Kind::Ok, (node as u8 + 1, Conn::None), f);
+    }
+
     /// Something was made that nobody asked for in an operation.
     pub(crate) fn made(&mut self, now: Time, f: F) {
         let open = self.invoke(now, 0, f.clone());
@@ -62,6 +71,18 @@ impl Book {
     /// Names and faults go straight to the recorder.
     pub(crate) fn recorder(&self) -> &Recorder {
         &self.recorder
+    }
+
+    /// A device sends this for the first time.
+    pub(crate) fn said(&mut self, message_id: &str, text: &str) {
+        self.texts.insert(message_id.to_owned(), text.to_owned());
+    }
+
+    /// The hash of a message of which only the digest of what it first said is left. 0: it is not what was sent.
+    fn hash_by_digest(&self, message_id: &str, digest: &[u8]) -> u64 {
+        let Some(text) = self.texts.get(message_id) else { return 0 };
+        let body = chat::Body { text: text.clone(), ..chat::Body::default() };
+        if body.digest().0 == digest { payload_hash(message_id, text) } else { 0 }
     }
 
     /// The number of a conversation.
@@ -80,7 +101,10 @@ impl Book {
             seq: message.seq.0,
             from: self.device(message.sender.as_str(), message.device.0),
             k: message.order.0,
-            h: payload_hash(message.message_id.as_str(), &message.body.text),
+            h: match &message.erased {
+                Some(digest) => self.hash_by_digest(message.message_id.as_str(), &digest.0),
+                None => payload_hash(message.message_id.as_str(), &message.body.text),
+            },
             chain: first_bytes(message.chain.0.as_ref()),
             at: message.at.0,
         }
@@ -89,11 +113,16 @@ impl Book {
     /// A message in a frame.
     pub(crate) fn entry_of_frame(&self, message: &proto::frames::Message) -> Entry {
         let text = message.body.as_ref().map_or("", |body| &body.text);
+        let first = message.state.as_ref().map(|state| &state.digest);
+        let h = match first.filter(|digest| !digest.is_empty()) {
+            Some(digest) => self.hash_by_digest(&message.message_id, digest),
+            None => payload_hash(&message.message_id, text),
+        };
         Entry {
             seq: message.seq,
             from: self.device(&message.sender, message.device),
             k: message.order,
-            h: payload_hash(&message.message_id, text),
+            h,
             chain: first_bytes(&message.chain),
             at: message.at_ms,
         }

@@ -2,9 +2,13 @@
 //! confirms, goes away and comes back. It is no client of ours: it knows the frames and nothing else.
 //!
 //! It repeats a message under the same order until the answer is definite. It gives a message up only when it was refused
-//! and no attempt of it was left without an answer; then the next message takes its order.
+//! and no attempt of it was left without an answer; then the next message takes its order. Now and then it does so even
+//! where it might repeat: what was refused for certain must never turn up.
+//!
+//! A device may be there twice: then the second link, at another node mostly, receives and confirms and says nothing.
 
 mod answers;
+mod changes;
 mod group;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -22,6 +26,8 @@ use crate::wire::{Arrival, Heard, MS, SECOND, Time, Wire};
 
 pub(crate) use group::Desk;
 
+use changes::Wishes;
+
 /// An answer that does not come within this time never will; the link is given up.
 const PATIENCE: Time = 9 * SECOND;
 /// A link that has not been welcomed by then is given up.
@@ -32,6 +38,10 @@ const PING: Time = 1500 * MS;
 const SILENCE_MAX: Time = 5 * SECOND;
 /// Links of one device are numbered from a multiple of this.
 pub(crate) const LINKS: u64 = 1_000_000;
+/// The second links of a device that has two at once are numbered from here.
+const SECOND_LINKS: u64 = LINKS / 2;
+/// Cursors that a device is told of are seen by it alone: observers above all processes that ask for something.
+const OBSERVERS: u32 = 1 << 29;
 
 /// To whom a lane leads.
 #[derive(Clone, Debug)]
@@ -126,9 +136,9 @@ pub(crate) struct Device {
     index: usize,
     pub(crate) user: UserId,
     number: u64,
-    d: D,
+    pub(crate) d: D,
     dice: Dice,
-    token: Option<String>,
+    pub(crate) token: Option<String>,
     signing: bool,
     link: Option<Link>,
     links: u64,
@@ -152,12 +162,18 @@ pub(crate) struct Device {
     /// The last problem it was told.
     problem: String,
     pub(crate) desk: Desk,
+    wishes: Wishes,
 }
 
 impl Device {
+    /// One of the devices of `settings`, or after them a second link of one of them.
     pub(crate) fn new(index: usize, settings: &Settings, book: &Book) -> Self {
-        let user = UserId::parse(&user_name(index % settings.users)).expect("a legal name");
-        let number = 1000 + index as u64;
+        let (first, links) = match index.checked_sub(settings.devices) {
+            Some(first) => (first, SECOND_LINKS),
+            None => (index, 0),
+        };
+        let user = UserId::parse(&user_name(first % settings.users)).expect("a legal name");
+        let number = 1000 + first as u64;
         Self {
             d: book.device(user.as_str(), number),
             dice: Dice::new(settings.seed, &format!("device-{index}")),
@@ -167,7 +183,7 @@ impl Device {
             token: None,
             signing: false,
             link: None,
-            links: 0,
+            links,
             next_try: 0,
             away_until: 0,
             leaves_at: 0,
@@ -184,7 +200,28 @@ impl Device {
             caught_up: false,
             problem: String::new(),
             desk: Desk::default(),
+            wishes: Wishes::default(),
         }
+    }
+
+    /// Whether it belongs to this user.
+    pub(crate) fn is_of(&self, user: usize) -> bool {
+        self.user.as_str() == user_name(user)
+    }
+
+    /// Whether it is the second link of a device that has two at once.
+    pub(super) fn is_second(&self) -> bool {
+        self.links >= SECOND_LINKS
+    }
+
+    /// Whether it has a link that has told it all there was.
+    pub(crate) fn has_caught_up(&self) -> bool {
+        self.caught_up
+    }
+
+    /// Who sees the cursors that it is told of.
+    pub(super) fn observer(&self) -> u32 {
+        OBSERVERS + u32::try_from(self.index).expect("few devices")
     }
 
     /// May speak to `to` from now on.
@@ -220,6 +257,7 @@ impl Device {
             && self.confirming.is_none()
             && self.reading.is_none()
             && self.desk.is_idle()
+            && self.wishes.is_idle()
             && self.lanes.iter().all(|lane| lane.unacked.is_empty() || lane.is_shut())
     }
 
@@ -273,6 +311,7 @@ impl Device {
         self.repeat(around);
         self.confirm(around);
         self.read(around);
+        self.wish(around);
     }
 
     /// Now and then it is out of reach for a while, but only as long as faults last: afterwards all is to be delivered.
@@ -290,6 +329,7 @@ impl Device {
     fn has_waited(&self, now: Time) -> bool {
         let waits = |msg: &Msg| msg.tag.is_some() && now > msg.sent + PATIENCE;
         self.lanes.iter().flat_map(|lane| &lane.unacked).any(waits)
+            || self.wishes.have_waited(now, PATIENCE)
     }
 
     fn sign_in(&mut self, around: &mut Around<'_>) {
@@ -351,6 +391,7 @@ impl Device {
         if let Some(asked) = self.confirming.take() {
             around.book.complete(now, asked.open, Kind::Info, self.confirm_op(&asked.what, None));
         }
+        self.wishes.lose();
     }
 
     fn link_number(&self, id: u64) -> u32 {
@@ -388,6 +429,7 @@ impl Device {
         let k = lane.next_k;
         lane.next_k += 1;
         let h = payload_hash(&id, &text);
+        around.book.said(&id, &text);
         let f = F::Send { c: lane.c, d: self.d, k, h, seq: 0, duplicate: false, error: None };
         let node = self.link.map_or(0, |link| link.node);
         let open = around.book.invoke(around.now, node, f);

@@ -10,8 +10,8 @@ use crate::wire::{MS, SECOND, Time};
 /// What goes wrong.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
-    /// SIGKILL, and a start after the fault has lasted.
-    Kill(Vec<usize>),
+    /// SIGKILL after so many more operations of the disk, and a start after the fault has lasted.
+    Kill { nodes: Vec<usize>, after: u64 },
     /// Power is gone after so many more operations of the disk; the number says what survives.
     Power { nodes: Vec<usize>, after: u64, seed: u64 },
     /// SIGSTOP, and SIGCONT.
@@ -40,12 +40,18 @@ pub(crate) enum Fault {
     Decay(usize),
     /// A write goes astray.
     Astray(usize),
+    /// A process is killed, a bit decays that its journal wrote long ago, and it is started.
+    Rot(usize),
     /// A wall clock is wrong by so many milliseconds.
     Clock(usize, i64),
     /// Devices cannot reach a node.
     Shut(usize),
     /// Leadership of all groups is handed over to a node.
     Transfer(usize),
+    /// What carries the log between a node and the others stands still; all else gets through, signs of life too.
+    Stuck(usize),
+    /// A shard is split in half; the number says which, and which half becomes the new one.
+    Halve(u64),
 }
 
 /// A fault with its time, from the beginning of the phase of faults.
@@ -60,7 +66,7 @@ impl Fault {
     /// One word for histories.
     pub(crate) fn name(&self) -> &'static str {
         match self {
-            Self::Kill(_) => "kill",
+            Self::Kill { .. } => "kill",
             Self::Power { .. } => "power",
             Self::Pause(_) => "pause",
             Self::Split(_) => "split",
@@ -75,16 +81,21 @@ impl Fault {
             Self::FailedRead(_) => "failed-read",
             Self::Decay(_) => "decay",
             Self::Astray(_) => "astray",
+            Self::Rot(_) => "rot",
             Self::Clock(..) => "clock",
             Self::Shut(_) => "shut",
             Self::Transfer(_) => "transfer",
+            Self::Stuck(_) => "stuck",
+            Self::Halve(_) => "halve",
         }
     }
 
     /// The nodes that count as hit while it lasts.
     fn hits(&self, nodes: usize) -> Vec<usize> {
         match self {
-            Self::Kill(hit) | Self::Pause(hit) | Self::Power { nodes: hit, .. } => hit.clone(),
+            Self::Kill { nodes: hit, .. } | Self::Pause(hit) | Self::Power { nodes: hit, .. } => {
+                hit.clone()
+            }
             Self::Split(part) if part.len() * 2 <= nodes => part.iter().copied().collect(),
             Self::Split(part) => (0..nodes).filter(|node| !part.contains(node)).collect(),
             Self::OneWay { node, .. } => vec![*node],
@@ -95,12 +106,15 @@ impl Fault {
             | Self::FailedWrite(node)
             | Self::FailedRead(node)
             | Self::Decay(node)
-            | Self::Astray(node) => vec![*node],
+            | Self::Astray(node)
+            | Self::Rot(node)
+            | Self::Stuck(node) => vec![*node],
             Self::SlowDisk(..)
             | Self::Clock(..)
             | Self::Shut(_)
             | Self::Weather { .. }
-            | Self::Transfer(_) => Vec::new(),
+            | Self::Transfer(_)
+            | Self::Halve(_) => Vec::new(),
         }
     }
 
@@ -112,15 +126,16 @@ impl Fault {
             | Self::FailedWrite(hit)
             | Self::FailedRead(hit)
             | Self::Decay(hit)
-            | Self::Astray(hit) => *hit == node,
-            Self::Power { nodes, .. } => nodes.contains(&node),
+            | Self::Astray(hit)
+            | Self::Rot(hit) => *hit == node,
+            Self::Power { nodes, .. } | Self::Kill { nodes, .. } => nodes.contains(&node),
             _ => false,
         }
     }
 
     /// Whether the disk may be damaged for good, so that the node never comes back.
     pub(crate) fn damages(&self) -> bool {
-        matches!(self, Self::Decay(_) | Self::Astray(_))
+        matches!(self, Self::Decay(_) | Self::Astray(_) | Self::Rot(_))
     }
 }
 
@@ -131,12 +146,15 @@ impl fmt::Display for Planned {
     }
 }
 
+/// How many kinds `one` knows.
+const KINDS: u64 = 20;
+
 /// Draws a schedule: a subset of the kinds, and times for each.
 pub(crate) fn draw(settings: &Settings, dice: &mut Dice) -> Vec<Planned> {
     if settings.mood == Mood::Calm {
         return Vec::new();
     }
-    let kinds: Vec<u64> = (0..18).filter(|_| dice.happens(350)).collect();
+    let kinds: Vec<u64> = (0..KINDS).filter(|_| dice.happens(350)).collect();
     let kinds = if kinds.is_empty() { vec![0, 1] } else { kinds };
     let pause = *dice.pick(&[400, 1200, 3000]) * MS;
     let mut planned: Vec<Planned> = Vec::new();
@@ -147,14 +165,34 @@ pub(crate) fn draw(settings: &Settings, dice: &mut Dice) -> Vec<Planned> {
         if at >= settings.faults_last {
             return planned;
         }
-        let lasts = dice.skewed(100 * MS, 5 * SECOND);
         let fault = one(settings, dice, *dice.clone().pick(&kinds));
-        dice.number();
+        let mut lasts = dice.skewed(100 * MS, 5 * SECOND);
+        if let Fault::Stuck(_) = fault {
+            // Nobody notices before the timers of an election are over.
+            lasts += 2 * settings.election.1.as_millis() as Time * MS;
+        }
         let next = Planned { at, lasts, fault };
         if is_allowed(settings, &planned, &next, &mut damaged) {
             planned.push(next);
         }
     }
+}
+
+/// Most splits of one run.
+const HALVES_MAX: u64 = 3;
+
+/// Draws when shards are split, in some of the runs with faults. They have numbers behind all other faults, so that plans
+/// from before there were splits mean what they meant.
+pub(crate) fn halves(settings: &Settings, dice: &mut Dice) -> Vec<Planned> {
+    if settings.mood == Mood::Calm || !dice.happens(400) {
+        return Vec::new();
+    }
+    let count = dice.within(1, HALVES_MAX);
+    let halve = |_| {
+        let at = dice.below(settings.faults_last);
+        Planned { at, lasts: MS, fault: Fault::Halve(dice.number()) }
+    };
+    (0..count).map(halve).collect()
 }
 
 /// Whether the mood permits one more.
@@ -196,10 +234,10 @@ fn one(settings: &Settings, dice: &mut Dice, kind: u64) -> Fault {
     let nodes = settings.nodes;
     let node = dice.index(nodes);
     match kind {
-        0 | 1 => Fault::Kill(some(settings, dice)),
+        0 | 1 => Fault::Kill { nodes: some(settings, dice), after: in_the_midst(dice) },
         2 | 3 => Fault::Power {
             nodes: some(settings, dice),
-            after: if dice.happens(500) { 0 } else { dice.within(1, 12) },
+            after: in_the_midst(dice),
             seed: dice.number(),
         },
         4 => Fault::Pause(some(settings, dice)),
@@ -227,8 +265,15 @@ fn one(settings: &Settings, dice: &mut Dice, kind: u64) -> Fault {
         14 => Fault::Astray(node),
         15 => Fault::Clock(node, i64::try_from(dice.below(40_000)).expect("small") - 20_000),
         16 => Fault::Shut(node),
+        17 => Fault::Rot(node),
+        18 => Fault::Stuck(node),
         _ => Fault::Transfer(node),
     }
+}
+
+/// After how many operations of a disk its machine or process ends: at once, or in the midst of a write.
+fn in_the_midst(dice: &mut Dice) -> u64 {
+    if dice.happens(500) { 0 } else { dice.within(1, 12) }
 }
 
 /// One node mostly; with no regard for a quorum sometimes several or all.

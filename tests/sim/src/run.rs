@@ -13,6 +13,8 @@ use crate::world::World;
 
 /// A run that takes longer has a task that never rests.
 const REAL_TIME_MAX: Duration = Duration::from_secs(180);
+/// Whoever left is offline by then: 5 s after the last sign of life, plus 1 s, and the way of the last sign.
+const PRESENCE_NS: u64 = 7_000_000_000;
 /// A thread's stack: runtimes of five nodes live on it.
 const STACK_BYTES: usize = 16 << 20;
 
@@ -139,7 +141,7 @@ fn run_here(plan: &Plan, traced: bool) -> Report {
         faults: if settings.faults.is_empty() { Faults::None } else { Faults::AtLeast(1) },
         required: vec!["account", "order", "prefix"],
         recovery_ns: 0,
-        ..Expectations::default()
+        presence_ns: PRESENCE_NS,
     };
     let judgement = judge(&history, &expectations);
     for (name, verdict) in &judgement.checks {

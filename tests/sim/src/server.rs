@@ -17,7 +17,9 @@ use futures::StreamExt as _;
 use node::config::Config;
 use node::{Front, Host, HostView, SeededEntropy, Surroundings};
 use parking_lot::Mutex;
-use store::{Blobs, Journal, JournalConfig, MemoryDisk, MemoryTables, OneFolder, StoreError};
+use store::{
+    Blobs, Journal, JournalConfig, JournalSeen, MemoryDisk, MemoryTables, OneFolder, StoreError,
+};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -30,6 +32,7 @@ use crate::disk::SimDisk;
 use crate::plane::VirtualPlane;
 use crate::swarm::Settings;
 use crate::wire::{Arrival, Heard, Time, Wire};
+use crate::world::Slot;
 
 pub(crate) use clock::Wall;
 
@@ -68,6 +71,10 @@ pub(crate) struct Server {
     /// How much longer the disk takes than usual, times.
     pub(crate) disk_slow: Arc<Mutex<u64>>,
     pub(crate) state: State,
+    /// What the journal held before a bit of it rotted.
+    held: Option<JournalSeen>,
+    /// What the last start broke.
+    pub(crate) broken: Vec<String>,
     up: Option<Up>,
 }
 
@@ -105,6 +112,8 @@ impl Server {
             dice: Dice::new(seed, &format!("server-{index}")),
             disk_slow: Arc::new(Mutex::new(1)),
             state: State::Down,
+            held: None,
+            broken: Vec::new(),
             up: None,
             settings,
             wire,
@@ -140,6 +149,7 @@ impl Server {
         config.segments_max = self.settings.segments_max;
         config.cache_bytes_per_group = self.settings.cache_bytes;
         let journal = Journal::open(Arc::new(self.disk.clone()), config)?;
+        self.judge_journal();
         let pace = self.pace(life);
         let ask = Arc::clone(&pace.ask);
         journal.set_on_work(Box::new(move || ask()));
@@ -156,6 +166,7 @@ impl Server {
                 wire: self.wire.clone(),
             }),
             outgoing: Arc::new(node::NoOutgoing),
+            mailboxes: self.settings.mailboxes,
         };
         let host = Host::open(self.config(), surroundings, CancellationToken::new())
             .expect("the settings of a seed are legal");
@@ -183,6 +194,35 @@ impl Server {
             pace,
             ports,
         })
+    }
+
+    /// A journal that was opened has made durable what it found, and has left out nothing that a damaged file held.
+    fn judge_journal(&mut self) {
+        let held = self.held.take();
+        let Some(seen) = self.disk.seen().filter(|seen| !seen.groups.is_empty()) else { return };
+        let durable = self.disk.seen_on_platter().map(|durable| durable.groups);
+        if durable.as_ref() != Some(&seen.groups) {
+            let what = "adopted: what a start took over is not on the platter";
+            self.broken.push(what.to_owned());
+        }
+        let end = |seen: &JournalSeen, group| {
+            seen.groups.get(&group).and_then(|group| group.last).map(|last| last.index)
+        };
+        let shorter = |held: &JournalSeen| {
+            held.groups.keys().any(|group| end(&seen, *group) < end(held, *group))
+        };
+        if held.is_some_and(|held| shorter(&held)) {
+            let what = "damage: a start went on without what a damaged journal held";
+            self.broken.push(what.to_owned());
+        }
+    }
+
+    /// A bit decays of what the journal wrote before its last batch: the next start must refuse. Which bit is told.
+    pub(crate) fn rot(&mut self) -> Option<String> {
+        self.held = self.disk.seen();
+        let what = self.disk.rot();
+        self.held = self.held.take().filter(|_| what.is_some());
+        what
     }
 
     /// Has the journal's work done some time after it is asked for.
@@ -268,6 +308,19 @@ impl Server {
         if let Some(up) = &self.up {
             up.runtime.spawn(work);
         }
+    }
+
+    /// Asks over REST, once; the answer will be in the slot. `None`: nobody serves.
+    pub(crate) fn ask(&self, path: &str, token: &str) -> Option<Slot> {
+        let front = self.up.as_ref().filter(|_| self.is_ready())?.front.lock().clone()?;
+        let answer = front.ask(("GET", path), token, String::new());
+        let slot = Slot::default();
+        let place = Arc::clone(&slot);
+        self.spawn(async move {
+            let answer = answer.await;
+            *place.lock() = Some(answer);
+        });
+        Some(slot)
     }
 
     /// An observer's eyes.

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use node::Mailboxes;
 use raft::NodeId;
 
 use crate::dice::Dice;
@@ -62,8 +63,19 @@ pub(crate) struct Settings {
     pub(crate) goes_offline: bool,
     pub(crate) reads: u64,
     pub(crate) text_bytes: u64,
+    pub(crate) mailboxes: Option<Mailboxes>,
+    /// Users with one device each that has two links at once.
+    pub(crate) twins: usize,
+    /// Devices may have their first link when conversations have begun.
+    pub(crate) latecomers: bool,
+    /// Messages are changed: edited, deleted, reacted to.
+    pub(crate) changes_messages: bool,
     pub(crate) faults_last: Time,
     pub(crate) faults: Vec<Planned>,
+}
+
+fn mailboxes(hints_max: usize, missed_every: Option<u64>) -> Option<Mailboxes> {
+    Some(Mailboxes { hints_max, missed_every })
 }
 
 impl Settings {
@@ -101,10 +113,20 @@ impl Settings {
             goes_offline: dice.happens(600),
             reads: dice.within(20, 300),
             text_bytes: *dice.pick(&[10, 200, 3000]),
+            mailboxes: *dice.pick(&[
+                None,
+                mailboxes(1, None),
+                mailboxes(3, None),
+                mailboxes(8, Some(5)),
+            ]),
+            twins: dice.index(3),
+            latecomers: dice.happens(250),
+            changes_messages: dice.happens(500),
             faults_last: dice.within(5, 14) * SECOND,
             faults: Vec::new(),
         };
-        let faults = faults::draw(&settings, &mut Dice::new(plan.seed, "faults"));
+        let mut faults = faults::draw(&settings, &mut Dice::new(plan.seed, "faults"));
+        faults.extend(faults::halves(&settings, &mut Dice::new(plan.seed, "halves")));
         let kept = |(number, _): &(usize, Planned)| !plan.without.contains(number);
         settings.faults =
             faults.into_iter().enumerate().filter(kept).map(|(_, fault)| fault).collect();

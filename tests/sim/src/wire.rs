@@ -86,6 +86,8 @@ struct Waiting {
 pub(crate) struct Way {
     /// How many faults cut it now.
     pub(crate) cuts: u32,
+    /// How many faults hold up what carries the log, and nothing else.
+    pub(crate) stuck: u32,
     /// Lost, in a thousand.
     pub(crate) loss: u64,
     /// Doubled, in a thousand.
@@ -506,7 +508,9 @@ impl Inner {
     /// When a message arrives: never, once or twice.
     fn deliveries(&mut self, from: usize, to: usize, lane: u8) -> Vec<Time> {
         let way = *self.way(from, to);
-        if way.cuts > 0 || self.dice.happens(way.loss) {
+        let raft = lane_number(Lane::Raft);
+        let stuck = way.stuck > 0 && (lane == raft || lane == ANSWERS + raft);
+        if way.cuts > 0 || stuck || self.dice.happens(way.loss) {
             return Vec::new();
         }
         let extra = if way.slow > 0 { self.dice.below(way.slow) } else { 0 };

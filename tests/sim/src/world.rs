@@ -3,6 +3,8 @@
 //!
 //! Law: what happens is a function of the plan. Nodes take their turns in order, events in the order of their times.
 
+mod finale;
+mod laws;
 mod mending;
 mod reading;
 mod watch;
@@ -20,6 +22,7 @@ use crate::server::{End, Server, State, door::Knock};
 use crate::swarm::{Mood, Plan, Settings};
 use crate::wire::{Arrival, Event, HEARTBEAT, Heard, MS, SECOND, Time, Wire};
 
+pub(crate) use finale::Slot;
 use watch::Watch;
 
 /// A cluster that has not formed, or people who could not sign in, by then never will.
@@ -52,8 +55,8 @@ pub(crate) struct World {
     active: Vec<(Time, usize, Planned)>,
     /// Nodes to start, and when.
     starts: Vec<(Time, usize)>,
-    /// Machines that lose power when their disk has done so much more, and when at the latest.
-    failing: Vec<(Time, usize, u64)>,
+    /// Machines and processes that end when their disk has done so much more, when at the latest, and how.
+    failing: Vec<(Time, usize, End)>,
     next_beat: Vec<Time>,
     watch: Watch,
     pub(crate) notes: Vec<String>,
@@ -71,8 +74,9 @@ impl World {
             .map(|index| Server::new(index, Arc::clone(&settings), wire.clone()))
             .collect();
         let book = Book::default();
-        let devices =
-            (0..settings.devices).map(|index| Device::new(index, &settings, &book)).collect();
+        let devices = (0..settings.devices + settings.twins)
+            .map(|index| Device::new(index, &settings, &book))
+            .collect();
         Self {
             next_beat: (0..settings.nodes as u64).map(|node| node * 7 * MS).collect(),
             watch: Watch::default(),
@@ -101,8 +105,9 @@ impl World {
             self.book.broken(self.now, "the cluster did not form");
             return;
         }
-        let signed_in = |world: &Self| world.devices.iter().all(Device::is_signed_in);
-        if !self.until(self.now + BEGIN_MAX, signed_in) {
+        let late = self.settings.latecomers;
+        let there = |device: &Device| device.is_signed_in() && (late || device.has_caught_up());
+        if !self.until(self.now + BEGIN_MAX, |world| world.devices.iter().all(there)) {
             self.book.broken(self.now, "not everybody could sign in");
             return;
         }
@@ -121,7 +126,7 @@ impl World {
         let settings = Arc::clone(&self.settings);
         let groups: Vec<String> = (0..settings.groups).map(|group| format!("g{group}")).collect();
         let now = self.now;
-        let users = settings.users.min(self.devices.len());
+        let users = settings.users.min(settings.devices);
         for one in 0..users {
             for other in one + 1..users {
                 let names = (user_name(one), user_name(other));
@@ -135,7 +140,7 @@ impl World {
                     .made(now, F::Create { c, by, members, direct: true, all: true, error: None });
             }
         }
-        for device in &mut self.devices {
+        for device in self.devices.iter_mut().take(settings.devices) {
             let own = device.user.clone();
             let all = (0..users).map(|user| UserId::parse(&user_name(user)).expect("a legal name"));
             for other in all.filter(|other| *other != own) {
@@ -158,7 +163,9 @@ impl World {
         let began = self.now;
         let mut planned: Vec<(usize, Planned)> =
             self.settings.faults.iter().cloned().enumerate().collect();
+        // The first is last; of one moment, in the order of their numbers.
         planned.reverse();
+        planned.sort_by_key(|(_, fault)| std::cmp::Reverse(fault.at));
         let end = began + self.settings.faults_last;
         while self.now < end {
             while planned.last().is_some_and(|(_, fault)| began + fault.at <= self.now) {
@@ -211,37 +218,12 @@ impl World {
             ));
         }
         if !done {
-            let waits: Vec<_> = self
-                .devices
-                .iter()
-                .filter(|device| !device.is_drained())
-                .map(Device::waits_for)
-                .collect();
-            let states: Vec<_> = self.servers.iter().map(|server| &server.state).collect();
-            for server in &self.servers {
-                let groups = server.view().map(|view| view.groups()).unwrap_or_default();
-                let lines: Vec<_> = groups
-                    .iter()
-                    .map(|g| {
-                        format!(
-                            "{}{} t{} {:?}/{:?}",
-                            if g.leads { "*" } else { "" },
-                            g.group,
-                            g.term,
-                            g.applied,
-                            g.last
-                        )
-                    })
-                    .collect();
-                self.notes.push(format!("node {}: {}", server.index + 1, lines.join("; ")));
-            }
-            let what = format!(
-                "liveness: not drained {} s after healing; nodes {states:?}; {waits:?}",
-                DRAIN_MAX / SECOND
-            );
-            self.book.broken(self.now, what);
+            self.not_drained();
         }
         self.end_devices(done);
+        if done {
+            self.finale();
+        }
     }
 
     /// Whether every replica that runs has applied about as much as the others: a little is always being written.
@@ -316,6 +298,10 @@ impl World {
             self.agreed = self.now;
         }
         self.watch.look(self.now, &self.servers, &mut self.book);
+        if self.watch.is_time_for_cursors(self.now) {
+            let conversations = self.conversations();
+            self.watch.cursors(self.now, &self.servers, &conversations, &mut self.book);
+        }
         for panic in crate::panics::take() {
             // The engine panics when a follower has lost what it had acknowledged.
             if self.watch.has_damage() && panic.contains("log reversion") {
@@ -343,7 +329,7 @@ impl World {
         self.say(&format!("node {} stopped: {reason}", index + 1));
         self.notes.push(format!("node {} stopped by itself: {reason}", index + 1));
         self.watch.stopped(index, reason, self.now, &self.settings, &mut self.book);
-        let end = self.power_fails(index).map_or(End::Kill, End::Power);
+        let end = self.was_ended(index).unwrap_or(End::Kill);
         self.servers[index].end(end);
         self.hang_up_on(index, end == End::Kill);
         self.starts.push((self.now + RESTART_AFTER, index));

@@ -160,6 +160,7 @@ fn requests() -> Vec<(Lane, String, Bytes)> {
             raft_request::Request::Transfer(wire::TransferLeader { from: vote, to: 2, last: None }),
         ),
         ("read_index", raft_request::Request::ReadIndex(wire::ReadIndexRequest {})),
+        ("fetch", raft_request::Request::Fetch(wire::FetchState { at_least: u64::MAX })),
     ];
     let asset = Bytes::from_static(&[7; 16]);
     let nowhere = wire::AssetRead { asset: asset.clone(), offset: 0, length: 1 };

@@ -77,6 +77,7 @@ fn rows() -> Vec<Row> {
     rows.extend(groups());
     rows.extend(history());
     rows.extend(messages());
+    rows.extend(search());
     rows.push(row("GET", "/v1/conversations", "mine", Rule::Session, |_, _| {
         get("/v1/conversations")
     }));
@@ -243,6 +244,31 @@ fn changes() -> Vec<Row> {
         row("GET", CHANGES, "of the group", Rule::Group, move |made, _| page(&made.said[0])),
         row("GET", CHANGES, "of two", Rule::Direct(none), move |made, _| page(&made.said[1])),
     ]
+}
+
+/// Words of both secrets: whoever may ask is told only what is theirs, as the answer's text is judged.
+fn search() -> Vec<Row> {
+    const WITHIN: &str = "/v1/conversations/{conversation}/search";
+    let within = |id: &str| {
+        let (conversation, _) = id.rsplit_once('-').expect("a canonical id");
+        get(format!("/v1/conversations/{conversation}/search?q=the"))
+    };
+    let mut rows = vec![
+        row("GET", WITHIN, "the group", Rule::Group, move |made, _| within(&made.said[0])),
+        row(
+            "GET",
+            WITHIN,
+            "what two said",
+            Rule::Direct("no_such_conversation"),
+            move |made, _| within(&made.said[1]),
+        ),
+    ];
+    for question in ["treasure", "only+you", "treasure&consistency=local"] {
+        rows.push(row("GET", "/v1/search", question, Rule::Session, move |_, _| {
+            get(format!("/v1/search?q={question}"))
+        }));
+    }
+    rows
 }
 
 fn settings() -> Vec<Row> {

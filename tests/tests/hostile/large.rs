@@ -6,8 +6,8 @@ use tokio::net::TcpStream;
 
 use crate::process::Process;
 
-/// How large.
-const BYTES: usize = 64 << 20;
+/// How large: the largest that a node takes when its file does not say.
+const BYTES: usize = 256 << 20;
 /// What one upload and a few downloads may add to the most that the node ever had: pieces, not files.
 const PEAK_MIB_MORE: u64 = 32;
 /// Readers who stop.

@@ -39,6 +39,9 @@ use crate::{
     },
 };
 
+/// What an earlier link of the device was given, where the first frame says nothing because `Authorization` did.
+const RESUME: &str = "synod-resume";
+
 /// Adds the route; the rest of the router stays the caller's.
 pub(super) fn add(router: Router, plane: &Arc<Plane>) -> Router {
     router.route("/chat", any(upgrade).with_state(Arc::clone(plane)))
@@ -56,9 +59,9 @@ async fn upgrade(State(plane): State<Arc<Plane>>, mut request: Request) -> Respo
     let Some(connection) = request.extensions().get::<Arc<Connection>>().cloned() else {
         return refusal(&Problem::new(ProblemCode::Internal, "no connection to upgrade"));
     };
-    let bearer = bearer(request.headers());
+    let greeting = Greeting::of(request.headers(), encoding);
     let upgrade = hyper::upgrade::on(&mut request);
-    let task = run(Arc::clone(&plane), connection, upgrade, encoding, bearer);
+    let task = run(Arc::clone(&plane), connection, upgrade, greeting);
     plane.tasks.spawn(task);
     accepted
 }
@@ -68,27 +71,21 @@ async fn run(
     plane: Arc<Plane>,
     connection: Arc<Connection>,
     upgrade: OnUpgrade,
-    encoding: Encoding,
-    bearer: Option<String>,
+    greeting: Greeting,
 ) {
     let Ok(Ok(upgraded)) = timeout(plane.limits.first_stream, upgrade).await else {
         tracing::debug!(peer = %connection.peer, "an upgrade was not completed");
         return;
     };
-    let link = link(&plane, upgraded, encoding, connection.peer, bearer);
+    let link = link(&plane, upgraded, greeting, connection.peer);
     // Boxed: the upgrade's state must not stay allocated for the life of the link.
     Box::pin(plane.run_link(link)).await;
     // Counted until here.
     drop(connection);
 }
 
-fn link(
-    plane: &Plane,
-    upgraded: Upgraded,
-    encoding: Encoding,
-    peer: SocketAddr,
-    bearer: Option<String>,
-) -> Link {
+fn link(plane: &Plane, upgraded: Upgraded, greeting: Greeting, peer: SocketAddr) -> Link {
+    let Greeting { encoding, bearer, resume } = greeting;
     let (io, read) = io(upgraded);
     let stop = Stop::with(&plane.stop);
     let pace = Pace { silence: plane.limits.silence, write: plane.limits.write };
@@ -100,6 +97,25 @@ fn link(
         kind: LinkKind::WebSocket,
         peer: Some(peer),
         bearer,
+        resume,
+    }
+}
+
+/// What the request says of the link.
+struct Greeting {
+    encoding: Encoding,
+    bearer: Option<String>,
+    resume: Option<String>,
+}
+
+impl Greeting {
+    fn of(headers: &HeaderMap, encoding: Encoding) -> Self {
+        let resume = headers.get(RESUME).and_then(|value| value.to_str().ok());
+        Self {
+            encoding,
+            bearer: bearer(headers),
+            resume: resume.map(|text| text.trim().to_owned()),
+        }
     }
 }
 

@@ -153,6 +153,7 @@ async fn native(plane: &Plane, connection: &quinn::Connection) -> CloseReason {
         kind: LinkKind::Quic,
         peer: Some(connection.remote_address()),
         bearer: None,
+        resume: None,
     };
     plane.run_link(link).await;
     CloseReason::Normal

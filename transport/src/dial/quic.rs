@@ -53,6 +53,7 @@ pub async fn quic(tls: &ClientTls, address: SocketAddr) -> Result<Link, DialErro
         kind: LinkKind::Quic,
         peer: Some(address),
         bearer: None,
+        resume: None,
     })
 }
 

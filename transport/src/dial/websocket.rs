@@ -78,6 +78,7 @@ async fn dial(
         kind: LinkKind::WebSocket,
         peer: Some(address),
         bearer: None,
+        resume: None,
     })
 }
 

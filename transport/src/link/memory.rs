@@ -45,6 +45,7 @@ fn end(from: mpsc::Receiver<Item>, to: mpsc::Sender<Item>) -> Link {
         kind: LinkKind::Memory,
         peer: None,
         bearer: None,
+        resume: None,
     }
 }
 

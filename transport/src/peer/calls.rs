@@ -22,6 +22,7 @@ use tonic::transport::Channel;
 
 use super::{
     PeerError, code,
+    disk::SaidDisk,
     limits::{BATCH_BYTES_MAX, CALLS_MAX, PACKET_BYTES_MAX, QUEUED_BYTES_MAX},
     pace::Pace,
 };
@@ -178,12 +179,26 @@ pub(super) struct Requests {
     line: Arc<Line>,
     link: u64,
     pace: Option<Pace>,
+    disk: Option<Arc<SaidDisk>>,
+}
+
+/// What the lane that carries signs of life says besides calls.
+pub(super) struct Life {
+    pub(super) heartbeat: Duration,
+    /// How this node's disk is.
+    pub(super) disk: Arc<SaidDisk>,
 }
 
 impl Requests {
-    /// The stream of link number `link`; `heartbeat` on the lane that carries signs of life.
-    pub(super) fn new(line: Arc<Line>, link: u64, heartbeat: Option<Duration>) -> Requests {
-        Requests { line, link, pace: heartbeat.map(Pace::new) }
+    /// The stream of link number `link`; `life` on the lane that carries signs of life.
+    pub(super) fn new(line: Arc<Line>, link: u64, life: Option<Life>) -> Requests {
+        let pace = life.as_ref().map(|life| Pace::new(life.heartbeat));
+        Requests { line, link, pace, disk: life.map(|life| life.disk) }
+    }
+
+    fn batch(&self, packets: Vec<Packet>) -> Batch {
+        let disk = self.disk.as_ref().map(|disk| disk.get()).unwrap_or_default();
+        Batch { packets, slow: disk.slow, full: disk.full }
     }
 
     fn take(&self, cx: &mut Context<'_>) -> Poll<Option<Vec<Packet>>> {
@@ -222,12 +237,11 @@ impl Stream for Requests {
             if let Some(pace) = &mut self.pace {
                 pace.touch();
             }
-            return Poll::Ready(taken.map(|packets| Batch { packets }));
+            return Poll::Ready(taken.map(|packets| self.batch(packets)));
         }
-        match &mut self.pace {
-            Some(pace) => pace.poll_heartbeat(cx).map(Some),
-            None => Poll::Pending,
-        }
+        let Some(pace) = &mut self.pace else { return Poll::Pending };
+        let beat = std::task::ready!(pace.poll_heartbeat(cx));
+        Poll::Ready(Some(self.batch(beat.packets)))
     }
 }
 

@@ -17,7 +17,9 @@ use std::{
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
+use parking_lot::RwLock;
 use proto::peer::{Batch, Packet, packet::Kind};
+use rustls::ServerConfig;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream},
@@ -28,7 +30,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::{Status, Streaming, transport::server::Connected};
 
 use super::{
-    Lane, PeerHandler, RefusedLinks, code,
+    DiskState, Lane, PeerHandler, RefusedLinks, code,
     detector::Detector,
     gate::Gated,
     identity,
@@ -51,6 +53,8 @@ pub(super) struct Inbound {
     pub(super) handler: Arc<dyn PeerHandler>,
     pub(super) heartbeat: std::time::Duration,
     pub(super) refused: Refused,
+    /// What the next handshake shows and trusts.
+    pub(super) tls: RwLock<Arc<ServerConfig>>,
 }
 
 /// Counts of connections that got no answer.
@@ -75,7 +79,6 @@ impl Refused {
 pub(super) async fn accept(
     inbound: Arc<Inbound>,
     listener: TcpListener,
-    tls: TlsAcceptor,
     admitted: mpsc::Sender<io::Result<Wire>>,
     stop: CancellationToken,
 ) {
@@ -96,13 +99,13 @@ pub(super) async fn accept(
                 }
             },
         };
-        let (inbound, tls, admitted) = (inbound.clone(), tls.clone(), admitted.clone());
+        let (inbound, admitted) = (inbound.clone(), admitted.clone());
         let stop = stop.clone();
         tokio::spawn(async move {
             let _place = place;
             let admission = tokio::time::timeout(
                 HANDSHAKE_PATIENCE + 2 * DIAL_PATIENCE,
-                admit(&inbound, stream, tls),
+                admit(&inbound, stream),
             );
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -116,10 +119,11 @@ pub(super) async fn accept(
 }
 
 /// Finds out whose connection this is. `None`: nobody's, and it gets no answer.
-async fn admit(inbound: &Inbound, stream: TcpStream, tls: TlsAcceptor) -> Option<Wire> {
+async fn admit(inbound: &Inbound, stream: TcpStream) -> Option<Wire> {
     let from = stream.peer_addr().ok();
     stream.set_nodelay(true).ok()?;
-    let handshake = tls.accept(Gated::new(stream, None));
+    let tls = inbound.tls.read().clone();
+    let handshake = TlsAcceptor::from(tls).accept(Gated::new(stream, None));
     let tls = match tokio::time::timeout(HANDSHAKE_PATIENCE, handshake).await {
         Ok(Ok(tls)) => tls,
         Ok(Err(error)) => {
@@ -259,6 +263,9 @@ impl Exchange {
                 Poll::Pending => return,
                 Poll::Ready(Some(Ok(batch))) => {
                     self.inbound.detector.heard(&self.peer);
+                    if self.lane == Lane::Raft {
+                        self.peer.disk.set(DiskState { slow: batch.slow, full: batch.full });
+                    }
                     batch.packets.into_iter().for_each(|packet| self.begin(packet));
                 }
                 Poll::Ready(Some(Err(status))) => {
@@ -337,7 +344,7 @@ impl Stream for Exchange {
                 pace.touch();
             }
             let packets = std::mem::take(&mut this.ready);
-            return Poll::Ready(Some(Ok(Batch { packets })));
+            return Poll::Ready(Some(Ok(Batch { packets, slow: false, full: false })));
         }
         if this.requests.is_none() && this.running.is_empty() {
             return Poll::Ready(None);

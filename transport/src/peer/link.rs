@@ -5,6 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use parking_lot::RwLock;
 use proto::peer::Batch;
 use rustls::ClientConfig;
 use tokio::{net::TcpStream, sync::watch, time::Instant};
@@ -12,8 +13,9 @@ use tonic::{Streaming, transport::Channel};
 
 use super::{
     Lane, LinkFailure,
-    calls::Requests,
+    calls::{Life, Requests},
     detector::Detector,
+    disk::SaidDisk,
     gate::Gated,
     identity,
     limits::{BACKOFF_MAX, BACKOFF_MIN, DIAL_PATIENCE, LINK_LIFE_MIN},
@@ -25,10 +27,19 @@ use super::{
 /// What every link of this node shares.
 pub(super) struct Dialler {
     pub(super) cluster: String,
-    pub(super) tls: Arc<ClientConfig>,
+    /// What the next handshake shows and trusts.
+    pub(super) tls: RwLock<Arc<ClientConfig>>,
     pub(super) detector: Arc<Detector>,
     pub(super) heartbeat: Duration,
     pub(super) dead_after: Duration,
+    /// How this node's disk is: its requests say so.
+    pub(super) disk: Arc<SaidDisk>,
+}
+
+impl Dialler {
+    fn life(&self) -> Life {
+        Life { heartbeat: self.heartbeat, disk: self.disk.clone() }
+    }
 }
 
 /// Keeps the link up until the peer's token is cancelled.
@@ -102,8 +113,8 @@ impl Link {
             let channel = self.dial().await?;
             let line = self.peer.line(self.lane);
             let number = line.renew();
-            let heartbeat = (self.lane == Lane::Raft).then_some(self.dialler.heartbeat);
-            let requests = Requests::new(line.clone(), number, heartbeat);
+            let life = (self.lane == Lane::Raft).then(|| self.dialler.life());
+            let requests = Requests::new(line.clone(), number, life);
             let answers = service::exchange(channel.clone(), self.lane, requests)
                 .await
                 .map_err(|status| failure_of(&status))?;
@@ -121,7 +132,8 @@ impl Link {
         let stream = Gated::new(stream, Some(self.peer.gate.clone()));
         let name = identity::server_name(self.peer.node, &self.dialler.cluster)
             .ok_or_else(|| LinkFailure::Certificate("the peer's name is not a host name".into()))?;
-        let tls = tokio_rustls::TlsConnector::from(self.dialler.tls.clone())
+        let tls = self.dialler.tls.read().clone();
+        let tls = tokio_rustls::TlsConnector::from(tls)
             .connect(name, stream)
             .await
             .map_err(|e| tls_failure(&e).unwrap_or_else(|| LinkFailure::Broken(e.to_string())))?;

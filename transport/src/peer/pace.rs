@@ -49,6 +49,6 @@ impl Pace {
         std::task::ready!(self.poll_due(cx));
         let at_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let beat = Packet { call: 0, kind: Some(Kind::Heartbeat(Heartbeat { at_ms })) };
-        Poll::Ready(Batch { packets: vec![beat] })
+        Poll::Ready(Batch { packets: vec![beat], slow: false, full: false })
     }
 }

@@ -10,6 +10,7 @@ use super::{
     Lane, LinkFailure,
     calls::Line,
     detector::Pulse,
+    disk::SaidDisk,
     gate::Gate,
     limits::{CONNECTIONS_MAX, TRANSFERS_MAX},
 };
@@ -20,6 +21,8 @@ pub(super) struct Peer {
     pub(super) address: Mutex<String>,
     pub(super) gate: Arc<Gate>,
     pub(super) pulse: Pulse,
+    /// What it says of its disk.
+    pub(super) disk: SaidDisk,
     /// Ends when the peer is removed or the plane stops.
     pub(super) stop: CancellationToken,
     /// Connections that this peer has opened to us.
@@ -37,6 +40,7 @@ impl Peer {
             address: Mutex::new(address),
             gate: Arc::default(),
             pulse: Pulse::new(),
+            disk: SaidDisk::default(),
             stop,
             connections: Arc::new(Semaphore::new(CONNECTIONS_MAX)),
             transfers: Arc::new(Semaphore::new(TRANSFERS_MAX)),

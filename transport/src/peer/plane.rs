@@ -4,16 +4,17 @@ use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::{future::BoxFuture, stream::BoxStream};
+use parking_lot::RwLock;
 use tokio::{
     net::TcpListener,
     sync::{broadcast, mpsc},
 };
-use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Config, Error, Lane, LinkFailure, Liveness, PeerError, PeerHandler, RefusedLinks, bulk,
+    Config, DiskState, Error, Identity, Lane, LinkFailure, Liveness, PeerError, PeerHandler,
+    RefusedLinks, bulk,
     detector::Detector,
     identity,
     inbound::{self, Inbound, Wire},
@@ -71,27 +72,29 @@ impl PeerPlane {
             handler,
             heartbeat: config.heartbeat,
             refused: Default::default(),
+            tls: RwLock::new(tls_server),
         });
         let dialler = Arc::new(Dialler {
             cluster: config.cluster,
-            tls: tls_client,
+            tls: RwLock::new(tls_client),
             detector: detector.clone(),
             heartbeat: config.heartbeat,
             dead_after: config.dead_after,
+            disk: Arc::default(),
         });
         let shared = Shared { node: config.node, local, peers, detector, inbound, dialler, stop };
         let plane = PeerPlane { shared: Arc::new(shared) };
-        plane.start(listener, TlsAcceptor::from(tls_server));
+        plane.start(listener);
         for (node, address) in config.peers {
             plane.add_peer(node, address);
         }
         Ok(plane)
     }
 
-    fn start(&self, listener: TcpListener, tls: TlsAcceptor) {
+    fn start(&self, listener: TcpListener) {
         let Shared { inbound, detector, peers, stop, .. } = &*self.shared;
         let (admitted, wires) = mpsc::channel(HANDSHAKES_MAX);
-        tokio::spawn(inbound::accept(inbound.clone(), listener, tls, admitted, stop.clone()));
+        tokio::spawn(inbound::accept(inbound.clone(), listener, admitted, stop.clone()));
         tokio::spawn(serve_wires(inbound.clone(), wires, stop.clone()));
         let (watch, stop) = (detector.clone().watch(peers.clone()), stop.clone());
         tokio::spawn(async move {
@@ -100,6 +103,19 @@ impl PeerPlane {
                 () = watch => {}
             }
         });
+    }
+
+    /// Shows and trusts what this identity says from the next handshake on. Connections that stand go on.
+    ///
+    /// # Errors
+    /// When it cannot be used or is somebody else's; then everything stays as it was.
+    pub fn renew(&self, identity: &Identity) -> Result<(), Error> {
+        let Shared { node, inbound, dialler, .. } = &*self.shared;
+        is_own(identity, *node, &inbound.cluster)?;
+        let (server, client) = identity.tls()?;
+        *inbound.tls.write() = server;
+        *dialler.tls.write() = client;
+        Ok(())
     }
 
     /// Where this node listens.
@@ -169,6 +185,16 @@ impl PeerPlane {
     /// How many connections got no answer.
     pub fn refused_links(&self) -> RefusedLinks {
         self.shared.inbound.refused.read()
+    }
+
+    /// What a peer said of its disk with its last request.
+    pub fn disk(&self, node: u64) -> DiskState {
+        self.shared.peers.find(node).map(|peer| peer.disk.get()).unwrap_or_default()
+    }
+
+    /// From now on this node's requests say this of its disk.
+    pub fn say_disk(&self, disk: DiskState) {
+        self.shared.dialler.disk.set(disk);
     }
 
     /// Fault switch: exactly these peers are cut off, both ways, in silence; all others are healed.
@@ -241,11 +267,14 @@ fn check(config: &Config) -> Result<(), Error> {
     if config.dead_after < config.heartbeat * 2 {
         return wrong("dead_after", "must be at least two heartbeats");
     }
-    if !config.identity.is_of(config.node, &config.cluster) {
-        return Err(Error::Identity(format!(
-            "the certificate is not the one of node {} in cluster {}",
-            config.node, config.cluster
-        )));
+    is_own(&config.identity, config.node, &config.cluster)
+}
+
+fn is_own(identity: &Identity, node: u64, cluster: &str) -> Result<(), Error> {
+    match identity.is_of(node, cluster) {
+        true => Ok(()),
+        false => Err(Error::Identity(format!(
+            "the certificate is not the one of node {node} in cluster {cluster}"
+        ))),
     }
-    Ok(())
 }

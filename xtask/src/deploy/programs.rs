@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::place;
+
 const UNIT: &str = "deploy/systemd/synod.service";
 const CHART: &str = "deploy/helm/synod";
 /// The most that `systemd-analyze security` may find exposed, in tenths.
@@ -13,7 +15,7 @@ const RULES: &str = "deploy/prometheus/alerts.yaml";
 
 /// Asks every program that is there. Whether none complained.
 pub(crate) fn judged() -> bool {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask is in a workspace");
+    let root = place::root();
     let folder = root.join("target").join("deploy");
     if std::fs::create_dir_all(&folder).is_err() {
         eprintln!("failed: {} cannot be made", folder.display());

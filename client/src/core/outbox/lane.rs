@@ -3,13 +3,14 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use chat::Order;
+use chat::{ConversationId, Order};
 use proto::frame::SendRequest;
-use proto::frames::Problem;
+use proto::frames::{Problem, Stored};
 
 use super::Ticket;
 use crate::SendError;
 use crate::core::limits::PIPELINE_MAX;
+use crate::store::Record;
 
 /// One message.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub(super) struct Item {
     pub(super) last: Option<Problem>,
     /// The count of the lane that its order belongs to.
     era: u64,
+    /// The order as it was noted last.
+    noted: Option<Order>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -41,7 +44,7 @@ impl Item {
     pub(super) fn new(ticket: Ticket, request: SendRequest) -> Item {
         assert!(request.order.is_none(), "orders are given by the lane");
         let state = State::Ready;
-        Item { ticket, request, state, attempts: 0, unresolved: 0, last: None, era: 0 }
+        Item { ticket, request, state, attempts: 0, unresolved: 0, last: None, era: 0, noted: None }
     }
 }
 
@@ -60,13 +63,60 @@ pub(super) struct Lane {
     pub(super) queue: VecDeque<Item>,
     /// The order of the next message that has none; `None` when it is not known.
     next_order: Option<u64>,
+    /// The highest order that a node was heard to have stored: the next one is above it, whichever message is answered.
+    highest: u64,
     /// Rises whenever the count is lost.
     era: u64,
     /// Nothing is written before.
     pub(super) wake_at: Option<Duration>,
+    /// The next order and the highest one as they were noted last.
+    noted: (Option<u64>, u64),
 }
 
 impl Lane {
+    /// The counting goes on where an earlier life of this client was.
+    pub(super) fn restore_count(&mut self, next_order: Option<u64>, highest: u64) {
+        (self.next_order, self.highest) = (next_order, highest);
+        self.noted = (next_order, highest);
+    }
+
+    /// The cluster's history went back: what was stored then may not be any more.
+    pub(super) fn forget_count(&mut self) {
+        self.lose_count();
+        self.highest = 0;
+    }
+
+    /// The message that was put in last had this number, which stays with it while the counting goes on.
+    pub(super) fn restore_order(&mut self, order: Option<Order>) {
+        let counting = self.next_order.is_some();
+        let place = self.queue.len().checked_sub(1).expect("one was put in");
+        self.queue[place].noted = order;
+        self.queue[place].request.order = order.filter(|_| counting);
+        self.assert_counting(place);
+    }
+
+    /// What changed since the last call.
+    pub(super) fn numbers(&mut self, conversation: ConversationId, records: &mut Vec<Record>) {
+        let (next, highest) = (self.next_order, self.highest);
+        if self.noted != (next, highest) {
+            self.noted = (next, highest);
+            records.push(Record::Counting { conversation, next, highest });
+        }
+        // A number of a count that was given up is not written again, whatever becomes of its attempt.
+        let era = self.era;
+        let counted = |item: &Item| item.request.order.filter(|_| item.era == era);
+        let changed = |item: &&mut Item| item.noted != counted(item);
+        // Given up before given anew, so that no two have one number in between.
+        for item in self.queue.iter_mut().filter(changed).filter(|item| item.noted.is_some()) {
+            item.noted = None;
+            records.push(Record::Numbered { ticket: item.ticket, order: None });
+        }
+        for item in self.queue.iter_mut().filter(changed) {
+            item.noted = counted(item);
+            records.push(Record::Numbered { ticket: item.ticket, order: item.noted });
+        }
+    }
+
     /// The next message that may be written, with its order.
     pub(super) fn next(&mut self) -> Option<&mut Item> {
         if self.wake_at.is_some() {
@@ -171,10 +221,17 @@ impl Lane {
     }
 
     /// Stored under this order: the count is known from here on.
-    pub(super) fn stored(&mut self, ticket: Ticket, order: u64) -> Item {
-        let item = self.take(ticket);
-        // Several of an older count may come in after each other: the highest counts.
-        self.next_order = self.next_order.max(Some(order + 1));
+    pub(super) fn stored(&mut self, ticket: Ticket, stored: &Stored) -> Item {
+        let (item, order) = (self.take(ticket), stored.order);
+        if self.next_order.is_none() && item.request.order.is_none() && !stored.duplicate {
+            // Just stored, under the number that the cluster chose: it is the last, even if there was a higher one in a
+            // history that is gone.
+            self.highest = order;
+        }
+        // Several of an older count may come in after each other, and one that is told again may be older than others that
+        // were settled before: the highest counts.
+        self.highest = self.highest.max(order);
+        self.next_order = self.next_order.max(Some(self.highest + 1));
         self.release_after_settled();
         item
     }

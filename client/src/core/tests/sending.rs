@@ -208,3 +208,27 @@ fn stopping_settles_everything_honestly() {
     let after = script.send("c");
     assert_eq!(script.sent[&after], Err(SendError::Stopped));
 }
+
+#[test]
+fn a_count_that_was_lost_goes_on_above_everything_that_was_stored() {
+    let (mut script, link) = Script::connected(1);
+    script.send("m1");
+    let first = script.sends(link).remove(0);
+    script.stored(link, &first, 1, 1);
+    for id in ["m2", "m3", "m4", "m5", "m6"] {
+        script.send(id);
+    }
+    let sends = script.sends(link);
+    // The first is stored and not told so, the next is told; then one is refused for good, and the count with it.
+    script.refuse(link, &sends[0], ProblemCode::Overloaded);
+    script.stored(link, &sends[1], 3, 3);
+    script.refuse(link, &sends[2], ProblemCode::TooLarge);
+    script.refuse(link, &sends[3], ProblemCode::OutOfOrder);
+    script.refuse(link, &sends[4], ProblemCode::OutOfOrder);
+    script.pass(ms(2_000));
+    let again = script.sends(link);
+    assert_eq!(shown(&again), [("m2", 0)]);
+    let stored = frames::Stored { seq: 2, at_ms: 1, duplicate: true, order: 2 };
+    script.answer(link, &again[0], sent::Result::Stored(stored));
+    assert_eq!(shown(&script.sends(link)), [("m5", 4), ("m6", 5)], "3 is taken");
+}

@@ -1,4 +1,4 @@
-//! What nodes say of themselves: one leader in each term, one owner of each conversation, equal states at equal
+//! What nodes say of themselves: leaderships that only rise, one owner of each conversation, equal states at equal
 //! indices. P16 and P17.
 
 use super::{Check, Facts};
@@ -8,7 +8,11 @@ use crate::verdict::{Findings, Verdict, Violation};
 use std::collections::hash_map::Entry;
 use std::hash::Hash;
 
-/// One leader in each term of each shard.
+/// The leaderships of a shard that a majority of nodes named, in the order of their naming, only rise.
+///
+/// A leadership is a term and a node, in this order: a second node may be granted a term that another one leads already, if its
+/// number is higher, and the first then leads nobody any more. What a majority has granted, a majority cannot take back: some node
+/// would have forgotten what it had promised.
 pub(super) struct Leaders;
 
 /// One shard owns a conversation in each epoch of the map, and epochs only rise.
@@ -46,14 +50,20 @@ impl Check for Leaders {
 
     fn judge(&self, facts: &Facts<'_>) -> Verdict {
         let history = facts.history;
-        let (mut findings, mut leaders) = (Findings::default(), Once::new());
+        let mut findings = Findings::default();
+        let mut highest: Map<u32, ((u64, u8), u64)> = Map::default();
         for op in &history.ops {
             let F::Leader { shard, node, term } = op.f else { continue };
-            let other = leaders.other((shard, term), node, op.index);
-            findings.hold(other.is_none(), || {
-                let what = format!("two-leaders: shard {shard} has two leaders in term {term}");
-                Violation::new(what, other.into_iter().chain([op.index]))
+            let named = ((term, node), op.index);
+            let before = *highest.entry(shard).or_insert(named);
+            findings.hold(before.0 <= named.0, || {
+                let ((then, whom), _) = before;
+                let what = format!(
+                    "leader-back: shard {shard} is led by n{node} in term {term} after n{whom} in term {then}"
+                );
+                Violation::new(what, [before.1, op.index])
             });
+            highest.insert(shard, before.max(named));
         }
         findings.verdict()
     }

@@ -66,6 +66,11 @@ impl Recorder {
         self.lock().names.user(name)
     }
 
+    /// The number of an asset.
+    pub fn asset(&self, id: &str) -> u32 {
+        self.lock().names.asset(id)
+    }
+
     /// The number of a problem's code.
     pub fn code(&self, name: &str) -> Code {
         self.lock().names.code(name)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use chat::{AssetId, UserId};
+use chat::{AssetId, Timestamp, UserId};
 use proto::peer::{Empty, UploadCall, UploadPiece, UploadState, upload_call};
 use proto::{Problem, ProblemCode};
 use transport::peer::PeerError;
@@ -76,7 +76,10 @@ impl Assets {
 
 fn write(result: Result<Progress, Problem>) -> UploadState {
     match result {
-        Ok(Progress { offset, size }) => UploadState { offset, size, ..UploadState::default() },
+        Ok(Progress { offset, size, expires }) => {
+            let expires_at_ms = expires.map(|at| at.0);
+            UploadState { offset, size, expires_at_ms, ..UploadState::default() }
+        }
         Err(problem) => UploadState {
             problem: problem.code.as_str().to_owned(),
             detail: problem.detail,
@@ -91,7 +94,8 @@ fn write(result: Result<Progress, Problem>) -> UploadState {
 
 fn read(state: UploadState) -> Result<Progress, Problem> {
     if state.problem.is_empty() {
-        return Ok(Progress { offset: state.offset, size: state.size });
+        let expires = state.expires_at_ms.map(Timestamp);
+        return Ok(Progress { offset: state.offset, size: state.size, expires });
     }
     // A code of a newer node is a defect to this one.
     let code = ProblemCode::from_code(&state.problem).unwrap_or(ProblemCode::Internal);
@@ -112,8 +116,10 @@ mod tests {
 
     #[test]
     fn what_becomes_of_a_step_survives_the_forward_lane() {
-        let progress = Progress { offset: 3, size: 9 };
-        assert_eq!(read(write(Ok(progress))), Ok(progress));
+        for expires in [None, Some(Timestamp(7))] {
+            let progress = Progress { offset: 3, size: 9, expires };
+            assert_eq!(read(write(Ok(progress))), Ok(progress));
+        }
         for problem in [
             Problem::new(ProblemCode::OffsetMismatch, "elsewhere").expecting(7),
             Problem::of(ProblemCode::Overloaded).after(Duration::from_millis(70)),

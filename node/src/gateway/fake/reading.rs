@@ -131,6 +131,12 @@ impl Replica for Fake {
         Ok(state.users.get(user).map(|user| user.pushes.clone()).unwrap_or_default())
     }
 
+    fn conversations(&self, slot: u16) -> Result<Vec<ConversationId>, StoreError> {
+        let state = self.state.lock();
+        let of_slot = state.conversations.keys().filter(|id| id.slot() == slot);
+        Ok(of_slot.copied().collect())
+    }
+
     fn retained(&self, slot: u16) -> Result<Vec<ConversationId>, StoreError> {
         let state = self.state.lock();
         let all = state.conversations.iter();

@@ -1,5 +1,11 @@
 //! Tokens of an issuer, made by hand, so that each forgery fails for its own reason.
 
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use ring::rand::SystemRandom;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _,
@@ -24,10 +30,131 @@ fn trusting(keys: &str) -> Issuers {
     let trusted = Trusted {
         issuer: "https://id.example".to_owned(),
         audience: Some("synod".to_owned()),
-        file: PathBuf::new(),
-        keys: RwLock::new(Arc::new(keys::parse(keys).expect("good keys"))),
+        source: Source::File(PathBuf::new()),
+        keys: RwLock::new(Some(Arc::new(keys::parse(keys).expect("good keys")))),
     };
     Issuers(Arc::new([trusted]))
+}
+
+/// A server of keys that answers what it is told, and counts.
+#[derive(Default)]
+struct Told {
+    answer: Mutex<Option<Result<String, String>>>,
+    asked: AtomicUsize,
+}
+
+impl KeyServers for Told {
+    fn fetch(&self, _url: &str, _bytes_max: usize) -> BoxFuture<'static, Result<Bytes, String>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        let answer = self.answer.lock().clone();
+        Box::pin(async {
+            match answer {
+                Some(answer) => answer.map(Bytes::from),
+                None => std::future::pending().await,
+            }
+        })
+    }
+}
+
+impl Told {
+    fn say(&self, answer: Result<String, &str>) {
+        *self.answer.lock() = Some(answer.map_err(str::to_owned));
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+/// Issuers of which the first has a server that says `told`, and the second a file.
+async fn served(told: &Arc<Told>, folder: &std::path::Path) -> Issuers {
+    let file = folder.join("keys.json");
+    std::fs::write(&file, set()).expect("writable");
+    let issuer = |issuer: &str, keys, keys_url| Issuer {
+        issuer: issuer.to_owned(),
+        audience: None,
+        keys,
+        keys_url,
+    };
+    let url = "https://id.example/keys".to_owned();
+    let issuers = [
+        issuer("https://id.example", None, Some(url)),
+        issuer("https://other.example", Some(file), None),
+    ];
+    let servers: Arc<dyn KeyServers> = Arc::clone(told) as _;
+    Issuers::load(&issuers, &servers).await.expect("good files")
+}
+
+fn one_key(seed: u8) -> String {
+    json!({ "keys": [jwk(&format!("k{seed}"), &ed25519(seed))] }).to_string()
+}
+
+async fn shown(issuers: &Issuers, seed: u8) -> Result<Issued, TokenError> {
+    let header = json!({ "alg": "EdDSA", "kid": format!("k{seed}") });
+    let token = token(&header, &claims(), by(seed));
+    issuers.judge(NOW, &token).await.expect("it names the issuer")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_that_is_missing_is_fetched_but_not_for_every_name_that_is_made_up() {
+    let (told, folder) = (Arc::new(Told::default()), tempfile::tempdir().expect("writable"));
+    let issuers = served(&told, folder.path()).await;
+    told.say(Ok(one_key(1)));
+    assert!(shown(&issuers, 1).await.is_ok(), "fetched with the first token");
+    for _ in 0..50 {
+        assert_eq!(shown(&issuers, 9).await, Err(TokenError::UnknownKey));
+    }
+    assert_eq!(told.asked(), 1);
+    told.say(Ok(one_key(2)));
+    tokio::time::advance(Duration::from_secs(11)).await;
+    assert!(shown(&issuers, 2).await.is_ok(), "a key that came later");
+    assert_eq!(shown(&issuers, 1).await, Err(TokenError::UnknownKey), "and one that went");
+    assert_eq!(told.asked(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_good_keys_outlive_their_server() {
+    let (told, folder) = (Arc::new(Told::default()), tempfile::tempdir().expect("writable"));
+    let issuers = served(&told, folder.path()).await;
+    told.say(Ok(one_key(1)));
+    let stop = CancellationToken::new();
+    let following = tokio::spawn(issuers.clone().follow(stop.clone()));
+    while issuers
+        .verify(NOW, &token(&json!({ "alg": "EdDSA" }), &claims(), by(1)))
+        .is_none_or(|judged| judged.is_err())
+    {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    for broken in [Err("unreachable"), Ok("{ no JSON".to_owned()), Ok("{\"keys\":[]}".to_owned())] {
+        told.say(broken);
+        tokio::time::sleep(Duration::from_secs(900)).await;
+        assert!(shown(&issuers, 1).await.is_ok());
+    }
+    assert!(told.asked() > 3, "it was asked again");
+    stop.cancel();
+    following.await.expect("no panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_hangs_keeps_only_its_own_users_waiting_and_not_for_long() {
+    let (told, folder) = (Arc::new(Told::default()), tempfile::tempdir().expect("writable"));
+    let issuers = served(&told, folder.path()).await;
+    let waiting = tokio::spawn({
+        let issuers = issuers.clone();
+        async move {
+            let began = tokio::time::Instant::now();
+            (shown(&issuers, 1).await, began.elapsed())
+        }
+    });
+    let mut other = claims();
+    other["iss"] = json!("https://other.example");
+    let began = tokio::time::Instant::now();
+    let good = token(&json!({ "alg": "EdDSA", "kid": "k1" }), &other, by(1));
+    assert!(issuers.judge(NOW, &good).await.expect("it names the issuer").is_ok());
+    assert_eq!(began.elapsed(), Duration::ZERO);
+    let (judged, took) = waiting.await.expect("no panic");
+    assert_eq!(judged, Err(TokenError::NoIssuerKeys));
+    assert!(took <= Duration::from_secs(4), "{took:?}");
 }
 
 fn claims() -> Value {

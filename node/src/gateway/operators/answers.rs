@@ -23,8 +23,17 @@ pub(super) fn refused(refusal: &Refusal) -> Problem {
         | R::StalePlan { .. }
         | R::TakesNoReplicas { .. }
         | R::NotMoving(_)
+        | R::StillMoves(_)
+        | R::StillSplits(_)
+        | R::Frozen(_)
+        | R::NotSplitting(_)
         | R::StillVotes { .. }
         | R::StillServes { .. }
+        | R::RotationUnderWay
+        | R::NotYetAll { .. }
+        | R::SpeaksTooLittle { .. }
+        | R::OtherLevel { .. }
+        | R::CannotSpeak { .. }
         | R::LastOperator => ProblemCode::ClusterRefused,
     };
     let problem = Problem::new(code, refusal.to_string());

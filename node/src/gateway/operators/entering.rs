@@ -9,15 +9,17 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use cluster_config::{AuthorityKey, Claim, ClusterConfig, Command, NodeId, Refusal};
+use cluster_config::{AuthorityKey, Claim, ClusterConfig, Command, FeatureLevel, NodeId, Refusal};
 use proto::{Problem, ProblemCode};
 use serde_json::json;
-use transport::authority::{Authority, PublicKey};
+use transport::authority::{Authority, PublicKey, Validity};
 
 use super::super::body::{Fields, Segment, invalid};
 use super::super::problems::Failure;
 use super::{Desk, Operator};
-use crate::identity::{Admitted, Asked, JOIN_TOKEN_TTL, JoinToken, KnownPeer, draw_secret, print};
+use crate::identity::{
+    Admitted, Asked, JOIN_TOKEN_TTL, JoinToken, KnownPeer, draw_secret, of_newcomer, print,
+};
 
 /// Longest life of a join token or a claim.
 const TTL_MAX: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -46,11 +48,17 @@ pub(super) async fn join(State(desk): State<Arc<Desk>>, body: Fields) -> Result<
             || config.door.join_tokens.iter().any(|token| token.secret == shown)
     };
     desk.must_know(known, &Refusal::NoSuchJoinToken).await?;
-    let command = Command::Admit { secret: print(&secret), identity, node: asked.node };
+    let speaks = match desk.council.config().level() {
+        // A node of this cluster may not know that there are levels.
+        FeatureLevel::FIRST => FeatureLevel::FIRST,
+        _ => asked.speaks.unwrap_or(FeatureLevel::FIRST),
+    };
+    let command = Command::Admit { secret: print(&secret), identity, node: asked.node, speaks };
     desk.carry_out("join token", &command).await?;
     let config = desk.council.config();
     let node = config.node_of(identity).expect("it was admitted, and that was applied here");
-    let certified = certify(&config, node, &key, &asked.names)?;
+    let validity = of_newcomer(desk.parts.clock.now().0);
+    let certified = certify(&config, (node, &key), &asked.names, validity)?;
     let peers = config.nodes.iter().filter(|(id, _)| **id != node);
     let peers =
         peers.map(|(id, node)| KnownPeer { node: id.0, address: node.addresses.peer.clone() });
@@ -66,9 +74,9 @@ pub(super) async fn join(State(desk): State<Arc<Desk>>, body: Fields) -> Result<
 
 fn certify(
     config: &ClusterConfig,
-    node: NodeId,
-    key: &PublicKey,
+    (node, key): (NodeId, &PublicKey),
     names: &[String],
+    validity: Validity,
 ) -> Result<transport::authority::Certified, Problem> {
     let cluster = config.cluster.as_str();
     let signer = signer(config)?;
@@ -77,7 +85,11 @@ fn certify(
         tracing::error!(%error, "the cluster's authority cannot be used");
         Problem::of(ProblemCode::Internal)
     })?;
-    authority.certify(cluster, node.0, key, names).map_err(|error| invalid("names", error))
+    let mut certified = authority
+        .certify(cluster, node.0, key, names, validity)
+        .map_err(|error| invalid("names", error))?;
+    certified.client_pem.push_str(signer.cross.as_deref().unwrap_or_default());
+    Ok(certified)
 }
 
 fn signer(config: &ClusterConfig) -> Result<&AuthorityKey, Problem> {

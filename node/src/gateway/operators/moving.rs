@@ -1,7 +1,6 @@
 //! Who votes where: what an operator is shown about it, and what they may ask for. What moves and in which order is
 //! planned in `cluster-config` and carried out by the groups' leaders; nothing here waits for it.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use axum::Json;
@@ -53,7 +52,7 @@ fn asked_for(state: &str) -> Result<NodeState, Problem> {
     state.ok_or_else(|| invalid("state", "is one of ready, draining, leaving"))
 }
 
-fn optional(body: &mut Fields, name: &str) -> Result<bool, Problem> {
+pub(super) fn optional(body: &mut Fields, name: &str) -> Result<bool, Problem> {
     if body.rest().any(|field| field == name) { body.boolean(name) } else { Ok(false) }
 }
 
@@ -217,12 +216,12 @@ fn led_by(config: &ClusterConfig, group: GroupId, leader: NodeId) -> Result<Comm
     Ok(Command::MoveShard { group, to, if_epoch: config.epoch })
 }
 
-async fn newest(desk: &Desk) -> Result<Arc<ClusterConfig>, Failure> {
+pub(super) async fn newest(desk: &Desk) -> Result<Arc<ClusterConfig>, Failure> {
     desk.council.linearize().await.map_err(|error| problems::of_route(&error))?;
     Ok(desk.council.config())
 }
 
-fn known(config: &ClusterConfig, group: &str) -> Result<GroupId, Problem> {
+pub(super) fn known(config: &ClusterConfig, group: &str) -> Result<GroupId, Problem> {
     let group = GroupId(group.parse().map_err(|_| invalid("group", "is a number"))?);
     if config.replicas(group).is_empty() {
         return Err(Problem::new(ProblemCode::NotFound, format!("there is no shard {group}")));
@@ -239,6 +238,10 @@ fn one_shard(desk: &Desk, config: &ClusterConfig, group: GroupId) -> Value {
         "voters": ids(config.replicas(group)),
         "moving": config.moving(group).map(ids),
         "frozen": shard.is_some_and(|shard| shard.frozen),
+        "splitting": shard.and_then(|shard| shard.splitting.as_ref()).map(|split| {
+            json!({ "to": split.to.0, "slots": [split.slots.start, split.slots.end] })
+        }),
+        "parent": shard.and_then(|shard| shard.parent).map(|parent| parent.0),
         "leader": here.leader.map(|node| node.0),
         "term": here.term,
         "votersInForce": here.voters.iter().map(|node| node.0).collect::<Vec<_>>(),
@@ -251,22 +254,31 @@ fn picture<'a>(desk: &Desk, map: &'a ClusterConfig, group: GroupId) -> Picture<'
     let running = desk.raft.group(group);
     let status = running.as_ref().map(|group| group.status()).unwrap_or_default();
     let here = NodeId(desk.parts.node);
-    let heard: BTreeSet<NodeId> =
-        map.nodes.keys().copied().filter(|id| *id == here || desk.peers.alive(id.0)).collect();
+    let which =
+        |is: &dyn Fn(NodeId) -> bool| map.nodes.keys().copied().filter(|id| is(*id)).collect();
     Picture {
         group,
         map,
         here,
-        heard,
+        heard: which(&|id| id == here || desk.peers.alive(id.0)),
         leader: status.leader,
         voters: status.voters,
         changing: status.changing,
         last: status.last_index.map_or(0, |index| index + 1),
         applied: status.applied_index.map_or(0, |index| index + 1),
         behind: running.map(|group| group.behind()).unwrap_or_default(),
+        full: which(&|id| match id == here {
+            true => desk.raft.journal_stats().low,
+            false => desk.peers.disk(id.0).full,
+        }),
+        slow: which(&|id| match id == here {
+            true => desk.raft.disk_is_slow(),
+            false => desk.peers.disk(id.0).slow,
+        }),
+        damaged: desk.operated.damaged(),
     }
 }
 
-fn ids(nodes: &[NodeId]) -> Vec<u64> {
+pub(super) fn ids(nodes: &[NodeId]) -> Vec<u64> {
     nodes.iter().map(|node| node.0).collect()
 }

@@ -6,12 +6,15 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
-use cluster_config::{ClusterConfig, Command, GroupId, Node, NodeId, Setting, Settings};
+use cluster_config::{
+    ClusterConfig, Command, FeatureLevel, GroupId, Node, NodeId, Setting, Settings,
+};
 use proto::{Problem, ProblemCode};
 use serde_json::{Value, json};
 
 use super::super::body::{Fields, Segment, invalid};
 use super::super::problems::{self, Failure};
+use super::upgrading::must_be_at;
 use super::{Desk, Operator};
 use crate::operations::status_of;
 
@@ -88,6 +91,10 @@ fn one_node(desk: &Desk, config: &ClusterConfig, id: NodeId, node: &Node) -> Val
         "node": id.0,
         "state": node.state.as_str(),
         "alive": id.0 == desk.parts.node || desk.peers.alive(id.0),
+        "slowDisk": match id.0 == desk.parts.node {
+            true => desk.raft.disk_is_slow(),
+            false => desk.peers.disk(id.0).slow,
+        },
         "client": node.addresses.client,
         "peer": node.addresses.peer,
         "operations": node.addresses.operations,
@@ -121,6 +128,7 @@ fn shown(settings: &Settings) -> Value {
         "send_burst": settings.send_burst,
         "open_registration": settings.open_registration,
         "rebalance": settings.rebalance,
+        "upgrade_automatic": settings.upgrade_automatic,
     })
 }
 
@@ -137,6 +145,9 @@ pub(super) async fn change_settings(
     }
     if let Some(wrong) = changes.iter().find(|setting| !setting.is_within_bounds()) {
         return Err(invalid(wrong.name(), "is out of bounds").into());
+    }
+    if changes.iter().any(|setting| matches!(setting, Setting::UpgradeAutomatic(_))) {
+        must_be_at(&desk.council.config(), FeatureLevel::SPLITS, "this setting")?;
     }
     for change in changes {
         desk.carry_out(&who, &Command::ChangeSetting(change)).await?;
@@ -156,6 +167,7 @@ fn setting(name: &str, body: &mut Fields) -> Result<Setting, Problem> {
         "send_burst" => Setting::SendBurst(count(number()?)?),
         "open_registration" => Setting::OpenRegistration(body.boolean(name)?),
         "rebalance" => Setting::Rebalance(body.boolean(name)?),
+        "upgrade_automatic" => Setting::UpgradeAutomatic(body.boolean(name)?),
         _ => return Err(invalid(name, "is no setting")),
     })
 }

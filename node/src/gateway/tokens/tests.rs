@@ -153,3 +153,17 @@ fn a_refresh_token_survives_its_text_and_only_ours_is_genuine() {
         assert_eq!(RefreshToken::parse(garbage), None, "{garbage}");
     }
 }
+
+#[test]
+fn what_a_link_was_given_in_another_history_says_nothing() {
+    let seed = [TokenSeed { id: "1".to_owned(), seed: [7; 32], retired: false }];
+    let tokens = |epoch| Tokens::new(Arc::new(Arc::new(KeySet::of_epoch(&seed, epoch))));
+    let mark = tokens(1).mark(b"where to look").expect("there is a key");
+    assert!(tokens(1).is_marked(b"where to look", mark.as_ref()));
+    for other in [0, 2] {
+        assert!(!tokens(other).is_marked(b"where to look", mark.as_ref()));
+    }
+    let before = Tokens::new(Arc::new(Arc::new(KeySet::new(&seed))));
+    let mark = before.mark(b"where to look").expect("there is a key");
+    assert!(tokens(0).is_marked(b"where to look", mark.as_ref()), "what was given stays good");
+}

@@ -39,6 +39,9 @@ fn sound(map: &ClusterConfig) -> Picture<'_> {
         last: 100,
         applied: 100,
         behind: voters.iter().map(|node| (*node, 0)).collect(),
+        full: BTreeSet::new(),
+        slow: BTreeSet::new(),
+        damaged: Vec::new(),
         voters,
     }
 }
@@ -67,6 +70,17 @@ type Fault = (&'static str, Zones, Provoke, Show, Verdict, Option<&'static str>)
 const FAULTS: &[Fault] = &[
     ("nothing", THREE, nothing, as_it_is, Verdict::Sound, None),
     (
+        "a split that has not ended",
+        THREE,
+        |map| {
+            let splitting = cluster_config::Split { to: GroupId(2), slots: 100..200 };
+            shard(map).splitting = Some(splitting);
+        },
+        as_it_is,
+        Verdict::Splitting,
+        None,
+    ),
+    (
         "two of three voters are silent",
         THREE,
         nothing,
@@ -81,6 +95,49 @@ const FAULTS: &[Fault] = &[
         |picture| picture.leader = None,
         Verdict::NoLeader,
         Some("synod shard explain 1"),
+    ),
+    (
+        "the leader is heard by the others and not here",
+        THREE,
+        nothing,
+        |picture| {
+            (picture.here, picture.leader) = (NodeId(3), None);
+            picture.heard.remove(&NodeId(1));
+        },
+        Verdict::LeaderUnheard,
+        Some("synod node show 1"),
+    ),
+    (
+        "the leader's disk is full",
+        THREE,
+        nothing,
+        |picture| picture.full = [NodeId(1)].into(),
+        Verdict::DiskFull,
+        Some("synod shard transfer 1 --to 2"),
+    ),
+    (
+        "all disks are full",
+        THREE,
+        nothing,
+        |picture| picture.full = [1, 2, 3].map(NodeId).into(),
+        Verdict::DiskFull,
+        Some("synod node show 1"),
+    ),
+    (
+        "the disk of one who follows is slow",
+        THREE,
+        nothing,
+        |picture| picture.slow = [NodeId(2)].into(),
+        Verdict::DiskSlow,
+        Some("synod node show 2"),
+    ),
+    (
+        "something is damaged on the disk here",
+        THREE,
+        nothing,
+        |picture| picture.damaged = vec!["0000000000000001.segment: a record".to_owned()],
+        Verdict::Damaged,
+        Some("synod node show 1"),
     ),
     (
         "a newcomer died in the middle of a joint change",
@@ -255,5 +312,5 @@ fn every_fault_gets_its_verdict_and_the_next_command() {
 #[test]
 fn every_verdict_has_a_name_of_its_own_and_is_provoked() {
     let provoked: BTreeSet<&str> = FAULTS.iter().map(|fault| fault.4.code()).collect();
-    assert_eq!(provoked.len(), 18, "{provoked:?}");
+    assert_eq!(provoked.len(), 23, "{provoked:?}");
 }

@@ -77,7 +77,7 @@ pub(crate) const LIST: &[Part] = &[
     Part { title: "Converse and deliver", metrics: CONVERSE },
     Part { title: "Propose, drive and agree", metrics: RAFT },
     Part { title: "Record", metrics: STORE },
-    Part { title: "Assets and pushes", metrics: BESIDE },
+    Part { title: "Assets, pushes, backups and search", metrics: BESIDE },
     Part { title: "The node", metrics: NODE },
     Part { title: "The process", metrics: PROCESS },
 ];
@@ -142,6 +142,7 @@ const RAFT: &[Metric] = &[
     ),
     counter("raft_snapshots_sent_total", "Snapshots sent to other nodes, whole or not."),
     counter("raft_snapshots_received_total", "Snapshots received and installed."),
+    counter("raft_states_rebuilt_total", "States that were gone here and came from another node."),
     gauge("synod_groups", "Groups that run here, by what this node is in them.")
         .by(&[("role", "`leader`, `follower`, `learner`")]),
     gauge("synod_groups_expected", "Groups that this node should run."),
@@ -169,6 +170,10 @@ const STORE: &[Metric] = &[
         "synod_disk_low",
         "1 while little of that disk is free (a twentieth, at most 4 GiB): new messages are refused at the door.",
     ),
+    gauge(
+        "synod_disk_slow",
+        "1 while the journal's disk is slow: this node gives up what it leads, until it was quick for half a minute or more.",
+    ),
     histogram("synod_tables_drain_seconds", "Waiting rows into the table engine, all at once."),
     histogram("synod_tables_flush_seconds", "One barrier of the tables."),
 ];
@@ -186,6 +191,8 @@ const BESIDE: &[Metric] = &[
     )
     .by(&[("kept", "`yes`, `no`")]),
     counter("synod_assets_expired_total", "Assets deleted because they were never sent."),
+    counter("synod_object_store_failures_total", "Transfers that the object store did not serve.")
+        .by(&[("kind", "`put`, `read`")]),
     counter("synod_pushes_total", "Pushes tried.")
         .by(&[PUSH, ("outcome", "`taken`, `gone`, `failed`")]),
     counter("synod_backups_total", "Backups that this node made."),
@@ -195,8 +202,22 @@ const BESIDE: &[Metric] = &[
     histogram("synod_backup_seconds", "One backup, from its beginning to the last that gave way."),
     counter("synod_scrub_rounds_total", "Times that every row of this node was looked at."),
     counter("synod_scrub_rows_total", "Rows that were looked at for that."),
-    counter("synod_scrub_problems_total", "Slots in which something was not as it should be."),
+    counter("synod_scrub_journal_rounds_total", "Times that every record of the journal was read."),
+    counter("synod_scrub_journal_bytes_total", "Bytes of the journal that were read for that."),
+    counter(
+        "synod_scrub_problems_total",
+        "Slots and journal segments in which something was not as it should be.",
+    ),
+    counter("synod_scrub_mended_total", "Damaged journal segments that nothing needs any more."),
     counter("synod_push_dead_letters_total", "Pushes that were given up.").by(&[PUSH]),
+    gauge(
+        "synod_search_documents",
+        "Documents of the index of words: messages, and one for each conversation.",
+    ),
+    gauge(
+        "synod_search_lag_seconds",
+        "For how long something that was applied here has been waiting to be found.",
+    ),
 ];
 
 const NODE: &[Metric] = &[

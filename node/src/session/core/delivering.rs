@@ -234,7 +234,12 @@ impl Session {
     }
 
     /// Tells what became of own messages if it is news: all others have got further, or (`progress`) one of them has.
-    fn tell_status(&mut self, id: ConversationId, floors: Marks, progress: Option<(Seq, Seq)>) {
+    pub(super) fn tell_status(
+        &mut self,
+        id: ConversationId,
+        floors: Marks,
+        progress: Option<(Seq, Seq)>,
+    ) {
         let before = self.deliveries.raise_floors(id, floors);
         let step = before.and_then(|before| {
             let now = self.deliveries.floors(id);

@@ -125,12 +125,12 @@ impl Session {
         }
     }
 
-    /// A proposal came to this. Returns since when a message waited for it, if it was one.
+    /// A proposal came to this. Returns since when a message waited for it, and where it was sent, if it was one.
     pub(crate) fn handle_outcome(
         &mut self,
         ticket: Ticket,
         result: Result<Outcome, NoOutcome>,
-    ) -> Option<Instant> {
+    ) -> Option<(Instant, ConversationId)> {
         if self.is_closed() {
             return None;
         }
@@ -146,7 +146,11 @@ impl Session {
         None
     }
 
-    fn sent(&mut self, ticket: Ticket, result: Result<Outcome, NoOutcome>) -> Option<Instant> {
+    fn sent(
+        &mut self,
+        ticket: Ticket,
+        result: Result<Outcome, NoOutcome>,
+    ) -> Option<(Instant, ConversationId)> {
         let error = result.as_ref().err();
         let certain = error.is_none_or(|error| error.certainty() == Certainty::Definite);
         let duplicate = matches!(result, Ok(Outcome::Duplicate(_)));
@@ -154,14 +158,17 @@ impl Session {
         let conversation = flying.conversation;
         let result = placed(result).map(|place| {
             self.deliveries.acknowledged(conversation, place.seq);
+            if planted::bug(planted::Bug::ReceiptInvented) {
+                let read = self.deliveries.floors(conversation).read;
+                self.tell_status(conversation, Marks { delivered: place.seq, read }, None);
+            }
             let floors = self.deliveries.floors(conversation);
             Stored {
                 seq: place.seq,
                 at: place.at,
                 order: place.order,
                 duplicate,
-                delivered: place.seq <= floors.delivered
-                    || planted::bug(planted::Bug::ReceiptInvented),
+                delivered: place.seq <= floors.delivered,
                 read: place.seq <= floors.read,
             }
         });
@@ -172,7 +179,7 @@ impl Session {
             message_id,
             result,
         });
-        Some(flying.since)
+        Some((flying.since, conversation))
     }
 
     fn round_ended(&mut self, round: &Round, result: Result<Place, Problem>) {

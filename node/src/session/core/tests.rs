@@ -93,7 +93,7 @@ impl Script {
     /// A link whose token was accepted.
     fn admitted() -> Self {
         let now = Instant::now();
-        let mut script = Self { session: Session::new(now, Some("token".to_owned())), now };
+        let mut script = Self { session: Session::new(now, Some(("token".to_owned(), None))), now };
         assert!(matches!(script.session.poll_action(), Some(Action::Authenticate { .. })));
         let budget = Arc::new(Bucket::new(crate::config::Rate { per_second: 1000, burst: 1000 }));
         let connection_id = "c".to_owned();
@@ -361,7 +361,7 @@ async fn somebody_elses_name_is_not_accepted() {
 #[tokio::test]
 async fn a_send_beyond_the_rate_is_refused_with_a_hint() {
     let now = Instant::now();
-    let mut script = Script { session: Session::new(now, Some("token".to_owned())), now };
+    let mut script = Script { session: Session::new(now, Some(("token".to_owned(), None))), now };
     script.session.poll_action();
     let budget = Arc::new(Bucket::new(crate::config::Rate { per_second: 10, burst: 1 }));
     let connection_id = "c".to_owned();

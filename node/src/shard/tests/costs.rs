@@ -230,7 +230,8 @@ fn what_is_told_can_be_read() {
     let publish = Arc::clone(&reading) as Arc<dyn Publish>;
     let wake = shard.outbox.wake();
     shard.machine =
-        ShardMachine::open(GROUP, 0..chat::SLOTS, tables, publish, wake).expect("sound");
+        ShardMachine::open(GROUP, 0..chat::SLOTS, tables, publish, wake, Owners::default())
+            .expect("sound");
     for entry in Dice::new(7).entries(300) {
         shard.apply(&[entry]).expect("the disk is sound");
     }

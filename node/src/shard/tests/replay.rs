@@ -233,21 +233,24 @@ fn a_committed_command_that_cannot_be_understood_is_fatal() {
 }
 
 #[test]
-fn a_command_for_another_shards_slot_is_refused() {
+fn a_command_for_another_shards_slot_is_answered_moved_and_does_nothing() {
     let tables: Arc<dyn Tables> = Arc::new(MemoryTables::new());
     let slot = direct("alice", "bob").slot();
     assert_ne!(slot, user("alice").slot(), "the names were chosen for that");
     let mut shard = Shard::open(Arc::clone(&tables));
     let told = Arc::new(Told::default());
     let outbox = Outbox::new(GROUP, Arc::clone(&tables), Router::new(Arc::new(Nowhere)));
-    shard.machine =
-        ShardMachine::open(GROUP, slot..slot + 1, tables, told, outbox.wake()).expect("sound");
-    let outcomes = shard.run(&[
+    let owners = Owners::default();
+    shard.machine = ShardMachine::open(GROUP, slot..slot + 1, tables, told, outbox.wake(), owners)
+        .expect("sound");
+    let answers = shard.answers(&[
         say("alice", "bob", 1, "m1", None),
         say("alice", "carol", 1, "m1", None),
         register("alice"),
     ]);
-    assert!(matches!(outcomes[0], Outcome::Accepted(_)));
-    assert_eq!(outcomes[1], Outcome::Refused(chat::Refusal::WrongConversation));
-    assert_eq!(outcomes[2], Outcome::Refused(chat::Refusal::NoSuchUser));
+    assert!(matches!(answers[0], Answer::Outcome(Outcome::Accepted(_))));
+    assert_eq!(answers[1..], [Answer::Moved, Answer::Moved]);
+    let mine = proto::keys::slot_range(slot, slot + 1);
+    let is_mine = |key: &Bytes| mine.contains(key) || proto::keys::reserved_range().contains(key);
+    assert!(shard.rows().iter().all(|(key, _)| is_mine(key)), "nothing was written elsewhere");
 }

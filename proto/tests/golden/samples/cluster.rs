@@ -36,10 +36,15 @@ pub(super) fn samples() -> Vec<Sample> {
     };
     let claim = Claim { secret: print(2), expires_at_ms: 1_800_000_000_000 };
     let door = Door {
-        authority: Some(AuthorityKey { certificate: "c".to_owned(), key: "k".to_owned() }),
+        authority: Some(AuthorityKey {
+            certificate: "c".to_owned(),
+            key: "k".to_owned(),
+            cross: None,
+        }),
         join_tokens: vec![token(None)],
         claims: vec![claim.clone()],
         operators: vec![Operator { name: "ada".to_owned(), token: print(3), created_at_ms: 1 }],
+        ..Door::default()
     };
     let bootstrap = Command::Bootstrap {
         cluster: ClusterId::parse("demo").expect("legal"),
@@ -63,7 +68,12 @@ pub(super) fn samples() -> Vec<Sample> {
     for command in [&with_door, &Command::Introduce { node: NodeId(2), identity: print(5) }] {
         apply(&mut entered, 1_700_000_000_000, "system", command);
     }
-    let admit = Command::Admit { secret: print(1), identity: print(4), node: founder("a", 7440) };
+    let admit = Command::Admit {
+        secret: print(1),
+        identity: print(4),
+        node: founder("a", 7440),
+        speaks: cluster_config::FeatureLevel::FIRST,
+    };
     apply(&mut entered, 1_700_000_000_001, "system", &admit);
     let entered = entered.expect("founded");
     let mut config = None;
@@ -142,6 +152,23 @@ fn moving() -> Vec<Sample> {
         ("cancel_move", Command::CancelMove { group }),
         ("remove_node", Command::RemoveNode { node: NodeId(4) }),
     ];
+    let next = cluster_config::AuthorityKey {
+        certificate: "next".into(),
+        key: "secret".into(),
+        cross: Some("cross".into()),
+    };
+    let held = cluster_config::Held {
+        issuer: 1,
+        trusts: vec![0, 1],
+        issued_at_ms: 1_700_000_000_000,
+        expires_at_ms: 1_707_776_000_000,
+    };
+    let trust = [
+        ("hold_certificate", Command::HoldCertificate { node: NodeId(1), held }),
+        ("recover", Command::Recover { survivor: NodeId(1) }),
+        ("renew_certificate", Command::RenewCertificate { node: NodeId(1) }),
+        ("rotate_authority", Command::RotateAuthority { next }),
+    ];
     let refused = Command::RemoveNode { node: NodeId(4) };
     let refused = apply(&mut config.clone(), 0, "operator", &refused).outcome;
     let bytes = cluster::encode_cluster_outcome(&refused);
@@ -149,7 +176,81 @@ fn moving() -> Vec<Sample> {
     let config = config.expect("founded");
     let bytes = cluster::encode_cluster_config(&config);
     let config = sample("config_with_moves", config, bytes, cluster::decode_cluster_config);
-    let commands = commands.into_iter().chain(others).map(|(name, command)| {
+    let commands = commands.into_iter().chain(others).chain(trust).map(|(name, command)| {
+        let bytes = cluster::encode_cluster_command("operator", &command);
+        let value = cluster::ClusterCommand { actor: "operator".into(), command };
+        sample(name, value, bytes, cluster::decode_cluster_command)
+    });
+    let raised = raising(bootstrap.clone());
+    commands.chain([config, refused]).chain(splitting(bootstrap)).chain(raised).collect()
+}
+
+/// A cluster beyond the first feature level, whose row says so outside.
+fn raising(bootstrap: cluster_config::Command) -> Vec<Sample> {
+    use cluster_config::{Command, FeatureLevel, Fingerprint, Founder, NodeId, Setting, apply};
+    let mut config = None;
+    apply(&mut config, 0, "system", &bootstrap);
+    let speak = |level: u32| (1..=4).map(|node| (NodeId(node), FeatureLevel(level))).collect();
+    let raise = |to: u32| Command::RaiseLevel {
+        from: FeatureLevel::FIRST,
+        to: FeatureLevel(to),
+        release: "0.2.0".to_owned(),
+        speak: speak(2),
+    };
+    let Command::Bootstrap { nodes, .. } = bootstrap else { unreachable!("it founds") };
+    let node: Founder = nodes[&NodeId(1)].clone();
+    let (secret, identity) = (Fingerprint([1; 32]), Fingerprint([2; 32]));
+    let admit = |speaks| Command::Admit { secret, identity, node: node.clone(), speaks };
+    let outcome = |name, command: &Command, config: &mut Option<cluster_config::ClusterConfig>| {
+        let outcome = apply(config, 1_700_000_000_000, "operator", command).outcome;
+        let bytes = cluster::encode_cluster_outcome(&outcome);
+        sample(name, outcome, bytes, cluster::decode_cluster_outcome)
+    };
+    let refused_raise = outcome("refused_raise", &raise(3), &mut config);
+    let raised = outcome("accepted_raise", &raise(2), &mut config);
+    let again = outcome("refused_raise_again", &raise(3), &mut config);
+    let old = outcome("refused_admit_of_an_old_node", &admit(FeatureLevel::FIRST), &mut config);
+    let commands = [
+        ("raise_level", raise(2)),
+        ("admit_beyond_the_first_level", admit(FeatureLevel(2))),
+        ("upgrade_automatic_off", Command::ChangeSetting(Setting::UpgradeAutomatic(false))),
+    ];
+    apply(&mut config, 1_700_000_000_001, "operator", &commands[2].1);
+    let config = config.expect("founded");
+    let bytes = cluster::encode_cluster_config(&config);
+    let config = sample("config_of_level_2", config, bytes, cluster::decode_cluster_config);
+    let commands = commands.into_iter().map(|(name, command)| {
+        let bytes = cluster::encode_cluster_command("operator", &command);
+        let value = cluster::ClusterCommand { actor: "operator".into(), command };
+        sample(name, value, bytes, cluster::decode_cluster_command)
+    });
+    commands.chain([config, refused_raise, raised, again, old]).collect()
+}
+
+/// Shards on their way to be two.
+fn splitting(bootstrap: cluster_config::Command) -> Vec<Sample> {
+    use cluster_config::{Command, GroupId, apply};
+    let mut config = None;
+    apply(&mut config, 0, "system", &bootstrap);
+    let (group, to) = (GroupId(2), GroupId(4));
+    let commands = [
+        ("split_shard", Command::SplitShard { group, slots: 5461..8000, if_epoch: 1 }),
+        ("finish_split", Command::FinishSplit { group, to }),
+    ];
+    commands.iter().for_each(|(name, command)| {
+        let applied = apply(&mut config, 1_700_000_000_000, "operator", command);
+        assert!(applied.event.is_some(), "{name}: {:?}", applied.outcome);
+    });
+    let again = Command::SplitShard { group, slots: 10_000..10_922, if_epoch: 3 };
+    apply(&mut config, 1_700_000_000_001, "operator", &again);
+    let refused = Command::SplitShard { group, slots: 9_000..10_922, if_epoch: 4 };
+    let refused = apply(&mut config.clone(), 0, "operator", &refused).outcome;
+    let bytes = cluster::encode_cluster_outcome(&refused);
+    let refused = sample("refused_split", refused, bytes, cluster::decode_cluster_outcome);
+    let config = config.expect("founded");
+    let bytes = cluster::encode_cluster_config(&config);
+    let config = sample("config_with_splits", config, bytes, cluster::decode_cluster_config);
+    let commands = commands.into_iter().map(|(name, command)| {
         let bytes = cluster::encode_cluster_command("operator", &command);
         let value = cluster::ClusterCommand { actor: "operator".into(), command };
         sample(name, value, bytes, cluster::decode_cluster_command)

@@ -133,6 +133,7 @@ pub(super) fn samples() -> Vec<Sample> {
             }),
         ),
         ("outbox_done", Command::OutboxDone(41)),
+        ("split", Command::Split { to: cluster_config::GroupId(17), slots: 512..1024 }),
         ("send_referring", conversation(referring)),
         ("confirm_hidden", conversation(hidden)),
         ("change_edit", conversation(change(Wish::Edit("Hello!".into())))),
@@ -245,5 +246,6 @@ fn outcomes() -> Vec<Sample> {
         let bytes = proto::encode_outcome(&outcome);
         sample(name, outcome, bytes, proto::decode_outcome)
     });
-    outcomes.collect()
+    let moved = sample("moved", proto::Answer::Moved, proto::encode_moved(), proto::decode_answer);
+    outcomes.chain([moved]).collect()
 }

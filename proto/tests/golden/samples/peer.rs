@@ -73,6 +73,16 @@ pub(super) fn samples() -> Vec<Sample> {
         detail: "why".into(),
         expected: Some(1),
         retry_after_ms: Some(50),
+        expires_at_ms: None,
+    };
+    let going_on = peer::UploadState {
+        offset: 302,
+        size: 400,
+        expires_at_ms: Some(1_700_000_000_000),
+        ..peer::UploadState::default()
+    };
+    let going_on = peer::ForwardResponse {
+        response: Some(peer::forward_response::Response::Upload(going_on)),
     };
     let state =
         peer::ForwardResponse { response: Some(peer::forward_response::Response::Upload(state)) };
@@ -107,6 +117,9 @@ pub(super) fn samples() -> Vec<Sample> {
             peer::ForwardRequest::decode(b)
         }),
         sample("upload_state", state.clone(), state.encode_to_vec(), |b| {
+            peer::ForwardResponse::decode(b)
+        }),
+        sample("upload_state_going_on", going_on.clone(), going_on.encode_to_vec(), |b| {
             peer::ForwardResponse::decode(b)
         }),
         sample("presence_queries", queries.clone(), queries.encode_to_vec(), |b| {

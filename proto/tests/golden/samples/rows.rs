@@ -68,7 +68,9 @@ pub(super) fn samples() -> Vec<Sample> {
         membership: Bytes::from_static(&[1, 2, 3]),
         outbox_next: 42,
         outbox_done: 41,
+        ..rows::AppliedState::default()
     };
+    let split = rows::AppliedState { slots_from: 512, slots_end: 1024, ..applied.clone() };
     let asset = Asset {
         owner: user("alice"),
         size: 300,
@@ -143,6 +145,7 @@ pub(super) fn samples() -> Vec<Sample> {
         sample("storage", storage, row::encode_storage(&storage), row::decode_storage),
         sample("kept", kept, row::encode_kept(&kept), row::decode_kept),
         sample("applied", applied.clone(), row::encode_applied(&applied), row::decode_applied),
+        sample("applied_split", split.clone(), row::encode_applied(&split), row::decode_applied),
     ]
     .into_iter()
     .chain(of_changes())

@@ -1,7 +1,7 @@
 //! Nodes that can be started, killed, cut off and restarted.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -17,6 +17,7 @@ use store::{Journal, JournalConfig, MemoryDisk, disk::Pace};
 
 use super::{
     eventually,
+    sluggish::{Dial, Sluggish},
     table::{State, Table},
     wire::Wire,
 };
@@ -37,6 +38,7 @@ impl Clock for CountingClock {
 
 struct Node {
     disk: MemoryDisk,
+    dial: Arc<Dial>,
     tables: BTreeMap<GroupId, Table>,
     raft: Option<Raft>,
     journal: Option<Journal>,
@@ -48,6 +50,8 @@ pub(crate) struct Cluster {
     pub(crate) wire: Arc<Wire>,
     nodes: BTreeMap<NodeId, Node>,
     groups: u32,
+    /// Groups that were split off.
+    split: BTreeSet<GroupId>,
     segment_bytes: u64,
     adjust: fn(&mut Config),
 }
@@ -99,8 +103,8 @@ impl Cluster {
         segment_bytes: u64,
         adjust: fn(&mut Config),
     ) -> Self {
-        let (wire, nodes) = Default::default();
-        let mut cluster = Self { wire, nodes, groups, segment_bytes, adjust };
+        let (wire, nodes, split) = Default::default();
+        let mut cluster = Self { wire, nodes, groups, split, segment_bytes, adjust };
         let founding = Founding::Members(founders.iter().copied().collect());
         for node in founders {
             cluster.place(*node, founding.clone());
@@ -132,7 +136,8 @@ impl Cluster {
 
     fn place(&mut self, id: NodeId, founding: Founding) {
         let disk = MemoryDisk::new(Pace::Inline);
-        let node = Node { disk, tables: BTreeMap::new(), raft: None, journal: None, founding };
+        let (tables, dial) = (BTreeMap::new(), Dial::new());
+        let node = Node { disk, dial, tables, raft: None, journal: None, founding };
         self.nodes.insert(id, node);
     }
 
@@ -155,12 +160,14 @@ impl Cluster {
         assert!(node.raft.is_none(), "it does not run");
         let journal =
             JournalConfig { segment_bytes: self.segment_bytes, ..JournalConfig::new([1; 16]) };
-        let journal = Journal::open(Arc::new(node.disk.clone()), journal);
+        let disk = Sluggish { disk: node.disk.clone(), dial: node.dial.clone() };
+        let journal = Journal::open(Arc::new(disk), journal);
         let clock = Arc::new(CountingClock(AtomicU64::new(0)));
         let journal = journal.expect("the disk is sound");
         node.journal = Some(journal.clone());
         let raft = Raft::open(config, journal, self.wire.end(id), clock);
         let raft = raft.expect("the settings are sound");
+        raft.know(ALL);
         self.wire.plug(id, raft.clone());
         for number in 1..=self.groups {
             let group = GroupId(number);
@@ -170,6 +177,34 @@ impl Cluster {
             started.expect("a group starts");
         }
         node.raft = Some(raft);
+        for group in self.split.clone() {
+            self.start_split(id, group).await.expect("a group starts");
+        }
+    }
+
+    /// What a split leaves on a node, in the same batch as what the entry does: not flushed yet.
+    pub(crate) fn leave_split(&mut self, id: NodeId, to: GroupId, left: State) {
+        let node = self.nodes.get_mut(&id).expect("one of all");
+        let table = node.tables.entry(to).or_default();
+        *table.memory.lock().expect("not poisoned") = left;
+        self.split.insert(to);
+    }
+
+    /// Starts a group that was split off, with what that left on this node, if anything.
+    pub(crate) async fn start_split(
+        &mut self,
+        id: NodeId,
+        to: GroupId,
+    ) -> Result<Group, raft::Error> {
+        let node = self.nodes.get_mut(&id).expect("one of all");
+        let machine = node.tables.entry(to).or_default().machine();
+        let raft = node.raft.clone().expect("it runs");
+        raft.start(to, machine, Founding::Split, preferred(to)).await
+    }
+
+    /// How slow a node's disk is.
+    pub(crate) fn dial(&self, node: NodeId) -> &Dial {
+        &self.nodes[&node].dial
     }
 
     pub(crate) fn raft(&self, node: NodeId) -> &Raft {
@@ -210,6 +245,18 @@ impl Cluster {
         assert!(node.raft.is_none(), "it was killed");
         node.disk = node.disk.power_loss(seed);
         node.tables.values().for_each(Table::lose_power);
+    }
+
+    /// After a kill: its tables were damaged, and set aside.
+    pub(crate) fn lose_tables(&mut self, id: NodeId) {
+        let node = self.nodes.get_mut(&id).expect("one of all");
+        assert!(node.raft.is_none(), "it was killed");
+        node.tables.clear();
+    }
+
+    /// What a node's journal lies on.
+    pub(crate) fn disk(&self, id: NodeId) -> &MemoryDisk {
+        &self.nodes[&id].disk
     }
 
     /// The detectors of the other nodes, and of nobody else, notice that a node is gone.

@@ -153,6 +153,11 @@ impl Network for End {
         .boxed()
     }
 
+    fn slow(&self, node: NodeId) -> bool {
+        let raft = self.wire.with(|state| state.rafts.get(&node).cloned());
+        raft.is_some_and(|raft| raft.disk_is_slow())
+    }
+
     fn alive(&self, node: NodeId) -> bool {
         !self.wire.with(|state| state.dead.contains(&(self.me, node)))
     }

@@ -44,6 +44,10 @@ impl Inode {
         &self.cached
     }
 
+    pub(super) fn platter(&self) -> &[u8] {
+        &self.platter
+    }
+
     pub(super) fn read(&self, into: &mut [u8], offset: u64) -> io::Result<()> {
         let eof = io::ErrorKind::UnexpectedEof;
         let start = usize::try_from(offset).map_err(|_| eof)?;

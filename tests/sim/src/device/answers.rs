@@ -8,6 +8,9 @@ use super::{Around, Confirming, Device, Reading, To};
 use crate::book::id_of;
 use crate::wire::{MS, SECOND};
 
+/// So many in a thousand messages are given up when they were refused for now, but for certain.
+const GIVES_UP: u64 = 300;
+
 impl Device {
     pub(super) fn take(&mut self, frame: ServerFrame, around: &mut Around<'_>) {
         let now = around.now;
@@ -42,11 +45,10 @@ impl Device {
             }
             // The link is about to end; where to next is drawn anyway.
             ServerFrame::Problem(_) | ServerFrame::Pong(_) | ServerFrame::GoAway(_) => {}
-            // Who is added and removed is told as a change, too; nobody here wishes one, types, watches, confirms any, or
-            // comes back by a token.
-            ServerFrame::Changed(_)
-            | ServerFrame::Changes(_)
-            | ServerFrame::ChangesConfirmed(_)
+            ServerFrame::Changed(changed) => self.changed(&changed, around),
+            ServerFrame::Changes(changes) => self.changes(&changes, around),
+            // Nobody here types, watches, waits for what was confirmed of changes, or comes back by a token.
+            ServerFrame::ChangesConfirmed(_)
             | ServerFrame::Presence(_)
             | ServerFrame::Resume(_)
             | ServerFrame::Typing(_) => {}
@@ -60,6 +62,7 @@ impl Device {
             Some((lane, at))
         });
         let Some((lane, at)) = found else { return };
+        let is_last = at + 1 == lane.unacked.len();
         let msg = &mut lane.unacked[at];
         let h = payload_hash(&msg.id, &msg.text);
         let f = F::Send { c: lane.c, d, k: msg.k, h, seq: 0, duplicate: false, error: None };
@@ -77,12 +80,16 @@ impl Device {
                 self.problem.clone_from(&problem.code);
                 msg.unresolved |= problem.unknown;
                 lane.wait_until = now + problem.retry_after_ms.max(20) * MS;
-                if problem.unknown || problem.retryable || problem.code == "out_of_order" {
+                if problem.unknown || problem.code == "out_of_order" {
+                    return;
+                }
+                let may_give_up = is_last && !msg.unresolved;
+                if problem.retryable && !(may_give_up && self.dice.happens(GIVES_UP)) {
                     return;
                 }
                 let refused =
                     matches!(problem.code.as_str(), "not_a_member" | "no_such_conversation");
-                if !refused || matches!(lane.to, To::User(_)) {
+                if !problem.retryable && (!refused || matches!(lane.to, To::User(_))) {
                     let code = &problem.code;
                     let k = msg.k;
                     around
@@ -123,6 +130,10 @@ impl Device {
 
     fn status(&mut self, status: &frames::Status, around: &mut Around<'_>) {
         let Some(id) = id_of(&status.conversation) else { return };
+        if self.is_second() {
+            // What two links are told at two nodes may cross on its way.
+            return;
+        }
         let (c, d) = (around.book.conversation(id), self.d);
         let node = self.link.map_or(0, |link| link.node);
         // A node that is behind tells lower floors than another one did before. They say nothing false, and a client
@@ -159,11 +170,8 @@ impl Device {
         around.book.complete(now, asked.open, Kind::Ok, self.confirm_op(&what, None));
         let node = self.link.map_or(0, |link| link.node);
         let (delivered, read) = (confirmed.delivered, confirmed.read);
-        around.book.saw(
-            now,
-            node,
-            F::Cursor { c: what.c, d: self.d, delivered, read, last: false },
-        );
+        let f = F::Cursor { c: what.c, d: self.d, delivered, read, last: false };
+        around.book.saw_by(now, self.observer(), node, f);
         let seen = self.seen.entry(what.id).or_default();
         seen.asked = seen.asked.max(what.seq);
         if what.read {

@@ -76,9 +76,14 @@ impl Device {
         let groups: Vec<String> = self.desk.made.keys().cloned().collect();
         let group = self.dice.pick(&groups).clone();
         let member = 1 + self.dice.index(around.settings.users - 1);
-        let add = match self.desk.made[&group].get(&member) {
-            Some(Some(inside)) => !inside,
-            _ => self.dice.happens(500),
+        let known = self.desk.made[&group].get(&member).copied().flatten();
+        // Whoever comes back may see what was said meanwhile, so somebody goes for good: to them nothing may come.
+        let goes_for_good = around.settings.users > 2 && member == around.settings.users - 1;
+        let add = match known {
+            Some(false) if goes_for_good => return,
+            _ if goes_for_good => false,
+            Some(inside) => !inside,
+            None => self.dice.happens(500),
         };
         let f = self.changed_op(&group, member, add, around, None);
         let open = around.book.invoke(around.now, 0, f);

@@ -8,8 +8,8 @@ use crate::faults::{Fault, Planned};
 use crate::server::{End, State};
 use crate::wire::{MS, SECOND, Time, Way};
 
-/// A machine that has not lost its power in the middle of a write by then loses it anyway.
-const POWER_WAITS: Time = 500 * MS;
+/// A machine that has not ended in the middle of a write by then ends anyway.
+const END_WAITS: Time = 500 * MS;
 
 impl World {
     /// Puts a fault in place.
@@ -28,29 +28,9 @@ impl World {
     fn begin(&mut self, fault: &Fault, until: Time) -> bool {
         let nodes = self.servers.len();
         match fault {
-            Fault::Kill(hit) => {
-                let running: Vec<usize> =
-                    hit.iter().copied().filter(|node| self.runs(*node)).collect();
-                for &node in &running {
-                    self.stop(node, End::Kill);
-                    self.starts.push((until, node));
-                }
-                !running.is_empty()
-            }
+            Fault::Kill { nodes: hit, after } => self.end_all(hit, *after, until, |_| End::Kill),
             Fault::Power { nodes: hit, after, seed } => {
-                let running: Vec<usize> =
-                    hit.iter().copied().filter(|node| self.runs(*node)).collect();
-                for &node in &running {
-                    let seed = seed.wrapping_add(node as u64);
-                    if *after == 0 {
-                        self.stop(node, End::Power(seed));
-                    } else {
-                        self.servers[node].disk.stop_after(*after);
-                        self.failing.push((self.now + POWER_WAITS, node, seed));
-                    }
-                    self.starts.push((until + POWER_WAITS, node));
-                }
-                !running.is_empty()
+                self.end_all(hit, *after, until, |node| End::Power(seed.wrapping_add(node as u64)))
             }
             Fault::Pause(hit) => {
                 hit.iter().for_each(|node| self.servers[*node].pause(true));
@@ -80,6 +60,7 @@ impl World {
                 self.watch.damaged(*node);
                 true
             }
+            Fault::Rot(node) => self.rot(*node, until),
             Fault::Clock(node, wrong) => {
                 self.servers[*node].wall.jump(*wrong);
                 true
@@ -93,15 +74,52 @@ impl World {
                 self.transfer(*node);
                 true
             }
+            Fault::Halve(number) => self.halve(*number),
             Fault::Split(_)
             | Fault::OneWay { .. }
             | Fault::Bridge(..)
             | Fault::Ring
+            | Fault::Stuck(_)
             | Fault::Weather { .. } => {
                 self.ways(fault, true);
                 nodes > 1
             }
         }
+    }
+
+    /// Ends these processes, at once or in the midst of what they write next, and has them started again.
+    fn end_all(
+        &mut self,
+        hit: &[usize],
+        after: u64,
+        until: Time,
+        end: impl Fn(usize) -> End,
+    ) -> bool {
+        let running: Vec<usize> = hit.iter().copied().filter(|node| self.runs(*node)).collect();
+        for &node in &running {
+            if after == 0 {
+                self.stop(node, end(node));
+                self.starts.push((until, node));
+            } else {
+                self.servers[node].disk.stop_after(after);
+                self.failing.push((self.now + END_WAITS, node, end(node)));
+                self.starts.push((until + END_WAITS, node));
+            }
+        }
+        !running.is_empty()
+    }
+
+    /// Kills a process, damages its journal before the last batch, and has it started: it must refuse.
+    fn rot(&mut self, node: usize, until: Time) -> bool {
+        if !self.runs(node) {
+            return false;
+        }
+        self.stop(node, End::Kill);
+        self.starts.push((until, node));
+        let Some(what) = self.servers[node].rot() else { return false };
+        self.notes.push(format!("a bit of node {} rotted: {what}", node + 1));
+        self.watch.damaged(node);
+        true
     }
 
     fn fail_next(&mut self, node: usize, fault: DiskFault) -> bool {
@@ -126,13 +144,20 @@ impl World {
             for to in (0..nodes).filter(|to| *to != from) {
                 if let Fault::Weather { loss, doubled, unordered, slow } = *fault {
                     self.wire.change(from, to, |way| {
-                        let cuts = way.cuts;
+                        let Way { cuts, stuck, .. } = *way;
                         *way = if on {
-                            Way { cuts, loss, doubled, unordered, slow }
+                            Way { cuts, stuck, loss, doubled, unordered, slow }
                         } else {
-                            Way { cuts, ..Way::default() }
+                            Way { cuts, stuck, ..Way::default() }
                         };
                     });
+                } else if let Fault::Stuck(node) = *fault {
+                    if from == node || to == node {
+                        self.wire.change(from, to, |way| {
+                            way.stuck =
+                                if on { way.stuck + 1 } else { way.stuck.saturating_sub(1) };
+                        });
+                    }
                 } else if cuts(fault, from, to, nodes) {
                     self.wire.change(from, to, |way| {
                         way.cuts = if on { way.cuts + 1 } else { way.cuts.saturating_sub(1) };
@@ -149,6 +174,18 @@ impl World {
                 server.spawn(view.transfer(group.group, to as u64 + 1));
             }
         }
+    }
+
+    /// Whether somebody was there to be asked.
+    fn halve(&self, number: u64) -> bool {
+        let up = self.servers.iter().filter(|server| server.state == State::Up);
+        let mut asked = up.filter_map(|server| Some((server, server.view()?.halve(number)?)));
+        let leader = asked.next();
+        if let Some((server, halving)) = leader {
+            server.spawn(halving);
+            return true;
+        }
+        false
     }
 
     fn end_fault(&mut self, planned: &Planned) {
@@ -195,12 +232,12 @@ impl World {
             goes_on
         });
         over.iter().for_each(|planned| self.end_fault(planned));
-        for (at, node, seed) in std::mem::take(&mut self.failing) {
+        for (at, node, end) in std::mem::take(&mut self.failing) {
             // A machine whose disk has stopped ends by itself; see `exited`.
             if at > now {
-                self.failing.push((at, node, seed));
+                self.failing.push((at, node, end));
             } else if self.runs(node) {
-                self.stop(node, End::Power(seed));
+                self.stop(node, end);
             }
         }
         for (at, node) in std::mem::take(&mut self.starts) {
@@ -211,6 +248,7 @@ impl World {
             {
                 self.say(&format!("node {} starts", node + 1));
                 self.servers[node].start();
+                self.judge_start(node);
                 match &self.servers[node].state {
                     State::Up => {}
                     State::Lost(reason) => {
@@ -231,9 +269,9 @@ impl World {
             self.end_fault(&planned);
         }
         self.wire.calm();
-        for (_, node, seed) in std::mem::take(&mut self.failing) {
+        for (_, node, end) in std::mem::take(&mut self.failing) {
             if self.runs(node) {
-                self.stop(node, End::Power(seed));
+                self.stop(node, end);
             }
         }
         for node in 0..self.servers.len() {
@@ -244,8 +282,8 @@ impl World {
         }
     }
 
-    /// The power fails in the middle of a write: whether the stop of a node was that.
-    pub(super) fn power_fails(&mut self, node: usize) -> Option<u64> {
+    /// A machine or process ends in the middle of a write: whether the stop of a node was that.
+    pub(super) fn was_ended(&mut self, node: usize) -> Option<End> {
         let at = self.failing.iter().position(|(_, failing, _)| *failing == node)?;
         Some(self.failing.swap_remove(at).2)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chat::{ConversationId, GroupId, Seq, UserId};
+use chat::{Chain, ConversationId, GroupId, Message, Seq, UserId};
 use checkers::F;
 
 use super::World;
@@ -10,6 +10,8 @@ use crate::device::user_name;
 use crate::server::State;
 use crate::trace::hash;
 
+/// Replicas as observers of cursors at the end, above all others.
+const READERS: u32 = 1 << 31;
 /// Messages read at once.
 const PAGE: usize = 1000;
 
@@ -28,7 +30,7 @@ impl World {
         }
     }
 
-    fn conversations(&self) -> Vec<ConversationId> {
+    pub(super) fn conversations(&self) -> Vec<ConversationId> {
         let user = |index| UserId::parse(&user_name(index)).expect("a legal name");
         let users = self.settings.users;
         let pairs = (0..users).flat_map(|one| (one + 1..users).map(move |other| (one, other)));
@@ -43,9 +45,11 @@ impl World {
         let Some(view) = self.servers[index].view().cloned() else { return };
         let mut entries = Vec::new();
         let mut after = Seq(0);
+        let mut chain = Chain::default();
         loop {
             match view.messages(id, after, PAGE) {
                 Ok(messages) => {
+                    self.chained(index, &mut chain, &messages);
                     entries.extend(messages.iter().map(|message| self.book.entry(message)));
                     match messages.last() {
                         Some(last) if messages.len() == PAGE => after = last.seq,
@@ -63,6 +67,26 @@ impl World {
         let chain = entries.last().map_or(0, |entry| entry.chain);
         let replica = u8::try_from(index + 1).expect("few nodes");
         self.book.saw(self.now, index, F::Final { c, replica, entries, chain });
+        let cursors = view.cursors(id).unwrap_or_default();
+        for (device, cursor) in cursors {
+            let d = self.book.device(cursor.user.as_str(), device.0);
+            let (delivered, read) = (cursor.delivered.0, cursor.read.0);
+            let f = F::Cursor { c, d, delivered, read, last: true };
+            self.book.saw_by(self.now, READERS + u32::from(replica), index, f);
+        }
+    }
+
+    /// The chain of a replica is what its messages make, worked out anew.
+    fn chained(&mut self, index: usize, chain: &mut Chain, messages: &[Message]) {
+        for message in messages {
+            *chain = chain.extend(message);
+            if *chain != message.chain {
+                let (seq, of) = (message.seq.0, message.conversation);
+                let what = format!("chain: replica {} has another one at {seq} of {of}", index + 1);
+                self.book.broken(self.now, what);
+                *chain = message.chain;
+            }
+        }
     }
 
     /// Equal logs must have made equal rows.

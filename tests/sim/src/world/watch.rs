@@ -1,26 +1,45 @@
-//! Invariants that are looked at while a run goes on: terms and applied indexes that never go back
-//! within a life, and nodes that stop only for reasons that a fault explains.
+//! Invariants that are looked at while a run goes on: terms, applied indexes and cursors that never go back within a
+//! life, nodes that stop only for reasons that a fault explains, and those that must stop and do.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use chat::ConversationId;
 use checkers::F;
 
 use crate::book::Book;
 use crate::server::{Server, State};
 use crate::swarm::Settings;
-use crate::wire::{MS, Time};
+use crate::wire::{MS, SECOND, Time};
 
 /// Nodes are looked at this often: an observer costs more than the observed.
 const EVERY: Time = 10 * MS;
+
+/// A node whose barrier has failed has stopped by then.
+const STOPS_WITHIN: Time = SECOND;
+/// Cursors are looked at this often.
+const CURSORS_EVERY: Time = 250 * MS;
+/// Observers of cursors, above all processes that ask for something.
+const OBSERVERS: u32 = 1 << 30;
+
+/// A barrier that has failed.
+#[derive(Clone, Copy)]
+struct Failed {
+    life: u64,
+    until: Time,
+}
 
 /// See the module.
 #[derive(Default)]
 pub(crate) struct Watch {
     next: Time,
-    leaders: BTreeSet<(u32, u64, usize)>,
+    /// Term and node that most nodes named last, by shard.
+    leaders: BTreeMap<u32, (u64, u64)>,
     /// Term and applied index of a group on a node in a life.
     before: BTreeMap<(usize, u64, u32), (u64, u64)>,
     damaged: BTreeSet<usize>,
+    /// Barriers of each node that failed so far, and the last one.
+    failed: BTreeMap<usize, (u64, Option<Failed>)>,
+    next_cursors: Time,
 }
 
 impl Watch {
@@ -40,6 +59,7 @@ impl Watch {
             return;
         }
         self.next = now + EVERY;
+        servers.iter().for_each(|server| self.barriers(now, server, book));
         for server in servers.iter().filter(|server| server.state == State::Up) {
             let (Some(view), Some(life)) = (server.view(), server.life()) else { continue };
             for group in view.groups() {
@@ -52,20 +72,86 @@ impl Watch {
                         format!("node {} went back: {group:?} after {before:?}", server.index + 1),
                     );
                 }
-                if group.leads {
-                    self.leads(now, (group.group, group.term), server.index, book);
+            }
+        }
+        self.leaderships(now, servers, book);
+    }
+
+    /// A barrier that failed is fatal: what it covered may be lost, and a later one says nothing of it.
+    fn barriers(&mut self, now: Time, server: &Server, book: &mut Book) {
+        let (known, failed) = self.failed.entry(server.index).or_default();
+        let count = server.disk.failed_syncs();
+        if std::mem::replace(known, count) < count {
+            *failed = server.life().map(|life| Failed { life, until: now + STOPS_WITHIN });
+        }
+        let Some(Failed { life, until }) = *failed else { return };
+        if server.life() != Some(life) {
+            *failed = None;
+        } else if server.state == State::Paused {
+            *failed = Some(Failed { life, until: now + STOPS_WITHIN });
+        } else if now > until {
+            *failed = None;
+            book.broken(
+                now,
+                format!("fsync: node {} goes on after a barrier failed", server.index + 1),
+            );
+        }
+    }
+
+    /// Whether cursors are to be looked at again.
+    pub(crate) fn is_time_for_cursors(&mut self, now: Time) -> bool {
+        let is_time = now >= self.next_cursors;
+        if is_time {
+            self.next_cursors = now + CURSORS_EVERY;
+        }
+        is_time
+    }
+
+    /// Cursors only rise on a replica, as long as it lives. Each replica in each life is an observer of its own.
+    pub(crate) fn cursors(
+        &mut self,
+        now: Time,
+        servers: &[Server],
+        conversations: &[ConversationId],
+        book: &mut Book,
+    ) {
+        for server in servers.iter().filter(|server| server.state == State::Up) {
+            let (Some(view), Some(life)) = (server.view(), server.life()) else { continue };
+            let life = u32::try_from(life).expect("few lives");
+            let observer = OBSERVERS + life * 16 + u32::try_from(server.index).expect("few nodes");
+            for id in conversations {
+                // A disk that fails is found out by the node itself.
+                let cursors = view.cursors(*id).unwrap_or_default();
+                for (device, cursor) in cursors {
+                    let c = book.conversation(*id);
+                    let d = book.device(cursor.user.as_str(), device.0);
+                    let (delivered, read) = (cursor.delivered.0, cursor.read.0);
+                    let f = F::Cursor { c, d, delivered, read, last: false };
+                    book.saw_by(now, observer, server.index, f);
                 }
             }
         }
     }
 
-    /// A leadership is named by its term and its node, so that two nodes may lead in one term, one of them without effect.
-    fn leads(&mut self, now: Time, (shard, term): (u32, u64), node: usize, book: &mut Book) {
-        if self.leaders.insert((shard, term, node))
-            && !self.leaders.iter().any(|(s, t, n)| (*s, *t) == (shard, term) && *n != node)
-        {
-            let number = u8::try_from(node + 1).expect("few nodes");
-            book.saw(now, node, F::Leader { shard, node: number, term });
+    /// Whom most nodes name as the leader of a shard. A disk that may hold anything may have forgotten what its node granted.
+    fn leaderships(&mut self, now: Time, servers: &[Server], book: &mut Book) {
+        if self.has_damage() {
+            return;
+        }
+        let mut named: BTreeMap<(u32, u64, u64), usize> = BTreeMap::new();
+        for server in servers.iter().filter(|server| server.state == State::Up) {
+            for group in server.view().iter().flat_map(|view| view.groups()) {
+                let Some(leader) = group.leader else { continue };
+                *named.entry((group.group, group.term, leader)).or_default() += 1;
+            }
+        }
+        named.retain(|_, count| *count * 2 > servers.len());
+        for (shard, term, leader) in named.into_keys() {
+            if self.leaders.insert(shard, (term, leader)) != Some((term, leader)) {
+                let node = u8::try_from(leader).expect("few nodes");
+                let observer = usize::from(node - 1);
+                book.saw(now, observer, F::Leader { shard, node, term });
+            }
         }
     }
 

@@ -7,6 +7,7 @@ use axum::body::{Body, to_bytes};
 use axum::http::{Request, Response, header};
 use proto::ProblemCode;
 use serde_json::{Map, Value, json};
+use store::{Blobs, MemoryDisk, OneFolder, Pace};
 use tower::ServiceExt as _;
 
 use super::super::super::fake::{Fake, user, world};
@@ -16,6 +17,7 @@ use super::super::operation::{Content, Takes};
 use super::super::schema::{Field, Schema};
 use super::super::{Answer, Call};
 use crate::clock::{Entropy as _, SeededEntropy};
+use crate::search::Search;
 
 /// Requests of each call.
 const ASKED: u64 = 120;
@@ -200,7 +202,11 @@ async fn judged(call: &Call, response: Response<Body>) -> Result<(), String> {
 
 /// Alice and Bob, who have talked, a group of both, and everything that has a name there.
 fn populated() -> (Arc<Fake>, Arc<Parts>, String, Vec<String>) {
-    let (fake, parts) = world();
+    let (fake, mut parts) = world();
+    let blobs = MemoryDisk::new(Pace::Inline);
+    let blobs = Blobs::new(Arc::new(OneFolder(Arc::new(blobs))), None);
+    let search = Search::open(blobs, Arc::clone(&fake.clock) as _).expect("memory");
+    Arc::get_mut(&mut parts).expect("nobody else has them").search = Some(search);
     let alice = fake.join("alice", 1);
     fake.join("bob", 2);
     fake.say(&alice, "bob", "one");
@@ -215,6 +221,7 @@ fn populated() -> (Arc<Fake>, Arc<Parts>, String, Vec<String>) {
     };
     fake.apply(id, &create);
     fake.say_in(id, &alice, None, "two");
+    parts.search.as_ref().expect("set above").look(&*fake);
     let token = parts.tokens.issue(parts.clock.now(), &alice).expect("there is a key").token;
     let direct = chat::ConversationId::direct(&user("alice"), &user("bob"));
     let mut known: Vec<String> = NAMES.map(str::to_owned).into();
