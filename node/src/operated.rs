@@ -8,13 +8,14 @@ use chat::UserId;
 use cluster_config::ClusterConfig;
 use futures::future::{BoxFuture, join_all};
 use raft::{NodeId, Raft};
+use tokio::sync::watch;
 
 use crate::backup::Backups;
 use crate::clock::{Clock as _, SystemClock};
 use crate::cluster::Configured;
 use crate::damage::Damages;
 use crate::fanout::{Directory, Typing};
-use crate::operations::{Operated, PeerStatus, Role, ShardStatus};
+use crate::operations::{Clients, Operated, PeerStatus, Role, ShardStatus};
 use crate::peers::Peers;
 use crate::presence::{OtherNodes, Watches};
 use crate::push::{DeadLetters, Hints};
@@ -40,6 +41,8 @@ pub(crate) struct Node {
     pub(crate) faults: bool,
     /// The files of its certificates: read at each scrape, for they are renewed under it.
     pub(crate) certificates: Arc<[(&'static str, PathBuf)]>,
+    /// Whether clients are taken in.
+    pub(crate) clients: Arc<watch::Sender<Clients>>,
     /// What the pusher overhears.
     pub(crate) hints: Hints,
     /// Which conversations had news lately.
@@ -111,6 +114,10 @@ impl Operated for Node {
             client: node.addresses.client.clone(),
         };
         config.nodes.iter().map(status).collect()
+    }
+
+    fn clients(&self) -> Clients {
+        *self.clients.borrow()
     }
 
     fn links(&self) -> usize {

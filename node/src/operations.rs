@@ -1,7 +1,7 @@
 //! The operations port: plain HTTP for operators and their tools, bound to loopback.
 //!
-//! `/metrics` in Prometheus' text form, `/livez` (the process turns), `/readyz` (every local shard knows a leader
-//! and has applied), `/status` (what this node thinks the cluster is) and, where the node's file allows it,
+//! `/metrics` in Prometheus' text form, `/livez` (the process turns), `/readyz` (clients are served and every
+//! local shard knows a leader and has applied), `/status` (what this node thinks the cluster is) and, where the node's file allows it,
 //! `GET /deadletters` lists what could not be told to users who were away, of the shards that this node leads, and
 //! `POST /deadletters/{id}/retry` tells one once more. `POST /fault` cuts this node off from others for demonstrations and tests.
 //! `POST /reload` reads the node's file again.
@@ -61,6 +61,18 @@ pub(crate) enum Role {
     Learner,
 }
 
+/// Whether this node takes clients in. It only goes forward.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Clients {
+    /// Not yet: it starts.
+    #[default]
+    NotYet,
+    /// At all its addresses.
+    Served,
+    /// Not any more: it stops, and those who are in go elsewhere.
+    Leaving,
+}
+
 /// One node of the cluster as seen from here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct PeerStatus {
@@ -90,6 +102,8 @@ pub(crate) trait Operated: Send + Sync + 'static {
     fn shards(&self) -> Vec<ShardStatus>;
     /// All nodes.
     fn peers(&self) -> Vec<PeerStatus>;
+    /// Whether clients are taken in.
+    fn clients(&self) -> Clients;
     /// Links that are open here now.
     fn links(&self) -> usize;
     /// What was found damaged on this node's disk, a sentence for each place.
@@ -157,7 +171,7 @@ async fn scrape(State(port): State<Port>) -> Response {
 }
 
 async fn readyz(State(port): State<Port>) -> Response {
-    let missing = missing(port.node.groups_expected(), &port.node.shards());
+    let missing = missing(&*port.node);
     let status = if missing.is_empty() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let body =
         json!({ "schema": "synod/ready/v1", "ready": missing.is_empty(), "missing": missing });
@@ -165,9 +179,14 @@ async fn readyz(State(port): State<Port>) -> Response {
 }
 
 /// What keeps this node from being ready, one sentence each.
-fn missing(expected: Option<usize>, shards: &[ShardStatus]) -> Vec<String> {
-    let mut missing = Vec::new();
-    match expected {
+fn missing(node: &dyn Operated) -> Vec<String> {
+    let (mut missing, shards) = (Vec::new(), node.shards());
+    match node.clients() {
+        Clients::Served => {}
+        Clients::NotYet => missing.push("clients are not served yet".to_owned()),
+        Clients::Leaving => missing.push("this node stops: clients go elsewhere".to_owned()),
+    }
+    match node.groups_expected() {
         None => missing.push("the shard map is not known yet".to_owned()),
         Some(expected) if shards.len() < expected => {
             missing.push(format!("{} of {expected} groups run", shards.len()));

@@ -33,7 +33,7 @@ use crate::fanout::{Directory, Fanout};
 use crate::identity::{self, IdentityError, KnownPeer};
 use crate::membership::Membership;
 use crate::operated::Node;
-use crate::operations::{self, Metrics};
+use crate::operations::{self, Clients, Metrics};
 use crate::peers::{Callee, Peers};
 use crate::plane::{Plane, say_disk};
 use crate::presence::{Departures, Watches};
@@ -249,6 +249,7 @@ pub(crate) fn node(config: &Config, raft: &Raft, peers: &Peers) -> Node {
             ("client", config.tls.client_certificate.clone()),
             ("peer", config.tls.peer_certificate.clone()),
         ]),
+        clients: Arc::default(),
         hints: Hints::default(),
         retained: Known::default(),
         watches: Watches::default(),
@@ -426,6 +427,7 @@ impl Running {
     /// Gives what this node leads to others and has its clients go there, while everything still serves. Not for long, and
     /// not where there is nobody to go to.
     async fn leave(&self) {
+        self.node.clients.send_replace(Clients::Leaving);
         if !self.node.has_others() {
             return;
         }

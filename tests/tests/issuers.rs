@@ -14,7 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
 use serde_json::{Value, json};
 use tests::{Cluster, PASSWORD, Shape, Stranger, http, in_time, problem};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 /// How long a session that ended may still be good somewhere.
@@ -62,12 +62,10 @@ async fn trusting_cluster() -> Cluster {
     for node in 1..=3 {
         let home = cluster.home(node);
         std::fs::write(home.join("app.json"), key_set(1)).expect("a writable folder");
-        let file = home.join("node.toml");
-        let mut text = std::fs::read_to_string(&file).expect("the harness wrote it");
-        text.push_str(&format!(
+        let more = format!(
             "[[auth.issuers]]\nissuer = \"{ISSUER}\"\naudience = \"synod\"\nkeys = \"app.json\"\n"
-        ));
-        std::fs::write(&file, text).expect("a writable folder");
+        );
+        add(&home.join("node.toml"), &more);
         cluster.start_node(node);
     }
     for node in 1..=3 {
@@ -188,6 +186,12 @@ async fn other_keys_audiences_and_times_are_refused_and_keys_are_read_again() {
     cluster.stop().await;
 }
 
+/// Says more in a node's file.
+fn add(file: &Path, more: &str) {
+    let text = std::fs::read_to_string(file).expect("the harness wrote it");
+    std::fs::write(file, text + more).expect("a writable folder");
+}
+
 /// A server of keys over TLS: the key of which seed it tells (0: it is out of order), and how often it was asked.
 #[derive(Default)]
 struct KeyServer {
@@ -242,13 +246,11 @@ async fn keys_at_a_url_are_fetched_followed_and_outlive_their_server() {
     let mut cluster = Cluster::prepare(Shape { nodes: 1, shards: 2, ..Shape::default() });
     let home = cluster.home(1);
     let (server, address) = serve_keys(&home).await;
-    let file = home.join("node.toml");
-    let mut text = std::fs::read_to_string(&file).expect("the harness wrote it");
-    text.push_str(&format!(
+    let more = format!(
         "[auth]\nauthorities = \"../ca.pem\"\n[[auth.issuers]]\nissuer = \"{ISSUER}\"\n\
          keys_url = \"https://{address}/keys.json\"\n"
-    ));
-    std::fs::write(&file, text).expect("a writable folder");
+    );
+    add(&home.join("node.toml"), &more);
     cluster.start_node(1);
     cluster.wait_ready(1).await;
     let status = async |seed: u8, user: &str| {
@@ -274,5 +276,34 @@ async fn keys_at_a_url_are_fetched_followed_and_outlive_their_server() {
     let more = server.asked.load(Ordering::Relaxed) - asked;
     assert!(more <= 2, "made-up keys made the node ask {more} times");
     assert_eq!(status(2, "url-ben").await, 200, "the last good keys hold");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_says_that_it_is_ready_no_sooner_than_it_takes_clients_in() {
+    let mut cluster = Cluster::prepare(Shape { nodes: 1, shards: 2, ..Shape::default() });
+    // A file of keys that lets the node wait: nobody writes into the pipe.
+    let keys = cluster.home(1).join("keys.json");
+    let made = std::process::Command::new("mkfifo").arg(&keys).status().expect("coreutils");
+    assert!(made.success(), "a pipe: {made}");
+    let more = format!("[[auth.issuers]]\nissuer = \"{ISSUER}\"\nkeys = \"keys.json\"\n");
+    add(&cluster.home(1).join("node.toml"), &more);
+    cluster.start_node(1);
+    let why = async || {
+        let answer = http::request(cluster.operations_address(1), "GET", "/readyz", None, "").await;
+        answer.map(|answer| (answer.status, answer.json()["missing"].clone()))
+    };
+    in_time(async {
+        while why().await != Some((503, json!(["clients are not served yet"]))) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+    assert!(TcpStream::connect(cluster.plain_address(1)).await.is_err(), "nobody listens yet");
+    in_time(tokio::fs::write(&keys, key_set(1))).await.expect("the node reads it");
+    cluster.wait_ready(1).await;
+    for address in [cluster.plain_address(1), cluster.client_address(1)] {
+        TcpStream::connect(address).await.expect("a node that is ready takes clients in");
+    }
     cluster.stop().await;
 }

@@ -35,7 +35,7 @@ pub(super) fn samples(node: &dyn Operated, uptime_seconds: f64) -> Vec<Sample> {
 fn identity(node: &dyn Operated, uptime_seconds: f64) -> Vec<Sample> {
     let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
     let who = vec![("cluster", node.cluster()), ("node", node.node().to_string())];
-    let ready = missing(node.groups_expected(), &node.shards()).is_empty();
+    let ready = missing(node).is_empty();
     let mut samples = vec![
         labelled("synod_build_info", version, 1.0),
         labelled("synod_node_info", who, 1.0),

@@ -10,6 +10,7 @@ use tower::ServiceExt as _;
 use super::*;
 
 struct Node {
+    clients: Clients,
     shards: Vec<ShardStatus>,
     faults: bool,
     cut: parking_lot::Mutex<BTreeSet<u64>>,
@@ -33,6 +34,9 @@ impl Operated for Node {
     }
     fn peers(&self) -> Vec<PeerStatus> {
         Vec::new()
+    }
+    fn clients(&self) -> Clients {
+        self.clients
     }
     fn links(&self) -> usize {
         0
@@ -59,7 +63,7 @@ fn shard(group: u32, leader: Option<u64>, applied: u64) -> ShardStatus {
 }
 
 fn node(shards: Vec<ShardStatus>, faults: bool) -> Arc<Node> {
-    Arc::new(Node { shards, faults, cut: Default::default() })
+    Arc::new(Node { clients: Clients::Served, shards, faults, cut: Default::default() })
 }
 
 async fn ask(node: Arc<Node>, request: Request<Body>) -> (StatusCode, serde_json::Value) {
@@ -88,6 +92,19 @@ async fn a_node_is_ready_only_when_every_shard_has_a_leader_and_applied() {
     assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
     let missing = json!(["1 of 2 groups run", "group 0 has applied nothing yet"]);
     assert_eq!(body["missing"], missing);
+}
+
+#[tokio::test]
+async fn a_node_is_ready_only_while_it_takes_clients_in() {
+    for (clients, why) in [
+        (Clients::NotYet, "clients are not served yet"),
+        (Clients::Leaving, "this node stops: clients go elsewhere"),
+    ] {
+        let shards = vec![shard(0, Some(1), 4), shard(1, Some(2), 9)];
+        let node = Arc::new(Node { clients, shards, faults: false, cut: Default::default() });
+        let (status, body) = ask(node, get_request("/readyz")).await;
+        assert_eq!((status, &body["missing"]), (StatusCode::SERVICE_UNAVAILABLE, &json!([why])));
+    }
 }
 
 #[tokio::test]

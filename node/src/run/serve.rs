@@ -22,6 +22,7 @@ use crate::identity::{Keeper, Shown};
 use crate::membership;
 use crate::notify::Notify;
 use crate::objects::Objects;
+use crate::operations::Clients;
 use crate::presence::Watcher;
 use crate::push::{self, ApplicationKey, DeadLetters, Pusher};
 use crate::retention;
@@ -67,6 +68,7 @@ impl Running {
         let rest = gateway::router(parts).merge(operators::router(Arc::new(desk)));
         let plane =
             client_plane::serve(config, rest, sessions.on_link(), self.stop.clone()).await?;
+        self.node.clients.send_replace(Clients::Served);
         tracing::info!(address = %plane.address(), "ready for clients");
         let notify = Notify::from_environment();
         self.tasks.spawn(notify.serving(plane.address(), self.stop.clone()));

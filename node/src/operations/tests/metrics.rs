@@ -105,6 +105,9 @@ fn sampled() -> Vec<sampled::Sample> {
         fn peers(&self) -> Vec<PeerStatus> {
             vec![PeerStatus { id: 2, alive: false, client: String::new() }]
         }
+        fn clients(&self) -> super::Clients {
+            self.0.clients
+        }
         fn links(&self) -> usize {
             3
         }
@@ -125,7 +128,8 @@ fn sampled() -> Vec<sampled::Sample> {
         }
     }
     let shards = vec![shard(0, Some(1), 4), shard(1, None, 9)];
-    let node = Node { shards, faults: false, cut: Default::default() };
+    let node =
+        Node { clients: super::Clients::Served, shards, faults: false, cut: Default::default() };
     sampled::samples(&Whole(node), 12.5)
 }
 
