@@ -413,9 +413,12 @@ pub(crate) struct BenchFanout {
     /// Bytes of text in each message
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub(crate) size: u32,
-    /// Messages a second, however slow the answers (open loop); without it the next message is sent when
-    /// the last one was acknowledged (closed loop)
-    #[arg(long)]
+    /// Messages under way at once: the next one is sent when one of them is with every member (closed loop)
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub(crate) under_way: u32,
+
+    /// Messages a second, however slow the answers (open loop), instead
+    #[arg(long, conflicts_with = "under_way")]
     pub(crate) rate: Option<f64>,
     /// Members confirm what they received
     #[arg(long)]

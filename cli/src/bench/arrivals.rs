@@ -11,13 +11,14 @@ const UNDER_WAY_MAX: usize = 65_536;
 pub(super) struct Arrivals {
     members: u32,
     arrived: BTreeMap<Instant, u32>,
+    everywhere: u64,
 }
 
 impl Arrivals {
     /// Of a group in which `members` receive each message.
     pub(super) fn of(members: u32) -> Arrivals {
         assert!(members > 0, "somebody must receive");
-        Arrivals { members, arrived: BTreeMap::new() }
+        Arrivals { members, arrived: BTreeMap::new(), everywhere: 0 }
     }
 
     /// One more member has the message. Whether it was the last one.
@@ -26,11 +27,17 @@ impl Arrivals {
         *arrived += 1;
         let last = *arrived == self.members;
         if last {
+            self.everywhere += 1;
             self.arrived.remove(&meant_at);
         } else if self.arrived.len() > UNDER_WAY_MAX {
             self.arrived.pop_first();
         }
         last
+    }
+
+    /// Messages that every member has.
+    pub(super) fn everywhere(&self) -> u64 {
+        self.everywhere
     }
 }
 
@@ -47,6 +54,7 @@ mod tests {
         let told: Vec<bool> =
             [one, other, one, one, other, other].map(|at| arrivals.note(at)).into();
         assert_eq!(told, [false, false, false, true, false, true]);
+        assert_eq!(arrivals.everywhere(), 2);
         assert!(arrivals.arrived.is_empty(), "what has arrived everywhere is forgotten");
     }
 

@@ -7,7 +7,10 @@
 use std::{cell::RefCell, net::SocketAddr, rc::Rc, time::Duration};
 
 use serde_json::{Value, json};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::{
+    sync::Notify,
+    time::{Instant, sleep, timeout_at},
+};
 use transport::{ClientTls, http};
 
 use super::{
@@ -151,6 +154,8 @@ impl Work for Idle {
             counts: RefCell::new(Counts::new()),
             pages: None,
             arrivals: None,
+            under_way: 1,
+            arrived: Notify::new(),
         }
     }
 

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use proto::frames::{Deliver, Sent, send, sent, server_frame::Frame};
 use tokio::{
-    sync::mpsc,
+    sync::{Notify, mpsc},
     time::{Instant, sleep, sleep_until},
 };
 use transport::{ClientTls, Encoding, Link};
@@ -55,6 +55,11 @@ pub(super) struct Load {
     pub(super) pages: Option<Pages>,
     /// Where the last arrival of each message counts.
     pub(super) arrivals: Option<RefCell<Arrivals>>,
+    /// Messages of one connection under way at once, in a closed loop: not answered, or, where arrivals are counted, not
+    /// with everybody.
+    pub(super) under_way: usize,
+    /// Told when a message is with everybody.
+    pub(super) arrived: Notify,
 }
 
 /// Which pages of history are read.
@@ -124,11 +129,13 @@ pub(super) struct Driver {
     seat: Seat,
     link: Link,
     window: Window,
-    /// One message at a time, sent when the last one was answered.
+    /// So many messages at a time, the next one sent when one is through.
     closed_loop: bool,
+    /// Messages that were begun.
+    begun: u64,
     unanswered: BTreeMap<u64, Outgoing>,
-    /// Per conversation the last order number used, in a closed loop. An open loop lets the node
-    /// count: there a refusal would leave a gap behind which everything else is refused as well.
+    /// Per conversation the last order number used, where one message is sent at a time. Otherwise the node
+    /// counts: there a refusal would leave a gap behind which everything else is refused as well.
     orders: Vec<u64>,
     turn: usize,
     last_tag: u64,
@@ -149,6 +156,7 @@ impl Driver {
             unanswered: BTreeMap::new(),
             orders,
             turn: 0,
+            begun: 0,
             last_tag: 0,
             out: VecDeque::new(),
             not_before: None,
@@ -178,6 +186,7 @@ impl Driver {
                 },
                 beat = next_beat(&mut beats), if room => self.begin_all(beat, &mut beats),
                 () = patience(self.not_before) => self.send_again(),
+                () = self.load.arrived.notified(), if self.closed_loop && self.writes() => {}
                 () = &mut end => {
                     if late {
                         break;
@@ -218,15 +227,35 @@ impl Driver {
         true
     }
 
-    /// In a closed loop: the next message, when the last one was answered.
+    fn writes(&self) -> bool {
+        !self.seat.writes.is_empty()
+    }
+
+    /// In a closed loop: the next messages, while there is room for them.
     fn send_next(&mut self) {
-        let idle = self.unanswered.is_empty() && self.not_before.is_none();
-        if self.closed_loop && idle && !self.seat.writes.is_empty() {
-            let now = Instant::now();
-            if now < self.window.until {
-                self.begin(now);
-            }
+        if !self.closed_loop || !self.writes() || self.not_before.is_some() {
+            return;
         }
+        while self.under_way() < self.load.under_way {
+            // Arrivals are told apart by when their message was meant to be sent.
+            let now = Instant::now();
+            if now >= self.window.until {
+                return;
+            }
+            self.begin(now);
+        }
+    }
+
+    fn counts_orders(&self) -> bool {
+        self.closed_loop && self.load.under_way == 1
+    }
+
+    /// Messages that are not answered yet, or not with everybody.
+    fn under_way(&self) -> usize {
+        let arrivals = self.load.arrivals.as_ref();
+        let everywhere = arrivals.map_or(self.begun, |counted| counted.borrow().everywhere());
+        let coming = usize::try_from(self.begun.saturating_sub(everywhere)).unwrap_or(usize::MAX);
+        coming.max(self.unanswered.len())
     }
 
     /// Sends the next message, which was meant to be sent at `meant_at`.
@@ -234,7 +263,8 @@ impl Driver {
         let table = self.turn;
         self.turn = (self.turn + 1) % self.seat.writes.len();
         self.last_tag += 1;
-        let order = if self.closed_loop { self.orders[table] + 1 } else { 0 };
+        self.begun += 1;
+        let order = if self.counts_orders() { self.orders[table] + 1 } else { 0 };
         self.orders[table] = order;
         let to = self.seat.writes[table].clone();
         let outgoing = Outgoing { tag: self.last_tag, table, to, order, meant_at };
@@ -273,20 +303,25 @@ impl Driver {
 
     fn delivered(&mut self, deliver: Deliver) {
         let now = Instant::now();
-        if self.window.holds(now) {
-            let mut counts = self.load.counts.borrow_mut();
-            for message in &deliver.messages {
-                let text = message.body.as_ref().map_or("", |body| body.text.as_str());
-                if let Some(meant_at) = self.load.stamps.read(text) {
-                    let wait = now.saturating_duration_since(meant_at);
-                    counts.deliveries.note(wait);
-                    let mut arrivals = self.load.arrivals.as_ref().map(RefCell::borrow_mut);
-                    if arrivals.as_mut().is_some_and(|arrivals| arrivals.note(meant_at)) {
-                        counts.last_arrivals.note(wait);
-                    }
-                }
+        let counted = self.window.holds(now);
+        let mut counts = self.load.counts.borrow_mut();
+        for message in &deliver.messages {
+            let text = message.body.as_ref().map_or("", |body| body.text.as_str());
+            let Some(meant_at) = self.load.stamps.read(text) else { continue };
+            let wait = now.saturating_duration_since(meant_at);
+            let mut arrivals = self.load.arrivals.as_ref().map(RefCell::borrow_mut);
+            let everywhere = arrivals.as_mut().is_some_and(|arrivals| arrivals.note(meant_at));
+            if counted {
+                counts.deliveries.note(wait);
+            }
+            if counted && everywhere {
+                counts.last_arrivals.note(wait);
+            }
+            if everywhere {
+                self.load.arrived.notify_one();
             }
         }
+        drop(counts);
         if self.load.confirm
             && let Some(last) = deliver.messages.last()
         {

@@ -5,7 +5,10 @@ use std::{cell::RefCell, net::SocketAddr, rc::Rc};
 
 use proto::frames::send;
 use serde_json::{Value, json};
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
 use transport::{ClientTls, http};
 
 use super::{
@@ -114,6 +117,7 @@ fn fan(args: &BenchFanout, site: &Site) -> Fan {
         members: args.members,
         size: args.size as usize,
         confirm: args.confirm,
+        under_way: args.under_way as usize,
     }
 }
 
@@ -125,6 +129,7 @@ struct Fan {
     members: u32,
     size: usize,
     confirm: bool,
+    under_way: usize,
 }
 
 impl Work for Fan {
@@ -141,6 +146,8 @@ impl Work for Fan {
             counts: RefCell::new(Counts::new()),
             pages: None,
             arrivals: Some(RefCell::new(Arrivals::of(self.members))),
+            under_way: self.under_way,
+            arrived: Notify::new(),
         }
     }
 
@@ -173,6 +180,7 @@ impl Measured {
             "size": args.size,
             "duration_s": self.seconds,
             "rate": args.rate,
+            "under_way": args.under_way,
             "acked": self.counts.acks.count(),
             "acked_per_s": precise(self.counts.acks.count()) / self.seconds,
             "ack_ms": self.counts.acks.json(),

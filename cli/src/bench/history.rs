@@ -5,7 +5,7 @@ use std::{cell::RefCell, collections::VecDeque, net::SocketAddr, rc::Rc};
 use bytes::Bytes;
 use proto::frames::{Consistency, send, sent, server_frame::Frame};
 use serde_json::json;
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 use transport::{ClientTls, http};
 
 use super::{
@@ -177,6 +177,8 @@ impl Reading {
                 consistency: self.consistency,
             }),
             arrivals: None,
+            under_way: 1,
+            arrived: Notify::new(),
         }
     }
 }

@@ -4,7 +4,10 @@ use std::{cell::RefCell, net::SocketAddr, rc::Rc};
 
 use proto::frames::send;
 use serde_json::{Value, json};
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{Notify, mpsc},
+    time::Instant,
+};
 use transport::{ClientTls, http};
 
 use super::{
@@ -186,6 +189,8 @@ impl Work for Sending {
             counts: RefCell::new(Counts::new()),
             pages: None,
             arrivals: None,
+            under_way: 1,
+            arrived: Notify::new(),
         }
     }
 
