@@ -14,15 +14,16 @@ use store::{Blobs, StoreError};
 use tantivy::collector::TopDocs;
 use tantivy::collector::sort_key::SortByStaticFastValue;
 use tantivy::columnar::BytesColumn;
-use tantivy::indexer::IndexWriterOptions;
-use tantivy::merge_policy::LogMergePolicy;
+use tantivy::indexer::{IndexWriterOptions, MergeCandidate};
+use tantivy::merge_policy::{LogMergePolicy, MergePolicy as _, NoMergePolicy};
 use tantivy::query::{BooleanQuery, FuzzyTermQuery, Query, RangeQuery, TermQuery, TermSetQuery};
 use tantivy::schema::{
     FAST, Field, INDEXED, IndexRecordOption, NumericOptions, Schema, TextFieldIndexing, TextOptions,
 };
 use tantivy::tokenizer::{PreTokenizedString, Token};
 use tantivy::{
-    DocAddress, IndexReader, IndexWriter, Order, ReloadPolicy, Searcher, TantivyDocument, Term,
+    DocAddress, FutureResult, IndexReader, IndexWriter, Order, ReloadPolicy, Searcher, SegmentMeta,
+    TantivyDocument, Term,
 };
 use thiserror::Error;
 
@@ -49,6 +50,9 @@ pub(crate) enum IndexError {
     #[error("the index: {0}")]
     Read(#[from] std::io::Error),
 }
+
+/// Segments that become one; ends when they have.
+pub(super) type Merge = FutureResult<Option<SegmentMeta>>;
 
 #[derive(Clone, Copy)]
 struct Fields {
@@ -82,6 +86,7 @@ pub(crate) struct Hit {
 pub(super) struct Index {
     folder: Folder,
     writer: IndexWriter,
+    merging: LogMergePolicy,
     finder: Finder,
 }
 
@@ -128,9 +133,10 @@ impl Index {
         let mut merging = LogMergePolicy::default();
         merging.set_max_docs_before_merge(SEGMENT_DOCUMENTS_MAX);
         merging.set_del_docs_ratio_before_merge(GONE_RATIO_MAX);
-        writer.set_merge_policy(Box::new(merging));
+        // The engine would merge whenever it likes; here whoever asks knows when, and what it took.
+        writer.set_merge_policy(Box::new(NoMergePolicy));
         let reader = index.reader_builder().reload_policy(ReloadPolicy::Manual).try_into()?;
-        Ok(Self { folder, writer, finder: Finder { reader, fields } })
+        Ok(Self { folder, writer, merging, finder: Finder { reader, fields } })
     }
 
     pub(super) fn finder(&self) -> Finder {
@@ -183,6 +189,20 @@ impl Index {
         self.writer.commit()?;
         self.finder.reader.reload()?;
         Ok(())
+    }
+
+    /// Begins to make one segment of some, if there are enough that are small or have much in them that is gone. It goes on
+    /// by itself; no other may begin before it has ended.
+    pub(super) fn begin_merge(&mut self) -> Result<Option<Merge>, IndexError> {
+        let segments = self.writer.index().searchable_segment_metas()?;
+        let some = self.merging.compute_merge_candidates(&segments).into_iter().next();
+        Ok(some.map(|MergeCandidate(ids)| self.writer.merge(&ids)))
+    }
+
+    /// How many segments it is made of.
+    #[cfg(test)]
+    pub(super) fn segments(&self) -> usize {
+        self.writer.index().searchable_segment_ids().expect("memory").len()
     }
 
     /// Bytes that a restart would forget.

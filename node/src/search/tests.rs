@@ -198,9 +198,13 @@ fn what_rests_on_the_disk_is_what_the_index_is_and_no_more() {
     for number in 0..30 {
         world.say(&format!("red {number}"));
         world.look();
-        world.search.0.index.lock().keep().expect("memory");
+        let mut index = world.search.0.index.lock();
+        index.keep().expect("memory");
+        if let Some(merge) = index.begin_merge().expect("memory") {
+            merge.wait().expect("memory");
+        }
     }
-    // The engine merges on threads of its own, and what that writes is kept by the next call.
+    // The engine removes files on threads of its own, and what that writes is kept by the next call.
     let kept = |_| {
         let index = world.search.0.index.lock();
         index.keep().expect("memory");
@@ -209,7 +213,7 @@ fn what_rests_on_the_disk_is_what_the_index_is_and_no_more() {
     };
     assert!((0..KEEPS_MAX).any(kept), "something is written again and again");
     let names = world.blobs.names().expect("memory").len();
-    assert!(names < 120, "{names} files for some segments");
+    assert!(names < 60, "{names} files for some segments");
     assert_eq!(world.find("red").len(), 31);
 }
 
@@ -223,6 +227,23 @@ async fn a_question_waits_for_what_was_applied_before_it() {
     world.search.catch_up().await;
     assert_eq!(world.find("red"), [2, 1]);
     assert!(world.search.through().is_some());
+    stop.cancel();
+    running.await.expect("no panic");
+}
+
+#[tokio::test(start_paused = true)]
+async fn small_segments_become_few_while_it_runs() {
+    let world = talk(&["red one"]);
+    let stop = CancellationToken::new();
+    let running =
+        tokio::spawn(world.search.clone().run(Arc::clone(&world.fake) as _, stop.clone()));
+    for number in 0..40 {
+        world.say(&format!("red {number}"));
+        world.search.catch_up().await;
+        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+    }
+    let segments = world.search.0.index.lock().segments();
+    assert!(segments < 20, "{segments} segments after forty rounds");
     stop.cancel();
     running.await.expect("no panic");
 }

@@ -11,7 +11,7 @@ use store::StoreError;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-use super::index::{Hit, Index, IndexError, Place};
+use super::index::{Hit, Index, IndexError, Merge, Place};
 use super::notes::Round;
 use super::{FOUND_WITHIN, Search, waiting};
 use crate::clock::Clock;
@@ -92,7 +92,7 @@ impl Worker {
     async fn go_on(&self) {
         let mut steps = interval(STEP);
         steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut kept = Instant::now();
+        let (mut kept, mut merging) = (Instant::now(), None);
         loop {
             if !self.search.notes().is_walking() {
                 tokio::select! {
@@ -103,8 +103,31 @@ impl Worker {
             let began = Instant::now();
             if self.keep(&mut kept).await {
                 self.round().await;
+                self.merge(&mut merging).await;
             }
             self.rest(began.elapsed()).await;
+        }
+    }
+
+    /// Has small segments become one, which is work like any other and is waited for, unless somebody wants an answer.
+    async fn merge(&self, merging: &mut Option<Merge>) {
+        if merging.is_none() {
+            let index = Arc::clone(&self.index);
+            *merging = waiting(move || index.lock().begin_merge()).await.unwrap_or_else(|error| {
+                tracing::warn!(%error, "small segments stay for now");
+                None
+            });
+        }
+        let Some(merge) = merging else { return };
+        let wanted = &self.search.notes().wanted;
+        let ended = tokio::select! {
+            ended = merge => ended,
+            // It goes on aside, and whoever looks next begins at once.
+            () = wanted.notified() => return wanted.notify_one(),
+        };
+        *merging = None;
+        if let Err(error) = ended {
+            tracing::warn!(%error, "small segments stay for now");
         }
     }
 
