@@ -23,6 +23,7 @@ use transport::peer::{DiskState, Lane, PeerError, PeerHandler};
 
 use crate::asset::{Local, WeakAssets};
 use crate::cluster::Configured;
+use crate::digest::Digests;
 use crate::fanout::Typing;
 use crate::membership::is_removed;
 use crate::plane::Plane;
@@ -38,6 +39,9 @@ const PIECE_DEADLINE: Duration = Duration::from_secs(3);
 const STEP_DEADLINE: Duration = Duration::from_secs(300);
 /// How long another node may take to say whether a user is connected there.
 const PRESENCE_DEADLINE: Duration = Duration::from_millis(500);
+
+/// How long another node may take to say how far it is with a digest.
+const DIGEST_DEADLINE: Duration = Duration::from_secs(2);
 
 /// What another node is told before this one serves.
 const NOT_READY: &str = "not_ready";
@@ -197,6 +201,38 @@ impl Peers {
     }
 }
 
+/// Whether replicas are the same.
+impl Peers {
+    /// Asks `node` for the digest of a group's state. Otherwise why it cannot say; nothing when it may yet.
+    pub(crate) async fn digest(
+        &self,
+        node: u64,
+        query: peer::DigestQuery,
+    ) -> Result<peer::DigestAnswer, Option<String>> {
+        let plane = self.plane.get().ok_or(None)?;
+        let request = ForwardRequest { request: Some(forward_request::Request::Digest(query)) };
+        let request = request.encode_to_vec().into();
+        let answer = match plane.call(node, Lane::Forward, request, DIGEST_DEADLINE).await {
+            Ok(answer) => answer,
+            // Of an older release, which does not know the question, above all.
+            Err(PeerError::Refused(code)) => return Err(Some(format!("it refuses: {code}"))),
+            Err(PeerError::Unreachable | PeerError::Lost | PeerError::Timeout) => return Err(None),
+        };
+        match ForwardResponse::decode(answer).ok().and_then(|answer| answer.response) {
+            Some(forward_response::Response::Digest(answer)) => Ok(answer),
+            _ => Err(Some("what it says is no digest".to_owned())),
+        }
+    }
+
+    /// Tells `node` what came of a comparison.
+    pub(crate) async fn compared(&self, node: u64, compared: &peer::Compared) {
+        let Some(plane) = self.plane.get() else { return };
+        let compared = forward_request::Request::Compared(compared.clone());
+        let request = ForwardRequest { request: Some(compared) }.encode_to_vec().into();
+        let _ = plane.call(node, Lane::Forward, request, DIGEST_DEADLINE).await;
+    }
+}
+
 /// Assets.
 impl Peers {
     /// Asks `node` for a piece of an asset. `None` when it does not have it or does not answer in time.
@@ -267,7 +303,8 @@ fn answer_of(answer: Result<Bytes, PeerError>) -> Result<Bytes, ProposeError> {
             | forward_response::Response::Presences(_)
             | forward_response::Response::AssetPiece(_)
             | forward_response::Response::Upload(_)
-            | forward_response::Response::Founded(_),
+            | forward_response::Response::Founded(_)
+            | forward_response::Response::Digest(_),
         )
         | None => Err(ProposeError::Unknown),
     }
@@ -365,6 +402,8 @@ pub(crate) struct Callee {
     pub(crate) assets: Local,
     /// Uploads in steps, once this node serves clients.
     pub(crate) uploads: Arc<OnceLock<WeakAssets>>,
+    /// What replicas here come to.
+    pub(crate) digests: Digests,
 }
 
 impl PeerHandler for Callee {
@@ -471,6 +510,15 @@ impl Callee {
                 let founded = self.raft.has_begun(GroupId::CLUSTER);
                 let answer = forward_response::Response::Founded(founded_answer(founded));
                 Box::pin(async move { Ok(respond(answer)) })
+            }
+            forward_request::Request::Digest(query) => {
+                let answer = forward_response::Response::Digest(self.digests.say(&query));
+                Box::pin(async move { Ok(respond(answer)) })
+            }
+            forward_request::Request::Compared(compared) => {
+                self.digests.hear(&compared);
+                let nothing = ForwardResponse { response: None }.encode_to_vec().into();
+                Box::pin(async move { Ok(nothing) })
             }
             // A peer may not break this node: the switch is on the operations port.
             forward_request::Request::Fault(_) => Box::pin(async { Err("not_allowed".to_owned()) }),
