@@ -55,6 +55,28 @@ fn lose_a_row(tables: &Path) -> u16 {
     lost.1
 }
 
+/// Comparisons of this node in which all were the same.
+fn same(address: &SocketAddr) -> f64 {
+    let metrics = call(*address, "GET", "/metrics");
+    let is_same = |line: &&str| {
+        line.starts_with("synod_digest_comparisons_total") && line.contains("\"same\"")
+    };
+    let count = |line: &str| line.rsplit(' ').next().and_then(|count| count.parse().ok());
+    metrics.lines().find(is_same).and_then(count).unwrap_or_default()
+}
+
+/// The group that has this slot.
+fn owner(formed: &Formed<'_>, slot: u16) -> u32 {
+    let shards: Vec<Value> =
+        (1..=4).map(|shard| formed.told(&["shard", "show", &shard.to_string()])).collect();
+    let owner = shards.iter().find(|shard| {
+        let edge = |at: usize| shard["slots"][at].as_u64().expect("a slot");
+        (edge(0)..edge(1)).contains(&u64::from(slot))
+    });
+    let owner = owner.unwrap_or_else(|| panic!("{slot} has an owner: {shards:?}"));
+    u32::try_from(owner["group"].as_u64().expect("a number")).expect("a small one")
+}
+
 #[test]
 fn a_row_that_a_stopped_node_lost_is_found_when_it_runs_again() {
     let home = Home::new();
@@ -75,15 +97,6 @@ fn a_row_that_a_stopped_node_lost_is_found_when_it_runs_again() {
         let (shard, node) = (shard.to_string(), node.to_string());
         formed.told(&["shard", "explain", &shard, "--addr", &node])
     };
-    let same = |address: &SocketAddr| {
-        let metrics = call(*address, "GET", "/metrics");
-        let count =
-            |line: &str| line.rsplit(' ').next().and_then(|count| count.parse::<f64>().ok());
-        let same = metrics.lines().find(|line| {
-            line.starts_with("synod_digest_comparisons_total") && line.contains("\"same\"")
-        });
-        same.and_then(count).unwrap_or_default()
-    };
     eventually("replicas were compared, and are the same", || {
         compare();
         std::thread::sleep(LOOK_AGAIN);
@@ -98,14 +111,7 @@ fn a_row_that_a_stopped_node_lost_is_found_when_it_runs_again() {
     formed.kill(2);
     let slot = lose_a_row(&formed.sites[1].data.join("tables"));
     formed.restart(2);
-    let shards: Vec<Value> =
-        (1..=4).map(|shard| formed.told(&["shard", "show", &shard.to_string()])).collect();
-    let owner = shards.iter().find(|shard| {
-        let edge = |at: usize| shard["slots"][at].as_u64().expect("a slot");
-        (edge(0)..edge(1)).contains(&u64::from(slot))
-    });
-    let owner = owner.unwrap_or_else(|| panic!("{slot} has an owner: {shards:?}"));
-    let group = u32::try_from(owner["group"].as_u64().expect("a number")).expect("a small one");
+    let group = owner(&formed, slot);
     for node in 1..=3 {
         eventually("it is told through every node", || {
             compare();

@@ -3,12 +3,13 @@
 //!
 //! A call that arrives is handed to the room it is for in the order of arrival; nothing is decided here.
 
+mod asking;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cluster_config::{FeatureLevel, RELEASE_BYTES_MAX};
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt as _};
 use prost::Message as _;
@@ -39,9 +40,6 @@ const PIECE_DEADLINE: Duration = Duration::from_secs(3);
 const STEP_DEADLINE: Duration = Duration::from_secs(300);
 /// How long another node may take to say whether a user is connected there.
 const PRESENCE_DEADLINE: Duration = Duration::from_millis(500);
-
-/// How long another node may take to say how far it is with a digest.
-const DIGEST_DEADLINE: Duration = Duration::from_secs(2);
 
 /// What another node is told before this one serves.
 const NOT_READY: &str = "not_ready";
@@ -168,68 +166,6 @@ impl Peers {
             }
             _ => None,
         }
-    }
-}
-
-/// Forming.
-impl Peers {
-    /// Asks `node` whether group 0 has begun to decide there. `None` when it does not answer in time.
-    pub(crate) async fn founded(&self, node: u64) -> Option<bool> {
-        self.beginning(node).await.map(|answer| answer.founded)
-    }
-
-    /// Asks `node` what it speaks. `None` when it does not answer in time.
-    pub(crate) async fn spoken(&self, node: u64) -> Option<Spoken> {
-        let answer = self.beginning(node).await?;
-        // Whoever leaves it out is of a release that had but one.
-        let level = |said: u32| FeatureLevel(said.max(FeatureLevel::FIRST.0));
-        let (min, max) = (level(answer.speaks_min), level(answer.speaks_max));
-        let fits = answer.release.len() <= RELEASE_BYTES_MAX;
-        let release = if fits { answer.release } else { String::new() };
-        Some(Spoken { min, max, release })
-    }
-
-    async fn beginning(&self, node: u64) -> Option<peer::FoundedAnswer> {
-        let plane = self.plane.get()?;
-        let request = forward_request::Request::Founded(peer::FoundedQuery {});
-        let request = ForwardRequest { request: Some(request) }.encode_to_vec().into();
-        let call = plane.call(node, Lane::Forward, request, PRESENCE_DEADLINE);
-        match ForwardResponse::decode(call.await.ok()?).ok()?.response? {
-            forward_response::Response::Founded(answer) => Some(answer),
-            _ => None,
-        }
-    }
-}
-
-/// Whether replicas are the same.
-impl Peers {
-    /// Asks `node` for the digest of a group's state. Otherwise why it cannot say; nothing when it may yet.
-    pub(crate) async fn digest(
-        &self,
-        node: u64,
-        query: peer::DigestQuery,
-    ) -> Result<peer::DigestAnswer, Option<String>> {
-        let plane = self.plane.get().ok_or(None)?;
-        let request = ForwardRequest { request: Some(forward_request::Request::Digest(query)) };
-        let request = request.encode_to_vec().into();
-        let answer = match plane.call(node, Lane::Forward, request, DIGEST_DEADLINE).await {
-            Ok(answer) => answer,
-            // Of an older release, which does not know the question, above all.
-            Err(PeerError::Refused(code)) => return Err(Some(format!("it refuses: {code}"))),
-            Err(PeerError::Unreachable | PeerError::Lost | PeerError::Timeout) => return Err(None),
-        };
-        match ForwardResponse::decode(answer).ok().and_then(|answer| answer.response) {
-            Some(forward_response::Response::Digest(answer)) => Ok(answer),
-            _ => Err(Some("what it says is no digest".to_owned())),
-        }
-    }
-
-    /// Tells `node` what came of a comparison.
-    pub(crate) async fn compared(&self, node: u64, compared: &peer::Compared) {
-        let Some(plane) = self.plane.get() else { return };
-        let compared = forward_request::Request::Compared(compared.clone());
-        let request = ForwardRequest { request: Some(compared) }.encode_to_vec().into();
-        let _ = plane.call(node, Lane::Forward, request, DIGEST_DEADLINE).await;
     }
 }
 
@@ -488,8 +424,7 @@ impl Callee {
                 if let Some(typing) = typing_of(&typing) {
                     self.typing.tell(&typing);
                 }
-                let nothing = ForwardResponse { response: None }.encode_to_vec().into();
-                Box::pin(async move { Ok(nothing) })
+                nothing()
             }
             forward_request::Request::AssetRead(AssetRead { asset, offset, length }) => {
                 let assets = self.assets.clone();
@@ -512,13 +447,12 @@ impl Callee {
                 Box::pin(async move { Ok(respond(answer)) })
             }
             forward_request::Request::Digest(query) => {
-                let answer = forward_response::Response::Digest(self.digests.say(&query));
-                Box::pin(async move { Ok(respond(answer)) })
+                let answer = respond(forward_response::Response::Digest(self.digests.say(&query)));
+                Box::pin(async move { Ok(answer) })
             }
             forward_request::Request::Compared(compared) => {
                 self.digests.hear(&compared);
-                let nothing = ForwardResponse { response: None }.encode_to_vec().into();
-                Box::pin(async move { Ok(nothing) })
+                nothing()
             }
             // A peer may not break this node: the switch is on the operations port.
             forward_request::Request::Fault(_) => Box::pin(async { Err("not_allowed".to_owned()) }),
@@ -537,6 +471,12 @@ fn typing_of(typing: &peer::Typing) -> Option<Typing> {
         user: chat::UserId::parse(&typing.user).ok()?,
         on: typing.on,
     })
+}
+
+/// Whoever told something hears that it was heard.
+fn nothing() -> BoxFuture<'static, Result<Bytes, String>> {
+    let nothing = ForwardResponse { response: None }.encode_to_vec().into();
+    Box::pin(async move { Ok(nothing) })
 }
 
 fn respond(response: forward_response::Response) -> Bytes {
