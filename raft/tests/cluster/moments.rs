@@ -36,7 +36,10 @@ async fn every_replica_shows_the_state_behind_the_same_entry_while_others_write_
     let leader = cluster.leader(GROUP).await;
     let last = cluster.group(leader, GROUP).status().last_index.expect("something was written");
     let index = last + 40;
-    // Many at once, so that entries come to the machine in batches that would go beyond.
+    // One hears nothing of it until all is written: then entries come to its machine in batches that would go beyond.
+    let late = ALL.into_iter().rfind(|node| *node != leader).expect("there are three");
+    cluster.isolate(late);
+    cluster.notice_lost(late);
     let group = cluster.group(leader, GROUP);
     let writes = async {
         for number in 0..120 {
@@ -45,6 +48,8 @@ async fn every_replica_shows_the_state_behind_the_same_entry_while_others_write_
                 written.expect("nothing disturbs this write");
             }
         }
+        cluster.wire.heal();
+        cluster.notice_back(late);
     };
     let views = futures::future::join_all(ALL.map(|node| behind(&cluster, node, index)));
     let (views, ()) = tokio::join!(views, writes);
