@@ -38,6 +38,7 @@ pub use vault::{Listed, list};
 
 pub(crate) use scrub::{scrub, scrub_journal};
 pub(crate) use service::{Backups, Ports};
+pub(crate) use take::{Pace, blocking};
 
 /// Where the key lies that a node made for a folder, unless its file says otherwise: beside it.
 #[must_use]

@@ -29,6 +29,7 @@ use transport::peer::PeerHandler;
 use crate::asset::Local;
 use crate::clock::{Clock, Entropy};
 use crate::config::Config;
+use crate::digest::{DigestTempo, Digests, Divergence};
 use crate::fanout::{Directory, Mailboxes};
 use crate::gateway::issuers::Issuers;
 use crate::gateway::tokens::Identity;
@@ -66,6 +67,8 @@ pub struct Surroundings {
     /// Mailboxes of sessions; `None`: as in the product. With small ones, a session often has to find out by itself what
     /// it missed.
     pub mailboxes: Option<Mailboxes>,
+    /// When replicas are compared.
+    pub digests: DigestTempo,
 }
 
 /// A node that has been opened.
@@ -103,6 +106,7 @@ impl Host {
             plane,
             outgoing,
             mailboxes,
+            digests,
         } = surroundings;
         blobs.sweep()?;
         let peers = Peers::default();
@@ -112,8 +116,10 @@ impl Host {
         if let Some(mailboxes) = mailboxes {
             node.directory = Directory::with(mailboxes);
         }
-        let view =
-            HostView { raft: raft.clone(), reader: Reader::new(Arc::clone(&tables)), tables };
+        node.digests = Digests::new(raft.clone(), node.id, digests);
+        let digests = node.digests.clone();
+        let reader = Reader::new(Arc::clone(&tables));
+        let view = HostView { raft: raft.clone(), reader, tables, digests };
         let mut running = Running {
             node,
             tables: Arc::clone(&view.tables),
@@ -146,6 +152,7 @@ impl Host {
             typing: TypingNews::while_open(self.running.node.directory.clone(), &self.view.tables),
             assets: self.running.assets.clone(),
             uploads: Arc::clone(&self.running.uploads),
+            digests: self.view.digests.clone(),
         })
     }
 
@@ -202,6 +209,7 @@ pub struct HostView {
     raft: Raft,
     tables: Arc<dyn Tables>,
     reader: Reader,
+    digests: Digests,
 }
 
 impl HostView {
@@ -291,6 +299,18 @@ impl HostView {
     /// When the tables cannot be read.
     pub fn links(&self, user: &UserId) -> Result<BTreeSet<ConversationId>, store::StoreError> {
         Ok(self.reader.links(user)?.into_iter().map(|(id, _)| id).collect())
+    }
+
+    /// A sentence for each group whose replicas were found to differ, as far as this node was told.
+    #[must_use]
+    pub fn divergences(&self) -> Vec<String> {
+        self.digests.divergences().iter().map(Divergence::told).collect()
+    }
+
+    /// How many comparisons this node made in which at least two replicas said the same and nobody something else.
+    #[must_use]
+    pub fn found_same(&self) -> u64 {
+        self.digests.same()
     }
 
     /// All rows of a group's slots, for a digest.

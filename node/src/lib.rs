@@ -16,6 +16,7 @@ mod cluster;
 pub mod config;
 mod council;
 mod damage;
+mod digest;
 mod disk;
 #[doc(hidden)]
 pub mod doors;
@@ -48,6 +49,7 @@ mod typing;
 mod upgrade;
 
 pub use clock::{Clock, Entropy, ManualClock, SeededEntropy, SystemClock, SystemEntropy};
+pub use digest::DigestTempo;
 pub use fanout::Mailboxes;
 pub use hosted::{Front, GroupView, Host, HostView, Surroundings};
 pub use plane::Plane;

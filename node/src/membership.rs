@@ -12,7 +12,7 @@ mod follow;
 mod raising;
 mod splitting;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::collections::BTreeSet;
 use std::time::Duration;

@@ -14,6 +14,7 @@ use crate::backup::Backups;
 use crate::clock::{Clock as _, SystemClock};
 use crate::cluster::Configured;
 use crate::damage::Damages;
+use crate::digest::{Digests, Divergence};
 use crate::fanout::{Directory, Typing};
 use crate::operations::{Clients, Operated, PeerStatus, Role, ShardStatus};
 use crate::peers::Peers;
@@ -59,6 +60,8 @@ pub(crate) struct Node {
     pub(crate) reload: Option<Arc<Reload>>,
     /// What was found damaged here.
     pub(crate) damages: Damages,
+    /// What the replicas here come to, and which differ from others.
+    pub(crate) digests: Digests,
     /// When messages passed here.
     pub(crate) trace: Trace,
 }
@@ -125,7 +128,17 @@ impl Operated for Node {
     }
 
     fn damaged(&self) -> Vec<String> {
-        self.damages.told()
+        let mut told = self.damages.told();
+        told.extend(self.digests.told_here());
+        told
+    }
+
+    fn divergences(&self) -> Vec<Divergence> {
+        self.digests.divergences()
+    }
+
+    fn compare(&self) {
+        self.digests.want();
     }
 
     fn cut(&self, nodes: BTreeSet<u64>) -> Option<()> {

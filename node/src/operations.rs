@@ -4,6 +4,7 @@
 //! local shard knows a leader and has applied), `/status` (what this node thinks the cluster is) and, where the node's file allows it,
 //! `GET /deadletters` lists what could not be told to users who were away, of the shards that this node leads, and
 //! `POST /deadletters/{id}/retry` tells one once more. `POST /fault` cuts this node off from others for demonstrations and tests.
+//! `POST /compare` has the replicas of every group compared that this node leads; what comes of it is in `/status` and the log.
 //! `POST /reload` reads the node's file again.
 //! `POST /backup` begins a backup on this node and `GET /backups` lists those in its folder.
 //! Nothing here is reachable from the client plane, and nothing here names a user.
@@ -29,6 +30,7 @@ use tokio::time::Instant;
 pub(crate) use metrics::{Metrics, upkeep};
 
 use crate::backup::Backups;
+use crate::digest::Divergence;
 use crate::push::DeadLetters;
 use crate::reload::Reload;
 
@@ -106,10 +108,16 @@ pub(crate) trait Operated: Send + Sync + 'static {
     fn clients(&self) -> Clients;
     /// Links that are open here now.
     fn links(&self) -> usize;
-    /// What was found damaged on this node's disk, a sentence for each place.
+    /// What was found damaged on this node's disk or is another state than elsewhere, a sentence for each place.
     fn damaged(&self) -> Vec<String> {
         Vec::new()
     }
+    /// The groups whose replicas differ, as far as this node was told.
+    fn divergences(&self) -> Vec<Divergence> {
+        Vec::new()
+    }
+    /// Has the replicas of every group compared that this node leads.
+    fn compare(&self) {}
     /// Cuts this node off from `nodes`, both ways; an empty set heals. `None` when faults are not enabled.
     fn cut(&self, nodes: BTreeSet<u64>) -> Option<()>;
     /// When the certificates of this node run out: which, and seconds since 1970.
@@ -135,13 +143,14 @@ struct Port {
 }
 
 /// Every call of the operations port: method, path, handler. The only place where they are named.
-fn routes() -> [(&'static str, &'static str, MethodRouter<Port>); 10] {
+fn routes() -> [(&'static str, &'static str, MethodRouter<Port>); 11] {
     [
         ("GET", "/metrics", get(scrape)),
         ("GET", "/livez", get(|| async { "alive\n" })),
         ("GET", "/readyz", get(readyz)),
         ("GET", "/status", get(status)),
         ("POST", "/fault", post(fault)),
+        ("POST", "/compare", post(compare)),
         ("POST", "/reload", post(reloading::reload)),
         ("GET", "/backups", get(backups::list)),
         ("POST", "/backup", post(backups::begin)),
@@ -220,6 +229,12 @@ pub(crate) fn status_of(node: &dyn Operated) -> serde_json::Value {
         "shards": node.shards(),
         "damaged": node.damaged(),
     })
+}
+
+/// What comes of it is told when it is known: rows are read at a measured pace.
+async fn compare(State(port): State<Port>) -> StatusCode {
+    port.node.compare();
+    StatusCode::ACCEPTED
 }
 
 /// Body of `POST /fault`.

@@ -3,12 +3,13 @@
 //!
 //! A call that arrives is handed to the room it is for in the order of arrival; nothing is decided here.
 
+mod asking;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::Bytes;
-use cluster_config::{FeatureLevel, RELEASE_BYTES_MAX};
 use futures::future::BoxFuture;
 use futures::stream::{BoxStream, StreamExt as _};
 use prost::Message as _;
@@ -23,6 +24,7 @@ use transport::peer::{DiskState, Lane, PeerError, PeerHandler};
 
 use crate::asset::{Local, WeakAssets};
 use crate::cluster::Configured;
+use crate::digest::Digests;
 use crate::fanout::Typing;
 use crate::membership::is_removed;
 use crate::plane::Plane;
@@ -167,36 +169,6 @@ impl Peers {
     }
 }
 
-/// Forming.
-impl Peers {
-    /// Asks `node` whether group 0 has begun to decide there. `None` when it does not answer in time.
-    pub(crate) async fn founded(&self, node: u64) -> Option<bool> {
-        self.beginning(node).await.map(|answer| answer.founded)
-    }
-
-    /// Asks `node` what it speaks. `None` when it does not answer in time.
-    pub(crate) async fn spoken(&self, node: u64) -> Option<Spoken> {
-        let answer = self.beginning(node).await?;
-        // Whoever leaves it out is of a release that had but one.
-        let level = |said: u32| FeatureLevel(said.max(FeatureLevel::FIRST.0));
-        let (min, max) = (level(answer.speaks_min), level(answer.speaks_max));
-        let fits = answer.release.len() <= RELEASE_BYTES_MAX;
-        let release = if fits { answer.release } else { String::new() };
-        Some(Spoken { min, max, release })
-    }
-
-    async fn beginning(&self, node: u64) -> Option<peer::FoundedAnswer> {
-        let plane = self.plane.get()?;
-        let request = forward_request::Request::Founded(peer::FoundedQuery {});
-        let request = ForwardRequest { request: Some(request) }.encode_to_vec().into();
-        let call = plane.call(node, Lane::Forward, request, PRESENCE_DEADLINE);
-        match ForwardResponse::decode(call.await.ok()?).ok()?.response? {
-            forward_response::Response::Founded(answer) => Some(answer),
-            _ => None,
-        }
-    }
-}
-
 /// Assets.
 impl Peers {
     /// Asks `node` for a piece of an asset. `None` when it does not have it or does not answer in time.
@@ -267,7 +239,8 @@ fn answer_of(answer: Result<Bytes, PeerError>) -> Result<Bytes, ProposeError> {
             | forward_response::Response::Presences(_)
             | forward_response::Response::AssetPiece(_)
             | forward_response::Response::Upload(_)
-            | forward_response::Response::Founded(_),
+            | forward_response::Response::Founded(_)
+            | forward_response::Response::Digest(_),
         )
         | None => Err(ProposeError::Unknown),
     }
@@ -365,6 +338,8 @@ pub(crate) struct Callee {
     pub(crate) assets: Local,
     /// Uploads in steps, once this node serves clients.
     pub(crate) uploads: Arc<OnceLock<WeakAssets>>,
+    /// What replicas here come to.
+    pub(crate) digests: Digests,
 }
 
 impl PeerHandler for Callee {
@@ -449,8 +424,7 @@ impl Callee {
                 if let Some(typing) = typing_of(&typing) {
                     self.typing.tell(&typing);
                 }
-                let nothing = ForwardResponse { response: None }.encode_to_vec().into();
-                Box::pin(async move { Ok(nothing) })
+                nothing()
             }
             forward_request::Request::AssetRead(AssetRead { asset, offset, length }) => {
                 let assets = self.assets.clone();
@@ -472,6 +446,14 @@ impl Callee {
                 let answer = forward_response::Response::Founded(founded_answer(founded));
                 Box::pin(async move { Ok(respond(answer)) })
             }
+            forward_request::Request::Digest(query) => {
+                let answer = respond(forward_response::Response::Digest(self.digests.say(&query)));
+                Box::pin(async move { Ok(answer) })
+            }
+            forward_request::Request::Compared(compared) => {
+                self.digests.hear(&compared);
+                nothing()
+            }
             // A peer may not break this node: the switch is on the operations port.
             forward_request::Request::Fault(_) => Box::pin(async { Err("not_allowed".to_owned()) }),
         }
@@ -489,6 +471,12 @@ fn typing_of(typing: &peer::Typing) -> Option<Typing> {
         user: chat::UserId::parse(&typing.user).ok()?,
         on: typing.on,
     })
+}
+
+/// Whoever told something hears that it was heard.
+fn nothing() -> BoxFuture<'static, Result<Bytes, String>> {
+    let nothing = ForwardResponse { response: None }.encode_to_vec().into();
+    Box::pin(async move { Ok(nothing) })
 }
 
 fn respond(response: forward_response::Response) -> Bytes {

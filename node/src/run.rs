@@ -28,6 +28,7 @@ use crate::cluster::Configured;
 use crate::config::{Config, Push};
 use crate::council::Council;
 use crate::damage::Damages;
+use crate::digest::{self, DigestTempo, Digests};
 use crate::disk;
 use crate::fanout::{Directory, Fanout};
 use crate::identity::{self, IdentityError, KnownPeer};
@@ -258,6 +259,7 @@ pub(crate) fn node(config: &Config, raft: &Raft, peers: &Peers) -> Node {
         backups: Arc::new(OnceLock::new()),
         reload: None,
         damages: Damages::default(),
+        digests: Digests::new(raft.clone(), NodeId(config.node), DigestTempo::default()),
         trace: Trace::default(),
     }
 }
@@ -356,6 +358,10 @@ impl Running {
         self.tasks.spawn(carrying.run(groups));
         membership.begin(&mut self.tasks, founded, &self.stop);
         self.tasks.spawn(announce(council.clone(), id, self.stop.clone()));
+        let compared = digest::compare(self.node.clone(), Arc::clone(&self.clock));
+        let stop = self.stop.clone();
+        self.tasks
+            .spawn(async move { stop.run_until_cancelled(compared).await.unwrap_or_default() });
         Ok((router, council))
     }
 
@@ -399,6 +405,7 @@ impl Running {
             typing: TypingNews::while_open(self.node.directory.clone(), &self.tables),
             assets: self.assets.clone(),
             uploads: Arc::clone(&self.uploads),
+            digests: self.node.digests.clone(),
         };
         let plane = PeerPlane::serve(config, Arc::new(callee), self.stop.clone()).await?;
         self.connect(Arc::new(plane));

@@ -131,7 +131,7 @@ impl Driver {
         if let Some(term) = batch.opened {
             self.line.opened(term);
         }
-        Ok(())
+        self.seat.keep_appointments().map_err(io::Error::other)
     }
 
     fn fail(&self, text: String) -> io::Error {
@@ -161,8 +161,10 @@ impl RaftStateMachine<Types> for Driver {
         let mut batch = Batch::default();
         while let Some(item) = entries.next().await {
             let (entry, waiter) = item?;
+            let appointed = self.seat.appointments.is_due(entry.log_id.index);
             self.take(&mut batch, entry, waiter);
-            if batch.entries.len() >= BATCH_ENTRIES_MAX || batch.bytes >= BATCH_BYTES_MAX {
+            let full = batch.entries.len() >= BATCH_ENTRIES_MAX || batch.bytes >= BATCH_BYTES_MAX;
+            if full || appointed {
                 self.apply_batch(std::mem::take(&mut batch))?;
                 // A long backlog must not stop the other groups of this thread.
                 tokio::task::yield_now().await;
@@ -199,7 +201,7 @@ impl RaftStateMachine<Types> for Driver {
         self.membership_bytes = state.membership.clone();
         self.seat.moved(state, true);
         self.log.snapshot_taken();
-        Ok(())
+        self.seat.keep_appointments().map_err(io::Error::other)
     }
 
     async fn get_current_snapshot(&mut self) -> Result<Option<Snapshot<ShardSnapshot>>, io::Error> {

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 
 use crate::{
     AppliedState, Error, GroupId, NodeId, Progress, ProposeError, ReadError, Rows, Wish,
-    core::Core, line::AnswerReceiver,
+    appoint::Moment, core::Core, line::AnswerReceiver,
 };
 
 /// How a group stands on this node.
@@ -103,6 +103,26 @@ impl Group {
         let core = self.0.clone();
         let viewed = self.0.runtime.spawn(async move { core.seat.view() }).await;
         Ok(viewed.map_err(|_| Error::Stopped)??)
+    }
+
+    /// A view of this replica's state behind exactly the entry at `index`, as soon as that is applied here. `None`: this
+    /// replica is beyond it, was carried beyond it by a snapshot, or too many wait. Every replica that answers has applied
+    /// the same log, so they have the same rows. Nothing is flushed for it. To be asked with a deadline: the entry may
+    /// never come.
+    ///
+    /// # Errors
+    /// When the tables cannot be read, or the group has stopped.
+    pub async fn view_at(
+        &self,
+        index: u64,
+    ) -> Result<Option<(AppliedState, Box<dyn Rows>)>, Error> {
+        let core = self.0.clone();
+        let asked = self.0.runtime.spawn(async move { core.seat.view_at(index) }).await;
+        match asked.map_err(|_| Error::Stopped)?? {
+            Moment::Now(viewed) => Ok(Some(viewed)),
+            Moment::Later(view) => Ok(view.await.ok()),
+            Moment::Never => Ok(None),
+        }
     }
 
     /// How the group stands here, now.

@@ -15,6 +15,7 @@
 //! entries reach the machine, `lead` who leads and how fast somebody else does, `inbox` and `peers` the
 //! two ends of a call, `steward` what happens from time to time, `members` who belongs to a group.
 
+mod appoint;
 mod clock;
 mod codec;
 mod config;

@@ -16,7 +16,9 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::{
-    AppliedState, Error, Fatal, GroupId, Machine, Position, Rows, codec,
+    AppliedState, Error, Fatal, GroupId, Machine, Position, Rows,
+    appoint::{Appointments, Moment},
+    codec,
     log::LogFacts,
     stop::Stop,
     types::{StoredMembership, log_id},
@@ -37,6 +39,8 @@ pub(crate) struct Seat {
     staging: AtomicU64,
     /// Held while a staged state is being installed, and shortly while a new staging begins.
     pub(crate) installing: tokio::sync::Mutex<()>,
+    /// Views that are wanted behind entries that are still to come.
+    pub(crate) appointments: Appointments,
 }
 
 impl Seat {
@@ -57,6 +61,7 @@ impl Seat {
             running: AtomicBool::new(false),
             staging: AtomicU64::new(0),
             installing: tokio::sync::Mutex::new(()),
+            appointments: Appointments::default(),
         };
         let state = seat.with(|machine| machine.flush().and_then(|()| machine.applied()))?;
         seat.moved(state, true);
@@ -111,6 +116,30 @@ impl Seat {
     pub(crate) fn view(&self) -> Result<(AppliedState, Box<dyn Rows>), Fatal> {
         let state = self.flush()?;
         Ok((state, self.with(|machine| machine.view())?))
+    }
+
+    /// A view of the state behind exactly `index`. It is of what this replica has applied, flushed or not: nothing is
+    /// promised by it.
+    pub(crate) fn view_at(&self, index: u64) -> Result<Moment, Fatal> {
+        let state = self.state();
+        match state.position {
+            Some(at) if at.index > index => Ok(Moment::Never),
+            Some(at) if at.index == index => {
+                Ok(Moment::Now((state, self.with(|machine| machine.view())?)))
+            }
+            _ => Ok(self.appointments.make(index).map_or(Moment::Never, Moment::Later)),
+        }
+    }
+
+    /// Gives views to those who wait for what has just been applied.
+    pub(crate) fn keep_appointments(&self) -> Result<(), Fatal> {
+        let Some(index) = self.applied_index() else { return Ok(()) };
+        for waits in self.appointments.reached(index) {
+            let rows = self.with(|machine| machine.view())?;
+            // Whoever does not wait any more does not miss it.
+            let _ = waits.send((self.state(), rows));
+        }
+        Ok(())
     }
 
     pub(crate) fn run(&self) {

@@ -431,7 +431,7 @@ fn unreadable(error: &proto::DecodeError) -> Error {
 }
 
 /// Has `work` done where waiting for a disk is allowed.
-pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
@@ -443,17 +443,17 @@ pub(super) async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send 
 }
 
 /// Keeps to so many bytes in a second.
-pub(super) struct Pace {
+pub(crate) struct Pace {
     bytes_per_second: u64,
     free_at: Instant,
 }
 
 impl Pace {
-    pub(super) fn new(bytes_per_second: u64) -> Self {
+    pub(crate) fn new(bytes_per_second: u64) -> Self {
         Self { bytes_per_second, free_at: Instant::now() }
     }
 
-    pub(super) async fn spend(&mut self, bytes: usize) {
+    pub(crate) async fn spend(&mut self, bytes: usize) {
         let nanos = (bytes as u64).saturating_mul(1_000_000_000) / self.bytes_per_second.max(1);
         self.free_at = self.free_at.max(Instant::now()) + Duration::from_nanos(nanos);
         sleep_until(self.free_at).await;

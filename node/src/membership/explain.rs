@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cluster_config::{ClusterConfig, Command, GroupId, NodeId, NodeState, PlanLimits, plan};
 
+use crate::digest::Divergence;
+
 /// Entries that a replica may be behind without anybody minding: a few busy rounds.
 const BEHIND_MAX: u64 = 1024;
 
@@ -35,6 +37,8 @@ pub(crate) struct Picture<'a> {
     pub(crate) slow: BTreeSet<NodeId>,
     /// What is damaged on the disk of the node that was asked.
     pub(crate) damaged: Vec<String>,
+    /// Replicas of the group that are not the same, as that node was told.
+    pub(crate) divergence: Option<Divergence>,
 }
 
 /// How bad it is.
@@ -70,6 +74,8 @@ pub(crate) enum Verdict {
     LeaderUnheard,
     /// The disk of the one who leads is full: new messages are refused.
     DiskFull,
+    /// Replicas do not have the same state behind the same entry.
+    Diverged,
     /// A joint change waits for somebody who is silent.
     ChangeHeldUp,
     /// A voter is lost, and nobody can take its vote.
@@ -118,6 +124,7 @@ impl Verdict {
             Verdict::NoLeader => "no_leader",
             Verdict::LeaderUnheard => "leader_unheard",
             Verdict::DiskFull => "disk_full",
+            Verdict::Diverged => "diverged",
             Verdict::DiskSlow => "disk_slow",
             Verdict::Damaged => "damaged",
             Verdict::ChangeHeldUp => "change_held_up",
@@ -172,6 +179,7 @@ pub(crate) fn explain(picture: &Picture<'_>) -> Explanation {
     let found = picture
         .availability()
         .or_else(|| picture.full())
+        .or_else(|| picture.diverged())
         .or_else(|| picture.voters_silent())
         .or_else(|| picture.splitting())
         .or_else(|| picture.held())
@@ -272,6 +280,20 @@ impl Picture<'_> {
             None => show(leader),
         };
         Some((Verdict::DiskFull, said, next))
+    }
+
+    /// Whether everybody has the same.
+    fn diverged(&self) -> Found {
+        let divergence = self.divergence.as_ref()?;
+        let digests = divergence.said.iter().map(|(node, digest)| format!("node {node}: {digest}"));
+        let said = vec![
+            divergence.told(),
+            format!("the digests are {}", digests.collect::<Vec<_>>().join(", ")),
+            "whoever reads or writes through another state is told what is not so; nothing is mended by \
+             itself, for most may be wrong: docs/operating/alerts/SynodReplicasDiverged.md"
+                .to_owned(),
+        ];
+        Some((Verdict::Diverged, said, divergence.differing.first().copied().and_then(show)))
     }
 
     /// Whose disk is not what it should be, without keeping anybody waiting.

@@ -20,6 +20,7 @@ use transport::peer::{Lane, Liveness, PeerError, PeerHandler};
 use super::*;
 use crate::clock::{ManualClock, SeededEntropy};
 use crate::config::Config;
+use crate::digest::DigestTempo;
 use crate::hosted::{Front, Host, HostView, Surroundings};
 use crate::plane::Plane;
 use crate::push::NoOutgoing;
@@ -120,9 +121,12 @@ impl Plane for End {
 }
 
 /// Founders `1..=count` of a cluster with four shards, three votes in each.
-struct Nodes {
+pub(crate) struct Nodes {
     wire: Arc<Wire>,
-    views: BTreeMap<u64, HostView>,
+    pub(crate) views: BTreeMap<u64, HostView>,
+    /// What lies under each.
+    pub(crate) tables: BTreeMap<u64, MemoryTables>,
+    tempo: DigestTempo,
     fronts: Arc<Mutex<BTreeMap<u64, Front>>>,
     ended: Arc<Mutex<BTreeMap<u64, String>>>,
     stop: CancellationToken,
@@ -151,9 +155,16 @@ fn file(node: u64, count: u64) -> String {
 
 impl Nodes {
     async fn found(count: u64) -> Self {
+        Self::found_with(count, DigestTempo::default()).await
+    }
+
+    /// The same, whose replicas are compared at this tempo.
+    pub(crate) async fn found_with(count: u64, tempo: DigestTempo) -> Self {
         let mut nodes = Self {
             wire: Arc::default(),
             views: BTreeMap::new(),
+            tables: BTreeMap::new(),
+            tempo,
             fronts: Arc::default(),
             ended: Arc::default(),
             stop: CancellationToken::new(),
@@ -173,7 +184,7 @@ impl Nodes {
         let blobs = Blobs::new(Arc::new(OneFolder(Arc::new(MemoryDisk::default()))), None);
         let surroundings = Surroundings {
             journal: journal.expect("an empty disk is sound"),
-            tables: Arc::new(MemoryTables::new()),
+            tables: Arc::new(self.tables.entry(node).or_default().clone()),
             blobs,
             raft: raft::Config {
                 threads: 0,
@@ -185,6 +196,7 @@ impl Nodes {
             plane: Arc::new(End { me: node, wire: Arc::clone(&self.wire) }),
             outgoing: Arc::new(NoOutgoing),
             mailboxes: None,
+            digests: self.tempo,
         };
         let config = Config::parse(&file(node, count), Path::new("/")).expect("a legal file");
         let host = Host::open(config, surroundings, self.stop.child_token());
@@ -198,7 +210,7 @@ impl Nodes {
         });
     }
 
-    async fn eventually(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+    pub(crate) async fn eventually(&self, what: &str, holds: impl Fn(&Self) -> bool) {
         let waited = timeout(DEADLINE, async {
             while !holds(self) {
                 assert!(self.ended.lock().is_empty(), "{:?}", self.ended.lock());
@@ -212,13 +224,13 @@ impl Nodes {
     }
 
     /// The newest map that anybody has.
-    fn map(&self) -> ClusterConfig {
+    pub(crate) fn map(&self) -> ClusterConfig {
         let maps = self.views.values().filter_map(|view| view.cluster().expect("readable"));
         maps.max_by_key(|map| map.epoch).expect("founded")
     }
 
     /// Has group 0 decide something, whoever leads it.
-    async fn decide(&self, command: Command) {
+    pub(crate) async fn decide(&self, command: Command) {
         for _ in 0..600 {
             let leads = |view: &&HostView| {
                 view.groups().iter().any(|group| group.group == 0 && group.leads)
@@ -261,7 +273,11 @@ impl Nodes {
     }
 
     /// Clients that make users through these nodes, one after the other, until told to stop. How many were made.
-    fn write(&self, nodes: &[u64], name: &'static str) -> tokio::task::JoinHandle<Vec<UserId>> {
+    pub(crate) fn write(
+        &self,
+        nodes: &[u64],
+        name: &'static str,
+    ) -> tokio::task::JoinHandle<Vec<UserId>> {
         let fronts: Vec<Front> =
             nodes.iter().map(|node| self.fronts.lock()[node].clone()).collect();
         let stop = self.stop.clone();
@@ -285,7 +301,7 @@ impl Nodes {
     }
 
     /// All replicas of all shards hold the same rows, and these users are among them.
-    async fn agree(&self, nodes: &[u64], users: &[UserId]) {
+    pub(crate) async fn agree(&self, nodes: &[u64], users: &[UserId]) {
         let rows = |node: &u64| {
             let groups = (1..=4).map(|group| self.views[node].rows_of(group).expect("readable"));
             groups.collect::<Vec<_>>()

@@ -66,6 +66,7 @@ fn groups(node: &dyn Operated) -> Vec<Sample> {
     let lag = shards.iter().map(|shard| shard.last.saturating_sub(shard.applied)).max();
     samples.push(sample("synod_groups_without_leader", headless as f64));
     samples.push(sample("synod_apply_lag_entries", lag.unwrap_or(0) as f64));
+    samples.push(sample("synod_groups_diverged", node.divergences().len() as f64));
     // Before the shard map is known, as many as run, so that nobody is woken for it; `synod_ready` tells.
     let expected = node.groups_expected().unwrap_or(shards.len());
     samples.push(sample("synod_groups_expected", expected as f64));

@@ -5,6 +5,7 @@ mod damage;
 mod failover;
 mod harness;
 mod members;
+mod moments;
 mod propose;
 mod reads;
 mod refounding;

@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::StreamExt as _;
 use node::config::Config;
-use node::{Front, Host, HostView, SeededEntropy, Surroundings};
+use node::{DigestTempo, Front, Host, HostView, SeededEntropy, Surroundings};
 use parking_lot::Mutex;
 use store::{
     Blobs, Journal, JournalConfig, JournalSeen, MemoryDisk, MemoryTables, OneFolder, StoreError,
@@ -35,6 +35,18 @@ use crate::wire::{Arrival, Heard, Time, Wire};
 use crate::world::Slot;
 
 pub(crate) use clock::Wall;
+
+/// Replicas are compared all the time: a run lasts seconds, and has few rows.
+const TEMPO: DigestTempo = DigestTempo {
+    entries: 100,
+    rest: Duration::from_secs(1),
+    latest: Duration::from_secs(3),
+    look: Duration::from_millis(250),
+    reached_within: Duration::from_secs(2),
+    summed_within: Duration::from_secs(10),
+    bytes_per_second: u64::MAX,
+    aside: false,
+};
 
 /// How a node stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -167,6 +179,7 @@ impl Server {
             }),
             outgoing: Arc::new(node::NoOutgoing),
             mailboxes: self.settings.mailboxes,
+            digests: TEMPO,
         };
         let host = Host::open(self.config(), surroundings, CancellationToken::new())
             .expect("the settings of a seed are legal");

@@ -187,6 +187,8 @@ fn requests() -> Vec<(Lane, String, Bytes)> {
         ("asset_read", forward_request::Request::AssetRead(nowhere)),
         ("upload", forward_request::Request::Upload(nothing)),
         ("founded", forward_request::Request::Founded(wire::FoundedQuery {})),
+        ("digest", forward_request::Request::Digest(wire::DigestQuery::default())),
+        ("compared", forward_request::Request::Compared(wire::Compared::default())),
         ("fault", forward_request::Request::Fault(wire::FaultSwitch { cut: vec![2] })),
     ];
     let names = |names: &[&str]| -> BTreeSet<String> {

@@ -276,6 +276,7 @@ fn picture<'a>(desk: &Desk, map: &'a ClusterConfig, group: GroupId) -> Picture<'
             false => desk.peers.disk(id.0).slow,
         }),
         damaged: desk.operated.damaged(),
+        divergence: desk.operated.divergences().into_iter().find(|known| known.group == group),
     }
 }
 

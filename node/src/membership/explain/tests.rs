@@ -42,6 +42,7 @@ fn sound(map: &ClusterConfig) -> Picture<'_> {
         full: BTreeSet::new(),
         slow: BTreeSet::new(),
         damaged: Vec::new(),
+        divergence: None,
         voters,
     }
 }
@@ -55,6 +56,10 @@ fn as_it_is(_: &mut Picture<'_>) {}
 
 fn state(map: &mut ClusterConfig, node: u64, state: NodeState) {
     map.nodes.get_mut(&NodeId(node)).expect("there").state = state;
+}
+
+fn said(other: bool) -> crate::digest::Digest {
+    crate::digest::Digest([u8::from(other); 32])
 }
 
 fn shard(map: &mut ClusterConfig) -> &mut cluster_config::Shard {
@@ -138,6 +143,19 @@ const FAULTS: &[Fault] = &[
         |picture| picture.damaged = vec!["0000000000000001.segment: a record".to_owned()],
         Verdict::Damaged,
         Some("synod node show 1"),
+    ),
+    (
+        "a replica has another state behind the same entry",
+        THREE,
+        nothing,
+        |picture| {
+            let said: BTreeMap<_, _> = [1, 2, 3].map(|node| (NodeId(node), said(node == 3))).into();
+            let (group, differing) = (GROUP, [NodeId(3)].into());
+            let divergence = Divergence { group, index: 70, said, differing, parts: vec![7] };
+            picture.divergence = Some(divergence);
+        },
+        Verdict::Diverged,
+        Some("synod node show 3"),
     ),
     (
         "a newcomer died in the middle of a joint change",
@@ -312,5 +330,5 @@ fn every_fault_gets_its_verdict_and_the_next_command() {
 #[test]
 fn every_verdict_has_a_name_of_its_own_and_is_provoked() {
     let provoked: BTreeSet<&str> = FAULTS.iter().map(|fault| fault.4.code()).collect();
-    assert_eq!(provoked.len(), 23, "{provoked:?}");
+    assert_eq!(provoked.len(), 24, "{provoked:?}");
 }

@@ -146,6 +146,10 @@ const RAFT: &[Metric] = &[
     gauge("synod_groups", "Groups that run here, by what this node is in them.")
         .by(&[("role", "`leader`, `follower`, `learner`")]),
     gauge("synod_groups_expected", "Groups that this node should run."),
+    gauge(
+        "synod_groups_diverged",
+        "Groups whose replicas are not the same, as far as this node was told.",
+    ),
     gauge("synod_groups_without_leader", "Groups here that know no leader."),
     gauge(
         "synod_apply_lag_entries",
@@ -209,6 +213,12 @@ const BESIDE: &[Metric] = &[
         "Slots and journal segments in which something was not as it should be.",
     ),
     counter("synod_scrub_mended_total", "Damaged journal segments that nothing needs any more."),
+    counter(
+        "synod_digest_comparisons_total",
+        "Comparisons of the replicas of a group that this node leads.",
+    )
+    .by(&[("outcome", "`same`, `partly`, `unsaid`, `differ`")]),
+    counter("synod_digest_bytes_total", "Bytes of rows that were read for that."),
     counter("synod_push_dead_letters_total", "Pushes that were given up.").by(&[PUSH]),
     gauge(
         "synod_search_documents",

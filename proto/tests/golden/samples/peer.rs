@@ -93,6 +93,25 @@ pub(super) fn samples() -> Vec<Sample> {
     let answers = peer::ForwardResponse {
         response: Some(peer::forward_response::Response::Presences(answers)),
     };
+    let query = peer::DigestQuery { scheme: 1, group: 2, index: 70_000, number: 9, parts: true };
+    let query =
+        peer::ForwardRequest { request: Some(peer::forward_request::Request::Digest(query)) };
+    let digest = peer::DigestAnswer {
+        digest: Bytes::from_static(&[7; 32]),
+        unsaid: String::new(),
+        parts: vec![peer::DigestPart { part: 65_535, digest: 3 }],
+    };
+    let digest = peer::forward_response::Response::Digest(digest);
+    let digest = peer::ForwardResponse { response: Some(digest) };
+    let compared = peer::Compared {
+        group: 2,
+        index: 70_000,
+        said: vec![peer::DigestSaid { node: 3, digest: Bytes::from_static(&[8; 32]) }],
+        differing: vec![3],
+        parts: vec![77, 65_535],
+    };
+    let compared =
+        peer::ForwardRequest { request: Some(peer::forward_request::Request::Compared(compared)) };
     let piece = peer::forward_response::Response::AssetPiece(Bytes::from_static(&[1, 2, 3]));
     let piece = peer::ForwardResponse { response: Some(piece) };
     vec![
@@ -130,6 +149,15 @@ pub(super) fn samples() -> Vec<Sample> {
         }),
         sample("asset_piece", piece.clone(), piece.encode_to_vec(), |b| {
             peer::ForwardResponse::decode(b)
+        }),
+        sample("digest_query", query.clone(), query.encode_to_vec(), |b| {
+            peer::ForwardRequest::decode(b)
+        }),
+        sample("digest_answer", digest.clone(), digest.encode_to_vec(), |b| {
+            peer::ForwardResponse::decode(b)
+        }),
+        sample("compared", compared.clone(), compared.encode_to_vec(), |b| {
+            peer::ForwardRequest::decode(b)
         }),
         sample("forward_failure", failure.clone(), failure.encode_to_vec(), |b| {
             peer::ForwardResponse::decode(b)

@@ -1,5 +1,5 @@
 //! After everything was told: lists of conversations are read at every node, and somebody goes away for good, so that
-//! presence can be judged.
+//! presence can be judged. By then replicas have been compared.
 
 use std::sync::Arc;
 
@@ -52,6 +52,18 @@ impl World {
             let (observer, u) = (self.devices[0].d, self.book.recorder().user(&user_name(user)));
             self.book.saw(self.now, node, F::Presence { observer, u, online });
         }
+        self.compared();
+    }
+
+    /// Replicas at rest have been compared, or nobody could have found that they differ.
+    fn compared(&mut self) {
+        let views = self.servers.iter().filter_map(|server| server.view());
+        let count: u64 = views.map(|view| view.found_same()).sum();
+        let found = self.book.broken.iter().any(|broken| broken.contains("digest: "));
+        if self.settings.nodes > 1 && count == 0 && !found {
+            self.book.broken(self.now, "digest: nothing was compared");
+        }
+        self.notes.push(format!("replicas were found the same {count} times"));
     }
 
     /// Asks every node about every user, as `of` says on behalf of whom and where. What was answered, where it was.

@@ -40,6 +40,8 @@ pub(crate) struct Watch {
     /// Barriers of each node that failed so far, and the last one.
     failed: BTreeMap<usize, (u64, Option<Failed>)>,
     next_cursors: Time,
+    /// Replicas that were found to differ, as nodes said it.
+    diverged: BTreeSet<String>,
 }
 
 impl Watch {
@@ -75,6 +77,18 @@ impl Watch {
             }
         }
         self.leaderships(now, servers, book);
+        self.divergences(now, servers, book);
+    }
+
+    /// What the nodes themselves find out about their replicas.
+    fn divergences(&mut self, now: Time, servers: &[Server], book: &mut Book) {
+        for server in servers.iter().filter(|server| server.state == State::Up) {
+            for what in server.view().iter().flat_map(|view| view.divergences()) {
+                if self.diverged.insert(what.clone()) {
+                    book.broken(now, format!("digest: {what}"));
+                }
+            }
+        }
     }
 
     /// A barrier that failed is fatal: what it covered may be lost, and a later one says nothing of it.
