@@ -35,10 +35,11 @@ use crate::gateway::issuers::Issuers;
 use crate::gateway::tokens::Identity;
 use crate::gateway::{self, Parts};
 use crate::identity;
+use crate::operated::Node;
 use crate::peers::{Callee, Peers};
 use crate::plane::Plane;
 use crate::push::Outgoing;
-use crate::run::{self, Error, Running};
+use crate::run::{Error, Running};
 use crate::session::Sessions;
 use crate::shard::{self, Reader};
 use crate::typing::TypingNews;
@@ -112,7 +113,7 @@ impl Host {
         let peers = Peers::default();
         let wall = Arc::new(WallClock(Arc::clone(&clock)));
         let raft = Raft::open(raft, journal, Arc::new(peers.clone()), wall)?;
-        let mut node = run::node(&config, &raft, &peers);
+        let mut node = Node::new(&config, &raft, &peers);
         if let Some(mailboxes) = mailboxes {
             node.directory = Directory::with(mailboxes);
         }

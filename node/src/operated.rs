@@ -13,8 +13,9 @@ use tokio::sync::watch;
 use crate::backup::Backups;
 use crate::clock::{Clock as _, SystemClock};
 use crate::cluster::Configured;
+use crate::config::Config;
 use crate::damage::Damages;
-use crate::digest::{Digests, Divergence};
+use crate::digest::{DigestTempo, Digests, Divergence};
 use crate::fanout::{Directory, Typing};
 use crate::operations::{Clients, Operated, PeerStatus, Role, ShardStatus};
 use crate::peers::Peers;
@@ -64,6 +65,36 @@ pub(crate) struct Node {
     pub(crate) digests: Digests,
     /// When messages passed here.
     pub(crate) trace: Trace,
+}
+
+impl Node {
+    /// One that has been opened and is in no cluster yet.
+    pub(crate) fn new(config: &Config, raft: &Raft, peers: &Peers) -> Self {
+        Self {
+            id: NodeId(config.node),
+            raft: raft.clone(),
+            peers: peers.clone(),
+            directory: Directory::default(),
+            cluster: Arc::new(OnceLock::new()),
+            faults: config.faults.enabled,
+            certificates: Arc::new([
+                ("authority", config.tls.authority.clone()),
+                ("client", config.tls.client_certificate.clone()),
+                ("peer", config.tls.peer_certificate.clone()),
+            ]),
+            clients: Arc::default(),
+            hints: Hints::default(),
+            retained: Known::default(),
+            watches: Watches::default(),
+            recent: Recent::default(),
+            letters: Arc::new(OnceLock::new()),
+            backups: Arc::new(OnceLock::new()),
+            reload: None,
+            damages: Damages::default(),
+            digests: Digests::new(raft.clone(), NodeId(config.node), DigestTempo::default()),
+            trace: Trace::default(),
+        }
+    }
 }
 
 impl Operated for Node {

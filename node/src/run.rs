@@ -27,25 +27,24 @@ use crate::clock::{Clock, Entropy, SystemClock, SystemEntropy};
 use crate::cluster::Configured;
 use crate::config::{Config, Push};
 use crate::council::Council;
-use crate::damage::Damages;
-use crate::digest::{self, DigestTempo, Digests};
+use crate::digest;
 use crate::disk;
-use crate::fanout::{Directory, Fanout};
+use crate::fanout::Fanout;
 use crate::identity::{self, IdentityError, KnownPeer};
 use crate::membership::Membership;
 use crate::operated::Node;
 use crate::operations::{self, Clients, Metrics};
 use crate::peers::{Callee, Peers};
 use crate::plane::{Plane, say_disk};
-use crate::presence::{Departures, Watches};
-use crate::push::{Apns, Fcm, Hints, Outgoing, Overheard, Services};
+use crate::presence::Departures;
+use crate::push::{Apns, Fcm, Outgoing, Overheard, Services};
 use crate::reload::Reload;
-use crate::resume::{Noted, Recent};
-use crate::retention::{Heard, Known};
+use crate::resume::Noted;
+use crate::retention::Heard;
 use crate::router::{Owners, Replicated, Router};
 use crate::search::{Fed, IndexError, Search};
 use crate::shard::Publish;
-use crate::trace::{Trace, Traced};
+use crate::trace::Traced;
 use crate::typing::TypingNews;
 use crate::upgrade;
 
@@ -159,7 +158,7 @@ pub async fn run_reloadable(
     };
     raft.know(known.iter().map(|peer| NodeId(peer.node)));
     let mut running = Running {
-        node: Node { reload, ..node(&config, &raft, &peers) },
+        node: Node { reload, ..Node::new(&config, &raft, &peers) },
         tables: opened.tables,
         assets: Local::new(opened.blobs),
         search,
@@ -235,33 +234,6 @@ fn raft_config(config: &Config) -> raft::Config {
     let threads =
         if config.runtime.raft_threads == 0 { cores } else { config.runtime.raft_threads };
     raft::Config { threads, ..raft::Config::new(NodeId(config.node)) }
-}
-
-pub(crate) fn node(config: &Config, raft: &Raft, peers: &Peers) -> Node {
-    Node {
-        id: NodeId(config.node),
-        raft: raft.clone(),
-        peers: peers.clone(),
-        directory: Directory::default(),
-        cluster: Arc::new(OnceLock::new()),
-        faults: config.faults.enabled,
-        certificates: Arc::new([
-            ("authority", config.tls.authority.clone()),
-            ("client", config.tls.client_certificate.clone()),
-            ("peer", config.tls.peer_certificate.clone()),
-        ]),
-        clients: Arc::default(),
-        hints: Hints::default(),
-        retained: Known::default(),
-        watches: Watches::default(),
-        recent: Recent::default(),
-        letters: Arc::new(OnceLock::new()),
-        backups: Arc::new(OnceLock::new()),
-        reload: None,
-        damages: Damages::default(),
-        digests: Digests::new(raft.clone(), NodeId(config.node), DigestTempo::default()),
-        trace: Trace::default(),
-    }
 }
 
 /// A node that has been opened.
