@@ -35,6 +35,9 @@ pub(crate) struct Search {
     pub(crate) seconds: u32,
     /// One target, or all.
     pub(crate) target: Option<String>,
+    /// Of all targets so many, beginning with the `from`th and going round.
+    pub(crate) rotate: usize,
+    pub(crate) from: usize,
     /// How many at once.
     pub(crate) jobs: usize,
     /// Keep what widens the coverage in the corpus.
@@ -83,7 +86,7 @@ pub(crate) fn search(search: &Search) -> bool {
             eprintln!("there is no target {name}; there are {}", all.join(", "));
             return false;
         }
-        None => all,
+        None => turn(&all, search.rotate, search.from),
     };
     let engine = target_folder.join("debug/fuzz");
     let work = target_folder.join("fuzzing");
@@ -96,6 +99,11 @@ pub(crate) fn search(search: &Search) -> bool {
         }
     }
     passed
+}
+
+/// Whose turn it is: `count` of them, beginning with the `from`th and going round.
+fn turn(all: &[String], count: usize, from: usize) -> Vec<String> {
+    all.iter().cycle().skip(from % all.len().max(1)).take(count.min(all.len())).cloned().collect()
 }
 
 /// The names of the targets, as the fuzz room lists them.
@@ -206,5 +214,16 @@ mod tests {
         assert!(!call(&["--crate-name", "build_script_build", "--crate-type", "bin"]));
         assert!(!call(&["--crate-name", "derive", "--crate-type", "proc-macro"]));
         assert!(!call(&["-vV"]));
+    }
+
+    #[test]
+    fn in_two_turns_of_more_than_half_everyone_has_had_one() {
+        let all: Vec<String> = (0..23).map(|number: u32| number.to_string()).collect();
+        for day in 20_000..20_050 {
+            let two = [turn(&all, 12, day * 12), turn(&all, 12, (day + 1) * 12)].concat();
+            assert!(all.iter().all(|name| two.contains(name)), "{two:?}");
+        }
+        assert_eq!(turn(&all, usize::MAX, 0), all);
+        assert!(turn(&[], 5, 3).is_empty());
     }
 }

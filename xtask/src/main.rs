@@ -55,6 +55,12 @@ enum Task {
         /// One target instead of all.
         #[arg(long)]
         target: Option<String>,
+        /// So many of the targets instead of all, going round from the one that `--from` names.
+        #[arg(long, default_value_t = usize::MAX, hide_default_value = true)]
+        rotate: usize,
+        /// Where to begin with `--rotate`.
+        #[arg(long, default_value_t = 0)]
+        from: usize,
         /// How many targets at once.
         #[arg(long, default_value_t = 2)]
         jobs: usize,
@@ -88,8 +94,8 @@ fn main() -> ExitCode {
     let passed = match Arguments::parse().task {
         Task::Verify { quick } => verify(quick),
         Task::Fix => steps::fix(),
-        Task::Fuzz { seconds, target, jobs, keep } => {
-            fuzz::search(&fuzz::Search { seconds, target, jobs, keep })
+        Task::Fuzz { seconds, target, rotate, from, jobs, keep } => {
+            fuzz::search(&fuzz::Search { seconds, target, rotate, from, jobs, keep })
         }
         Task::Deploy => report("deploy", &deploy::check(&Tree::read())) & deploy::judged(),
         Task::Edges => report("edges", &edges::check(&Tree::read().manifests)),
